@@ -1,0 +1,6 @@
+"""``python -m provision`` is the ``fabric`` command."""
+
+from provision.cli.main import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Frozen values. No input or output, no clock, nothing outside the standard library."""

@@ -1,0 +1,89 @@
+"""Every error that a user can meet, and the exit code of each.
+
+::
+
+    FabricError            1    failed
+    ├── UsageError         64   wrong usage
+    ├── InvalidInputError  65   bad spec, state or plan file
+    ├── UnreachableError   69   something remote, or the server, cannot be reached
+    ├── CannotCreateError  73   disk full, permission, read-only
+    ├── LockedError        75   another fabric holds the lock
+    ├── RefusedError       77   refused for safety
+    └── InterruptedByUser  130  interrupted (143 by SIGTERM)
+
+A message says what happened and why; the hint says what to do next.
+"""
+
+from __future__ import annotations
+
+
+class FabricError(Exception):
+    """Something failed in a way that the user can understand.
+
+    ``code`` is the stable word printed as ``error.code`` in JSON.
+    """
+
+    code = "failed"
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(FabricError):
+    """The command line asks for something that does not exist or contradicts itself."""
+
+    code = "usage"
+    exit_code = 64
+
+
+class InvalidInputError(FabricError):
+    """A spec, state, plan, capture or model file cannot be used as it is."""
+
+    code = "invalid-input"
+    exit_code = 65
+
+
+class UnreachableError(FabricError):
+    """A package index, a mirror or a server does not answer."""
+
+    code = "unreachable"
+    exit_code = 69
+
+
+class CannotCreateError(FabricError):
+    """The disk is full, read-only or forbidden."""
+
+    code = "cannot-create"
+    exit_code = 73
+
+
+class LockedError(FabricError):
+    """Another ``fabric`` is changing the same prefix."""
+
+    code = "locked"
+    exit_code = 75
+
+
+class RefusedError(FabricError):
+    """Going on would be unsafe: a hash differs, an address is open to others, a prefix is not ours."""
+
+    code = "refused"
+    exit_code = 77
+
+
+class InterruptedByUser(FabricError):
+    """Ctrl-C (130) or SIGTERM (143)."""
+
+    code = "interrupted"
+    exit_code = 130
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest of ``known``, or an empty string."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,112 @@
+"""HTTP to a server on this machine: no proxy, no redirect, no name look-up surprises.
+
+``http.client`` rather than a larger library: these requests are on the path of ``fabric status``, which must
+feel instant, and ``bench`` has to see bytes at the moment they leave the socket.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+READ_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Response:
+    """A whole answer. ``status`` 0 means that nobody answered; ``error`` then says why."""
+
+    status: int
+    body: bytes = b""
+    error: str | None = None
+
+    def json(self) -> Any:
+        """Return the body as JSON, or ``None`` where it is not."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Bytes and the moment they were read from the socket (``time.perf_counter_ns``)."""
+
+    at_ns: int
+    data: bytes
+
+
+class LoopbackClient:
+    """Talks to one server by its ``base_url`` (``http://127.0.0.1:8080/v1``).
+
+    Paths that start with ``/v1/`` or ``/`` alike are taken from the server's root.
+    """
+
+    def __init__(self, base_url: str, api_key: str | None = None, timeout_s: float = 10.0) -> None:
+        address = urlsplit(base_url)
+        self._host = address.hostname or "127.0.0.1"
+        self._port = address.port or 80
+        self._timeout_s = timeout_s
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+
+    def get(self, path: str, timeout_s: float | None = None) -> Response:
+        """GET ``path``; never raises for a server that is away."""
+        return self._request("GET", path, None, timeout_s)
+
+    def post(self, path: str, document: Any, timeout_s: float | None = None) -> Response:
+        """POST ``document`` as JSON; never raises for a server that is away."""
+        return self._request("POST", path, document, timeout_s)
+
+    @contextmanager
+    def stream(self, path: str, document: Any, timeout_s: float | None = None) -> Iterator[Stream]:
+        """POST ``document`` and read the answer piece by piece. Raises ``OSError`` or ``HTTPException``."""
+        connection = self._connect(timeout_s)
+        try:
+            sent_ns = time.perf_counter_ns()
+            self._send(connection, "POST", path, document)
+            response = connection.getresponse()
+            yield Stream(response.status, sent_ns, response)
+        finally:
+            connection.close()
+
+    def _request(self, method: str, path: str, document: Any, timeout_s: float | None) -> Response:
+        connection = self._connect(timeout_s)
+        try:
+            self._send(connection, method, path, document)
+            response = connection.getresponse()
+            return Response(response.status, response.read())
+        except (OSError, http.client.HTTPException) as error:
+            return Response(0, error=str(error) or type(error).__name__)
+        finally:
+            connection.close()
+
+    def _connect(self, timeout_s: float | None) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(self._host, self._port, timeout=timeout_s or self._timeout_s)
+
+    def _send(self, connection: http.client.HTTPConnection, method: str, path: str, document: Any) -> None:
+        headers = dict(self._headers)
+        body = None
+        if document is not None:
+            body = json.dumps(document).encode()
+            headers["Content-Type"] = "application/json"
+        connection.request(method, path, body, headers)
+
+
+class Stream:
+    """An answer that is still arriving. ``sent_ns`` is the moment just before the request was written."""
+
+    def __init__(self, status: int, sent_ns: int, response: http.client.HTTPResponse) -> None:
+        self.status = status
+        self.sent_ns = sent_ns
+        self._response = response
+
+    def arrivals(self) -> Iterator[Arrival]:
+        """Yield bytes as they come, each with the time of reading; parse them afterwards."""
+        while data := self._response.read1(READ_BYTES):
+            yield Arrival(time.perf_counter_ns(), data)
