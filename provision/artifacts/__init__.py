@@ -1,0 +1,1 @@
+"""Finding, fetching, checking and storing what is installed."""

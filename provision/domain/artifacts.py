@@ -1,4 +1,4 @@
-"""What can be fetched: pinned files of a package index, and files that are already here."""
+"""What can be fetched: pinned files of a package index."""
 
 from __future__ import annotations
 
@@ -28,10 +28,3 @@ class WheelMember:
     sha256: str
     size_bytes: int
     download_bytes: int
-
-
-@dataclass(frozen=True)
-class LocalFile:
-    """A file of the user's, used where it lies and never removed."""
-
-    path: str

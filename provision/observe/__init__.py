@@ -1,0 +1,1 @@
+"""Proving that the server answers, and measuring how fast."""

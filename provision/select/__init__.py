@@ -1,0 +1,1 @@
+"""Pure: which engine, acceleration and model, and why."""

@@ -1,0 +1,1 @@
+"""Keeping the server running, and telling how it is."""

@@ -1,0 +1,69 @@
+"""What would change, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from provision.domain.selection import Selection
+
+
+class Action(str, Enum):
+    """What happens to one resource."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    REPLACE = "replace"
+    DELETE = "delete"
+    RESTART = "restart"
+    NONE = "none"
+
+
+class Kind(str, Enum):
+    """What a resource is, in the order in which they are made."""
+
+    ENGINE = "engine"
+    MODEL = "model"
+    CONFIG = "config"
+    SERVER = "server"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One step. ``resource`` is ``kind/name``; ``download_bytes`` and ``disk_bytes`` are what it costs."""
+
+    action: Action
+    kind: Kind
+    name: str
+    reason: str
+    download_bytes: int = 0
+    disk_bytes: int = 0
+
+    @property
+    def resource(self) -> str:
+        """The name that users see, such as ``model/smollm2-135m``."""
+        return f"{self.kind.value}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A choice and the changes that bring it about.
+
+    ``lineage`` and ``serial`` name the state that the plan was made against: it fits no other.
+    """
+
+    selection: Selection
+    changes: tuple[Change, ...]
+    lineage: str
+    serial: int
+    digest: str = ""
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is to be done."""
+        return any(change.action is not Action.NONE for change in self.changes)
+
+    def pending(self, kind: Kind) -> Change | None:
+        """Return the change of that kind that is to be done, if any."""
+        return next((c for c in self.changes if c.kind is kind and c.action is not Action.NONE), None)

@@ -1,0 +1,56 @@
+"""The choice for one machine: everything that the plan is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from provision.domain.engine import EngineRelease
+from provision.domain.model import Model
+from provision.domain.spec import Spec
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Whether the model fits into memory, in bytes.
+
+    ``verdict`` is ``comfortable``, ``fits``, ``no`` or, where memory is not known, ``unknown``.
+    """
+
+    verdict: str
+    need_bytes: int
+    budget_bytes: int | None
+    weights_bytes: int
+    kv_cache_bytes: int
+    context_length: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which engine serves which model how, why, and why not the others.
+
+    ``context`` is in tokens for each of ``parallel`` requests.
+    """
+
+    spec: Spec
+    backend: str
+    acceleration: str
+    release: EngineRelease
+    provided_libraries: tuple[str, ...]
+    model: Model
+    context: int
+    parallel: int
+    threads: int
+    spin_count: int | None
+    host: str
+    port: int
+    fit: Fit
+    why: tuple[str, ...] = ()
+    why_not: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def base_url(self) -> str:
+        """What clients are given; an address that listens everywhere is reached through loopback."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 - not a bind
+        if ":" in host and not host.startswith("["):
+            host = f"[{host}]"
+        return f"http://{host}:{self.port}/v1"

@@ -1,0 +1,60 @@
+"""A server process and how it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class ServerState(str, Enum):
+    """The states of the contract."""
+
+    ABSENT = "absent"
+    STOPPED = "stopped"
+    STARTING = "starting"
+    LOADING = "loading"
+    READY = "ready"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    CRASH_LOOP = "crash-loop"
+
+
+@dataclass(frozen=True)
+class ProcessIdentity:
+    """One process, for ever: a pid alone may belong to somebody else tomorrow.
+
+    ``started`` is the kernel's start time in clock ticks since boot (Linux) or the start time in
+    microseconds since the epoch (macOS); ``boot_id`` changes with every boot.
+    """
+
+    pid: int
+    started: int
+    boot_id: str
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a server process ended, decoded. ``retry`` is false where a restart cannot help."""
+
+    returncode: int
+    reason: str
+    hint: str | None = None
+    retry: bool = True
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What the supervisor tells about its server, rewritten at every change of state.
+
+    ``instance`` is the random id in the environment of every process of this server; ``server`` is ``None``
+    between two attempts. Times are seconds since the epoch.
+    """
+
+    instance: str
+    generation: int
+    state: ServerState
+    supervisor: ProcessIdentity
+    server: ProcessIdentity | None = None
+    started_at: float = 0.0
+    restarts: int = 0
+    last_exit: Exit | None = None

@@ -1,0 +1,44 @@
+"""What fabric made in its prefix: the record that ownership rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from provision.domain.selection import Selection
+
+STATE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a store entry as it was when it was verified: size in bytes, modification time in ns."""
+
+    path: str
+    size_bytes: int
+    modified_ns: int
+
+
+@dataclass(frozen=True)
+class StoreEntry:
+    """One installed tree or blob, by its content key. ``path`` is relative to the prefix."""
+
+    kind: str
+    name: str
+    key: str
+    path: str
+    files: tuple[StoredFile, ...]
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class State:
+    """``lineage`` is the prefix's own id, ``serial`` grows with every change."""
+
+    lineage: str
+    serial: int = 0
+    version: int = STATE_VERSION
+    fabric_version: str = ""
+    generation: int = 0
+    selection: Selection | None = None
+    entries: dict[str, StoreEntry] = field(default_factory=dict)
+    written_files: tuple[str, ...] = ()

@@ -1,0 +1,146 @@
+"""Writing so that a crash at any moment leaves the old file or the new one, never half of either."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from provision.errors import CannotCreateError, FabricError
+
+PRIVATE_DIR = 0o700
+PRIVATE_FILE = 0o600
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
+
+
+def explain(error: OSError, doing: str) -> FabricError:
+    """Turn a failed write into an error of the contract."""
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in _NO_SPACE:
+        return CannotCreateError(
+            f"No space left while {doing}{where}.", "Free some space, or use --home on another disk."
+        )
+    if error.errno in _FORBIDDEN:
+        return CannotCreateError(
+            f"Cannot write while {doing}: {error.strerror}{where}.",
+            "Use a directory that you may write to: --home DIR or FABRIC_HOME.",
+        )
+    return FabricError(f"Failed while {doing}: {error.strerror or error}{where}.")
+
+
+@contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """Turn an ``OSError`` of the body into an error that says what was being done."""
+    try:
+        yield
+    except OSError as error:
+        raise explain(error, doing) from error
+
+
+def make_private_dir(path: Path) -> None:
+    """Make ``path`` and its parents, for this user only whatever the umask says."""
+    path.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+    if stat.S_IMODE(path.stat().st_mode) & 0o777 != PRIVATE_DIR:
+        path.chmod(PRIVATE_DIR)
+
+
+def sync_dir(path: Path) -> None:
+    """Make renames and new names inside ``path`` survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def commit(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
+    """Replace ``path`` by ``data``: write beside it, fsync, rename, fsync the directory."""
+    staged = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        write_synced(staged, data, mode)
+        os.replace(staged, path)
+    except BaseException:
+        staged.unlink(missing_ok=True)
+        raise
+    sync_dir(path.parent)
+
+
+def write_synced(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
+    """Write a new file with exactly ``mode`` and fsync it. An existing one of that name is replaced."""
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    with os.fdopen(handle, "wb") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_file(path: Path) -> None:
+    """Fsync an existing file."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def commit_tree(staged: Path, final: Path) -> None:
+    """Give a finished tree its final name, every file and directory fsynced before."""
+    for directory, _, names in os.walk(staged, topdown=False):
+        for name in names:
+            path = Path(directory, name)
+            if not path.is_symlink():
+                sync_file(path)
+        sync_dir(Path(directory))
+    os.rename(staged, final)
+    sync_dir(final.parent)
+
+
+def point(link: Path, target: str) -> None:
+    """Make ``link`` a symbolic link to ``target`` in one step."""
+    staged = link.with_name(f".{link.name}.tmp-{os.getpid()}")
+    staged.unlink(missing_ok=True)
+    os.symlink(target, staged)
+    os.replace(staged, link)
+    sync_dir(link.parent)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file, link or tree; what is already gone is fine."""
+    if path.is_symlink() or path.is_file():
+        path.unlink(missing_ok=True)
+        return
+    if path.is_dir():
+        _make_removable(path)
+        shutil.rmtree(path)
+
+
+def _make_removable(path: Path) -> None:
+    """A read-only directory keeps its owner from removing what is inside."""
+    for directory, _, _ in os.walk(path):
+        os.chmod(directory, PRIVATE_DIR)
+
+
+def append_synced(path: Path, data: bytes) -> None:
+    """Append ``data`` to ``path`` and fsync it."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+    try:
+        os.write(handle, data)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """Return a file's content, ``None`` where there is none."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None

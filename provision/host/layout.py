@@ -1,0 +1,126 @@
+"""Where everything is inside the one prefix that fabric owns.
+
+::
+
+    <prefix>/fabric-prefix         marker with the prefix's id; nothing is ever removed without it
+    <prefix>/lock                  flock file; never removed while the prefix lives
+    <prefix>/state.json            what was made
+    <prefix>/journal.jsonl         present only while a change is under way
+    <prefix>/store/                engines and models, named by content; store/.tmp-* is staging
+    <prefix>/gen/<n>/              rendered configuration of one generation, never edited
+    <prefix>/current -> gen/<n>
+    <prefix>/run/                  what the supervisor tells; 0700
+    <prefix>/logs/  reports/  secrets/  home/ (HOME and caches of children)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.errors import UsageError
+
+MARKER = "fabric-prefix"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths below one prefix."""
+
+    prefix: Path
+
+    @property
+    def marker(self) -> Path:
+        return self.prefix / MARKER
+
+    @property
+    def lock(self) -> Path:
+        return self.prefix / "lock"
+
+    @property
+    def lock_holder(self) -> Path:
+        return self.prefix / "lock.holder"
+
+    @property
+    def state(self) -> Path:
+        return self.prefix / "state.json"
+
+    @property
+    def journal(self) -> Path:
+        return self.prefix / "journal.jsonl"
+
+    @property
+    def store(self) -> Path:
+        return self.prefix / "store"
+
+    @property
+    def generations(self) -> Path:
+        return self.prefix / "gen"
+
+    def generation(self, number: int) -> Path:
+        """Return the directory of one generation."""
+        return self.generations / str(number)
+
+    @property
+    def current(self) -> Path:
+        return self.prefix / "current"
+
+    @property
+    def run(self) -> Path:
+        return self.prefix / "run"
+
+    @property
+    def runtime(self) -> Path:
+        return self.run / "server.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.prefix / "logs"
+
+    @property
+    def server_log(self) -> Path:
+        return self.logs / "server.log"
+
+    @property
+    def reports(self) -> Path:
+        return self.prefix / "reports"
+
+    @property
+    def secrets(self) -> Path:
+        return self.prefix / "secrets"
+
+    @property
+    def api_key(self) -> Path:
+        return self.secrets / "api-key"
+
+    @property
+    def child_home(self) -> Path:
+        return self.prefix / "home"
+
+
+def locate(option: str | None, env: Mapping[str, str]) -> Layout:
+    """Find the prefix: ``--home``, else ``$FABRIC_HOME``, else the platform's user data directory.
+
+    Raises ``UsageError`` where none of them says (HOME unset and no password entry).
+    """
+    chosen = option or env.get("FABRIC_HOME")
+    if not chosen:
+        chosen = _user_data_dir(env)
+    path = Path(os.path.abspath(os.path.expanduser(chosen)))
+    if path == Path(path.anchor):
+        raise UsageError(f"The prefix cannot be {path}.", "Name a directory of its own with --home DIR.")
+    return Layout(path)
+
+
+def _user_data_dir(env: Mapping[str, str]) -> str:
+    home = env.get("HOME")
+    if not home or not os.path.isabs(home):
+        raise UsageError(
+            "HOME is not set, so there is no place to install to.",
+            "Say where: --home DIR, or set FABRIC_HOME.",
+        )
+    import platformdirs
+
+    return platformdirs.user_data_dir("fabric", appauthor=False)

@@ -1,0 +1,185 @@
+"""Processes: who they are, starting, signalling and finding them.
+
+A pid says nothing about tomorrow. A process is (boot id, pid, start time), checked again at the moment of the
+signal through a pidfd where the kernel has them.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from provision.domain.server import ProcessIdentity
+
+_LINUX = sys.platform == "linux"
+_STARTTIME_FIELD = 22
+POLL_S = 0.02
+
+
+@cache
+def boot_id() -> str:
+    """Return an id that changes with every boot."""
+    if _LINUX:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    import psutil
+
+    return f"boot-{int(psutil.boot_time())}"
+
+
+def identify(pid: int) -> ProcessIdentity | None:
+    """Return who ``pid`` is now; ``None`` where it does not run (a zombie does not)."""
+    started = _linux_start(pid) if _LINUX else _psutil_start(pid)
+    return None if started is None else ProcessIdentity(pid, started, boot_id())
+
+
+def myself() -> ProcessIdentity:
+    """Return this process."""
+    me = identify(os.getpid())
+    if me is None:
+        raise RuntimeError("this process has no entry in the process table")
+    return me
+
+
+def is_running(process: ProcessIdentity | None) -> bool:
+    """Tell whether exactly this process still runs."""
+    return process is not None and identify(process.pid) == process
+
+
+def _linux_start(pid: int) -> int | None:
+    fields = _stat_fields(pid)
+    if fields is None or fields[0] in "ZXx":
+        return None
+    return int(fields[_STARTTIME_FIELD - 3])
+
+
+def _stat_fields(pid: int) -> list[str] | None:
+    """Return the fields of /proc/<pid>/stat from the state on; a command name may hold spaces and ``)``."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return text.rpartition(")")[2].split()
+
+
+def _psutil_start(pid: int) -> int | None:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else int(process.create_time() * 1e6)
+    except psutil.Error:
+        return None
+
+
+def cpu_ticks(pid: int) -> int | None:
+    """Return the processor time that ``pid`` has used, in clock ticks; ``None`` where that is not known."""
+    fields = _stat_fields(pid) if _LINUX else None
+    return int(fields[11]) + int(fields[12]) if fields else None
+
+
+def send(process: ProcessIdentity, number: signal.Signals) -> bool:
+    """Send a signal to exactly this process; ``False`` where it is gone."""
+    if not hasattr(os, "pidfd_open"):
+        return _send_checked(process, number)
+    try:
+        handle = os.pidfd_open(process.pid)
+    except OSError:
+        return False
+    try:
+        if not is_running(process):
+            return False
+        signal.pidfd_send_signal(handle, number)
+        return True
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(handle)
+
+
+def _send_checked(process: ProcessIdentity, number: signal.Signals) -> bool:
+    if not is_running(process):
+        return False
+    try:
+        os.kill(process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_gone(process: ProcessIdentity, timeout_s: float) -> bool:
+    """Wait until this process has ended; ``False`` after the timeout."""
+    deadline = time.monotonic() + timeout_s
+    with suppress(OSError, AttributeError):
+        handle = os.pidfd_open(process.pid)
+        try:
+            if is_running(process):
+                select.select([handle], [], [], timeout_s)
+        finally:
+            os.close(handle)
+    while is_running(process):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def start_detached(argv: Sequence[str], env: Mapping[str, str], log: Path, cwd: Path) -> int:
+    """Start a program in a session of its own that outlives us; return its pid.
+
+    Its output is appended to ``log``, its input is closed, no other file is inherited.
+    """
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=dict(env),
+            cwd=cwd,
+            start_new_session=True,
+            close_fds=True,
+        )
+    child.returncode = 0  # it is not ours to wait for; this keeps the interpreter from warning at exit
+    return child.pid
+
+
+def reap(pid: int) -> None:
+    """Collect an ended child of ours, so that no zombie stays."""
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def with_environment(name: str, value: str) -> list[ProcessIdentity]:
+    """Find this user's processes that carry ``name=value`` in their environment (Linux; else psutil)."""
+    wanted = f"{name}={value}".encode()
+    pids = _linux_pids_with(wanted) if _LINUX else _psutil_pids_with(name, value)
+    return [found for pid in pids if pid != os.getpid() and (found := identify(pid))]
+
+
+def _linux_pids_with(wanted: bytes) -> list[int]:
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with suppress(OSError):
+                if wanted in Path("/proc", entry, "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry))
+    return found
+
+
+def _psutil_pids_with(name: str, value: str) -> list[int]:
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(name) == value:
+                found.append(process.pid)
+    return found
