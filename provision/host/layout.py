@@ -6,7 +6,8 @@
     <prefix>/lock                  flock file; never removed while the prefix lives
     <prefix>/state.json            what was made
     <prefix>/journal.jsonl         present only while a change is under way
-    <prefix>/store/                engines and models, named by content; store/.tmp-* is staging
+    <prefix>/engines/  models/     the store: named by content, never edited
+    <prefix>/staging/              what is being fetched or unpacked; emptied before every change
     <prefix>/gen/<n>/              rendered configuration of one generation, never edited
     <prefix>/current -> gen/<n>
     <prefix>/run/                  what the supervisor tells; 0700
@@ -52,8 +53,16 @@ class Layout:
         return self.prefix / "journal.jsonl"
 
     @property
-    def store(self) -> Path:
-        return self.prefix / "store"
+    def engines(self) -> Path:
+        return self.prefix / "engines"
+
+    @property
+    def models(self) -> Path:
+        return self.prefix / "models"
+
+    @property
+    def staging(self) -> Path:
+        return self.prefix / "staging"
 
     @property
     def generations(self) -> Path:

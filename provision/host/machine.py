@@ -8,35 +8,17 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
-import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from provision.host import program
+from provision.host.program import NOT_FOUND, Command, CommandResult
+
 MAX_READ_BYTES = 1 << 20
 
-
-@dataclass(frozen=True)
-class Command:
-    """A program to run, as a value: no shell ever sees it."""
-
-    argv: tuple[str, ...]
-    timeout_s: float = 10.0
-    env: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class CommandResult:
-    """``returncode`` is negative for a signal, 127 where the program does not exist, 124 after the timeout."""
-
-    returncode: int
-    stdout: str = ""
-    stderr: str = ""
-
-
-NOT_FOUND = CommandResult(127, "", "not found")
+__all__ = ["NOT_FOUND", "Command", "CommandResult", "LocalMachine", "Machine", "Platform", "is_macos"]
 
 
 @dataclass(frozen=True)
@@ -118,28 +100,7 @@ class LocalMachine:
         return None
 
     def run(self, command: Command) -> CommandResult:
-        env = {**self._env, "LC_ALL": "C", **command.env}
-        program = shutil.which(command.argv[0], path=env.get("PATH"))
-        if program is None:
-            return NOT_FOUND
-        try:
-            done = subprocess.run(
-                [program, *command.argv[1:]],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=command.timeout_s,
-                env=env,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return CommandResult(124, "", f"no answer within {command.timeout_s:g} s")
-        except OSError as error:
-            return CommandResult(126, "", str(error))
-        return CommandResult(
-            done.returncode,
-            done.stdout.decode("utf-8", errors="replace"),
-            done.stderr.decode("utf-8", errors="replace"),
-        )
+        return program.run(command, {**self._env, "LC_ALL": "C"})
 
 
 def _glibc_version() -> str | None:

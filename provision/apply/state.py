@@ -1,0 +1,97 @@
+"""Reading and writing the state file, and making and checking the prefix that it speaks for."""
+
+from __future__ import annotations
+
+import os
+import stat
+import uuid
+from dataclasses import replace
+
+import msgspec
+
+from provision import __version__
+from provision.domain.state import STATE_VERSION, State
+from provision.errors import InvalidInputError, RefusedError
+from provision.host.files import commit, explained, make_private_dir, read_bytes
+from provision.host.layout import MARKER, Layout
+
+
+def read_state(layout: Layout) -> State | None:
+    """Return the state; ``None`` where there is none.
+
+    Raises ``InvalidInputError`` for a damaged or newer file: guessing would orphan what it owns.
+    """
+    data = read_bytes(layout.state)
+    if data is None:
+        return None
+    try:
+        state = msgspec.json.decode(data, type=State)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidInputError(
+            f"The state file {layout.state} makes no sense: {error}.",
+            f"The one before it is {layout.state}.1; put it back, or start over with `fabric destroy --yes`.",
+        ) from error
+    if state.version > STATE_VERSION:
+        raise InvalidInputError(
+            f"The state file {layout.state} was written by a newer fabric ({state.fabric_version}).",
+            "Use that version, or a newer one.",
+        )
+    return state
+
+
+def write_state(layout: Layout, state: State) -> State:
+    """Write the state with the next serial, keep the one before it, and return it."""
+    following = replace(state, serial=state.serial + 1, fabric_version=__version__)
+    with explained("writing the state"):
+        previous = read_bytes(layout.state)
+        if previous is not None:
+            commit(layout.state.with_name("state.json.1"), previous)
+        commit(layout.state, msgspec.json.format(msgspec.json.encode(following), indent=1))
+    return following
+
+
+def open_prefix(layout: Layout) -> State:
+    """Make the prefix where it is missing and return its state. The lock is held.
+
+    Raises ``RefusedError`` where the directory is not fabric's or others could write to it.
+    """
+    check_prefix(layout)
+    with explained("making the prefix"):
+        make_private_dir(layout.prefix)
+        state = read_state(layout)
+        marker = read_bytes(layout.marker)
+        if marker is None:
+            lineage = state.lineage if state else uuid.uuid4().hex
+            commit(layout.marker, f"{lineage}\n".encode())
+        else:
+            lineage = marker.decode("utf-8", "replace").strip()
+    if state is not None and state.lineage != lineage:
+        raise RefusedError(
+            f"{layout.prefix} holds the state of another prefix ({state.lineage}, not {lineage}).",
+            "It was copied by hand. Use another --home.",
+        )
+    return state or State(lineage)
+
+
+def check_prefix(layout: Layout) -> None:
+    """Refuse a prefix that belongs to somebody else, that others may write to, or that holds foreign files."""
+    prefix = layout.prefix
+    if not prefix.exists():
+        return
+    status = prefix.stat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise RefusedError(f"{prefix} is not a directory.", "Use another --home.")
+    if status.st_uid != os.geteuid():
+        raise RefusedError(f"{prefix} belongs to user {status.st_uid}.", "Use a directory of your own: --home DIR.")
+    if status.st_mode & stat.S_IWOTH:
+        raise RefusedError(f"Everybody may write to {prefix}.", f"chmod o-w {prefix}, or use another --home.")
+    foreign = {entry.name for entry in prefix.iterdir() if not entry.name.startswith(_OWN_NAMES)}
+    if not layout.marker.exists() and foreign:
+        raise RefusedError(
+            f"{prefix} is not empty and was not made by fabric (it holds {min(foreign)}).",
+            "Use an empty or a new directory: --home DIR.",
+        )
+
+
+# What a run that was killed at once may leave: the lock, and the marker on its way.
+_OWN_NAMES = ("lock", f".{MARKER}.tmp-")

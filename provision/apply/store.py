@@ -1,0 +1,62 @@
+"""What is installed: named by content, recorded file by file, checked before it is used."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from provision.domain.engine import EngineRelease
+from provision.domain.model import Model
+from provision.domain.state import StoredFile, StoreEntry
+from provision.host.layout import Layout
+
+_KEY_CHARACTERS = 12
+
+
+def engine_path(layout: Layout, release: EngineRelease, provided: tuple[str, ...]) -> Path:
+    """Return where a release lies: its name says what is in it."""
+    parts = [release.wheel.sha256, *(lib.source.sha256 for lib in release.libraries if lib.name in provided)]
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:_KEY_CHARACTERS]
+    return layout.engines / f"{release.engine}-{release.version}-{key}"
+
+
+def model_path(layout: Layout, model: Model) -> Path:
+    """Return where a model lies: in the store by its hash, or where the user keeps it."""
+    return Path(model.path) if model.path else layout.models / f"{model.sha256}.{model.format}"
+
+
+def record(layout: Layout, kind: str, name: str, path: Path) -> StoreEntry:
+    """Describe a finished entry as it is now."""
+    files = tuple(_describe(file, path) for file in _walk(path))
+    relative = str(path.relative_to(layout.prefix))
+    return StoreEntry(kind, name, path.name, relative, files, sum(file.size_bytes for file in files))
+
+
+def why_damaged(layout: Layout, entry: StoreEntry | None) -> str:
+    """Return what is missing or differs from the record; empty where everything is as it was."""
+    if entry is None:
+        return "not installed"
+    root = layout.prefix / entry.path
+    for file in entry.files:
+        path = root / file.path if file.path else root
+        try:
+            status = path.stat()
+        except OSError:
+            return f"{path.name} is missing"
+        if status.st_size != file.size_bytes:
+            return f"{path.name} has {status.st_size} bytes instead of {file.size_bytes}"
+        if status.st_mtime_ns != file.modified_ns:
+            return f"{path.name} was changed"
+    return ""
+
+
+def _walk(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return sorted(Path(directory, name) for directory, _, names in os.walk(path) for name in names)
+
+
+def _describe(file: Path, root: Path) -> StoredFile:
+    status = file.stat()
+    return StoredFile("" if file == root else str(file.relative_to(root)), status.st_size, status.st_mtime_ns)

@@ -1,0 +1,101 @@
+"""What surrounds the programs: architecture, C library, container, Windows beneath, init."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision.domain.facts import Libc
+from provision.host.machine import Machine, Platform
+
+_ARCHITECTURES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
+_V1_CONTAINERS = (("kubepods", "kubernetes"), ("docker", "docker"), ("libpod", "podman"), ("lxc", "lxc"))
+
+
+@dataclass(frozen=True)
+class Environment:
+    """``container``, ``wsl`` and ``init`` may hold at once; ``None`` is *no sign of it*."""
+
+    container: str | None = None
+    wsl: int | None = None
+    init: str | None = None
+
+
+def normalise_arch(system: str, machine: str) -> str | None:
+    """Return one name an architecture: ``x86_64``, ``aarch64``; on macOS Apple's own ``arm64`` stays."""
+    name = machine.lower()
+    return name if system == "Darwin" else _ARCHITECTURES.get(name, name) or None
+
+
+def parse_libc(text: str) -> Libc:
+    """Split what the C library says of itself, such as ``glibc 2.36``. Raises ``ValueError`` for less."""
+    name, version = text.split()
+    return Libc(name, version)
+
+
+def read_libc(machine: Machine) -> Libc | None:
+    """Return the C library. musl does not answer, but has its loader in ``/lib``; its version stays unknown."""
+    if machine.platform.libc:
+        return parse_libc(machine.platform.libc)
+    names = machine.list_dir("/lib")
+    if any(name.startswith("ld-musl-") and name.endswith(".so.1") for name in names):
+        return Libc("musl")
+    return None
+
+
+def read_environment(machine: Machine) -> Environment:
+    """Read the markers that container engines, Windows and init systems leave."""
+    return Environment(read_container(machine), read_wsl(machine), read_init(machine))
+
+
+def read_container(machine: Machine) -> str | None:
+    """Return ``kubernetes``, ``podman``, ``docker``, ``lxc`` … by the most telling marker.
+
+    A marker is no proof: some virtual machines are made from container images and keep theirs.
+    """
+    markers = (
+        ("kubernetes", "KUBERNETES_SERVICE_HOST" in machine.env),
+        ("kubernetes", machine.exists("/var/run/secrets/kubernetes.io")),
+        ("podman", machine.exists("/run/.containerenv")),
+        ("docker", machine.exists("/.dockerenv")),
+        ("flatpak", machine.exists("/.flatpak-info")),
+    )
+    for name, found in markers:
+        if found:
+            return name
+    declared = machine.read_text("/run/systemd/container") or machine.env.get("container") or ""
+    return declared.strip() or _container_by_cgroup(machine.read_text("/proc/1/cgroup") or "")
+
+
+def _container_by_cgroup(text: str) -> str | None:
+    """Only cgroup v1 without namespaces shows the engine in the path of the first process."""
+    return next((name for word, name in _V1_CONTAINERS if f"/{word}" in text), None)
+
+
+def read_wsl(machine: Machine) -> int | None:
+    """Return 1 or 2 under the Windows Subsystem for Linux.
+
+    The first has no Linux kernel and always says ``4.4.0-<build>-Microsoft``. The second has one, which anybody
+    may build and name; its helper's entry among the binary formats is there all the same.
+    """
+    release = machine.platform.release or machine.read_text("/proc/sys/kernel/osrelease") or ""
+    release = release.strip()
+    if release.startswith("4.4.0-") and release.endswith("-Microsoft"):
+        return 1
+    if "microsoft" in release.lower() or machine.exists("/proc/sys/fs/binfmt_misc/WSLInterop"):
+        return 2
+    return None
+
+
+def read_init(machine: Machine) -> str | None:
+    """Return ``systemd``, ``openrc`` or ``launchd``. A ``systemctl`` on the path would prove nothing."""
+    if machine.platform.system == "Darwin":
+        return "launchd"
+    if machine.exists("/run/systemd/system"):
+        return "systemd"
+    return "openrc" if machine.exists("/run/openrc") else None
+
+
+def kernel_release(platform: Platform, machine: Machine) -> str | None:
+    """Return the kernel's release, such as ``6.1.0-13-amd64``."""
+    text = platform.release or machine.read_text("/proc/sys/kernel/osrelease") or ""
+    return text.strip() or None

@@ -1,0 +1,50 @@
+"""The distribution, from the os-release file (format: os-release(5), a subset of shell assignments)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision.host.machine import Machine
+
+PATHS = ("/etc/os-release", "/usr/lib/os-release")
+_QUOTES = ("'", '"')
+
+
+@dataclass(frozen=True)
+class OsRelease:
+    """``version_id`` is ``None`` for rolling releases, which have none."""
+
+    distribution: str | None = None
+    version_id: str | None = None
+
+
+def parse_os_release(text: str) -> OsRelease:
+    """Return ``ID`` and ``VERSION_ID``. Raises ``ValueError`` where the text assigns neither."""
+    values: dict[str, str] = {}
+    for line in text.splitlines():
+        name, assigned, value = line.strip().partition("=")
+        if assigned and not name.startswith("#"):
+            values[name] = _unquote(value.strip())
+    release = OsRelease(values.get("ID") or None, values.get("VERSION_ID") or None)
+    if release == OsRelease():
+        raise ValueError("it has neither ID nor VERSION_ID")
+    return release
+
+
+def _unquote(value: str) -> str:
+    if len(value) < 2 or value[0] not in _QUOTES or value[-1] != value[0]:
+        return value
+    inside = value[1:-1]
+    if value[0] == '"':
+        for escaped in '"$`\\':
+            inside = inside.replace("\\" + escaped, escaped)
+    return inside
+
+
+def read_os_release(machine: Machine) -> OsRelease | None:
+    """Read the first os-release file that there is."""
+    for path in PATHS:
+        text = machine.read_text(path)
+        if text is not None:
+            return parse_os_release(text)
+    return None

@@ -1,0 +1,86 @@
+"""Running a program to its end: bounded in time, stoppable, output kept apart."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+KILL_GRACE_S = 3.0
+POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Command:
+    """A program to run, as a value: no shell ever sees it. ``env`` is added to the caller's environment."""
+
+    argv: tuple[str, ...]
+    timeout_s: float = 10.0
+    env: Mapping[str, str] = field(default_factory=dict)
+    stdin: str = ""
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """``returncode`` is negative for a signal, 127 where the program does not exist, 124 after the timeout."""
+
+    returncode: int
+    stdout: str = ""
+    stderr: str = ""
+
+
+NOT_FOUND = CommandResult(127, "", "not found")
+
+
+def run(command: Command, base_env: Mapping[str, str], stop: threading.Event | None = None) -> CommandResult:
+    """Run ``command`` and return its output; never raises.
+
+    Ends it after the timeout, or as soon as ``stop`` is set.
+    """
+    env = {**base_env, **command.env}
+    program = shutil.which(command.argv[0], path=env.get("PATH"))
+    if program is None:
+        return NOT_FOUND
+    try:
+        child = subprocess.Popen(
+            [program, *command.argv[1:]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+        )
+    except OSError as error:
+        return CommandResult(126, "", str(error))
+    with child:
+        return _wait(child, command, stop or threading.Event())
+
+
+def _wait(child: subprocess.Popen[bytes], command: Command, stop: threading.Event) -> CommandResult:
+    deadline = time.monotonic() + command.timeout_s
+    given: bytes | None = command.stdin.encode()
+    while (done := _communicate(child, given)) is None:
+        given = None
+        if stop.is_set() or time.monotonic() >= deadline:
+            _end(child)
+            return CommandResult(124, "", f"no answer within {command.timeout_s:g} s")
+    output, errors = done
+    return CommandResult(child.returncode, output.decode("utf-8", "replace"), errors.decode("utf-8", "replace"))
+
+
+def _communicate(child: subprocess.Popen[bytes], given: bytes | None) -> tuple[bytes, bytes] | None:
+    try:
+        return child.communicate(given, timeout=POLL_S)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.communicate(timeout=KILL_GRACE_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.communicate()

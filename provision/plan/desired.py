@@ -1,0 +1,50 @@
+"""What should be: the files of a generation, as text."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from provision.domain.selection import Selection
+from provision.engines.engine import Engine, Placement
+from provision.serve.launching import SERVER_FILE, ServerFile
+
+STOP_GRACE_S = 10
+MANIFEST_FILE = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The absolute paths that a generation refers to."""
+
+    engine: Path
+    model: Path
+    generation: Path
+    child_home: Path
+    api_key: Path
+
+
+def generation_files(selection: Selection, engine: Engine, paths: Paths, key_fingerprint: str | None) -> dict[str, str]:
+    """Return the text of every file of one generation by its name.
+
+    ``key_fingerprint`` stands for the API key, which is in none of them.
+    """
+    api_key = paths.api_key if selection.spec.api_key_env else None
+    place = Placement(paths.engine, paths.model, paths.generation, paths.child_home, api_key)
+    launch = engine.launch(selection, place)
+    server = ServerFile(launch.argv, launch.env, STOP_GRACE_S, tuple(engine.failures()))
+    manifest: dict[str, Any] = {
+        "backend": selection.backend,
+        "engine": paths.engine.name,
+        "model": selection.model.name,
+        "api_key_fingerprint": key_fingerprint,
+    }
+    return {
+        **launch.files,
+        SERVER_FILE: json.dumps(msgspec.to_builtins(server), indent=1) + "\n",
+        MANIFEST_FILE: json.dumps(manifest, indent=1) + "\n",
+    }

@@ -1,0 +1,113 @@
+"""The difference between what should be and what is. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+import msgspec
+
+from provision.domain.plan import Action, Change, Kind, Plan
+from provision.domain.selection import Selection
+from provision.domain.server import ServerState
+from provision.plan.observed import Observed
+
+_UP = (ServerState.STARTING, ServerState.LOADING, ServerState.READY)
+
+# What a person would call the parts of a selection that end up in the configuration.
+_NAMED = {
+    "model": lambda s: s.model.name,
+    "context": lambda s: s.context,
+    "parallel": lambda s: s.parallel,
+    "threads": lambda s: s.threads,
+    "spin count": lambda s: s.spin_count,
+    "host": lambda s: s.host,
+    "port": lambda s: s.port,
+    "engine": lambda s: f"{s.backend} {s.release.version}",
+    "API key": lambda s: s.spec.api_key_env or "none",
+}
+
+
+def make_plan(selection: Selection, observed: Observed) -> Plan:
+    """Return the changes that turn ``observed`` into ``selection``, in the order in which they are made."""
+    config = _config(selection, observed)
+    engine, model = _engine(selection, observed), _model(selection, observed)
+    changes = (engine, model, config, _server(selection, observed, (engine, model, config)))
+    state = observed.state
+    plan = Plan(selection, changes, state.lineage if state else "", state.serial if state else 0)
+    return replace(plan, digest=digest(plan))
+
+
+def digest(plan: Plan) -> str:
+    """Return the SHA-256 of everything in the plan but its digest."""
+    return hashlib.sha256(msgspec.json.encode(replace(plan, digest=""), order="sorted")).hexdigest()
+
+
+def summary(plan: Plan) -> dict[str, int]:
+    """Count the changes by action."""
+    return {action.value: sum(1 for c in plan.changes if c.action is action) for action in Action}
+
+
+def _engine(selection: Selection, observed: Observed) -> Change:
+    release = selection.release
+    name = release.engine
+    if not observed.engine_damage:
+        return Change(Action.NONE, Kind.ENGINE, name, f"{release.version} is installed")
+    libraries = [lib.source for lib in release.libraries if lib.name in selection.provided_libraries]
+    download = release.wheel.size_bytes + sum(source.download_bytes for source in libraries)
+    disk = release.installed_bytes + sum(source.size_bytes for source in libraries)
+    old = observed.state.selection if observed.state else None
+    if old and old.release.engine == name and old.release.version != release.version:
+        reason = f"{old.release.version} → {release.version}"
+        return Change(Action.REPLACE, Kind.ENGINE, name, reason, download, disk)
+    return Change(_action(observed.engine_damage), Kind.ENGINE, name, observed.engine_damage, download, disk)
+
+
+def _model(selection: Selection, observed: Observed) -> Change:
+    model = selection.model
+    if not observed.model_damage:
+        return Change(Action.NONE, Kind.MODEL, model.name, "it is there")
+    download = model.source.download_bytes if model.source else 0
+    action = _action(observed.model_damage)
+    return Change(action, Kind.MODEL, model.name, observed.model_damage, download, model.size_bytes)
+
+
+def _action(damage: str) -> Action:
+    return Action.CREATE if damage == "not installed" else Action.REPLACE
+
+
+def _config(selection: Selection, observed: Observed) -> Change:
+    name = selection.backend
+    if not observed.state or not observed.state.generation:
+        return Change(Action.CREATE, Kind.CONFIG, name, "nothing is configured yet")
+    differing = sorted(n for n, text in observed.desired_files.items() if observed.files.get(n) != text)
+    if not differing:
+        return Change(Action.NONE, Kind.CONFIG, name, f"generation {observed.state.generation}")
+    reasons = list(_differences(observed.state.selection, selection)) or [f"{', '.join(differing)} differ"]
+    return Change(Action.UPDATE, Kind.CONFIG, name, ", ".join(reasons))
+
+
+def _differences(old: Selection | None, new: Selection) -> Iterator[str]:
+    if old is None:
+        return
+    for name, of in _NAMED.items():
+        if of(old) != of(new):
+            yield f"{name} {of(old)} → {of(new)}"
+
+
+def _server(selection: Selection, observed: Observed, before: tuple[Change, ...]) -> Change:
+    name = selection.model.name
+    up = observed.server in _UP
+    changed = [change for change in before if change.action is not Action.NONE]
+    if not up and observed.server in (ServerState.ABSENT, ServerState.STOPPED):
+        return Change(Action.CREATE, Kind.SERVER, name, "it does not run")
+    if not up:
+        detail = f": {observed.server_detail}" if observed.server_detail else ""
+        return Change(Action.RESTART, Kind.SERVER, name, f"it is {observed.server.value}{detail}")
+    if changed:
+        return Change(Action.RESTART, Kind.SERVER, name, f"its {changed[-1].kind.value} changes")
+    generation = observed.state.generation if observed.state else None
+    if observed.running != generation:
+        return Change(Action.RESTART, Kind.SERVER, name, f"it runs generation {observed.running}, not {generation}")
+    return Change(Action.NONE, Kind.SERVER, name, f"it is {observed.server.value}")

@@ -1,0 +1,101 @@
+"""Looking at the server: what the supervisor says, checked against the process table and the port."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from provision.domain.selection import Selection
+from provision.domain.server import Runtime, ServerState
+from provision.host import process
+from provision.host.files import read_bytes
+from provision.host.layout import Layout
+from provision.host.loopback import LoopbackClient
+
+HEALTH_TIMEOUT_S = 5.0
+TAIL_BYTES = 1 << 15
+
+
+@dataclass(frozen=True)
+class Observation:
+    """``runtime`` is ``None`` where nothing was ever started; ``detail`` says more about a bad state."""
+
+    state: ServerState
+    runtime: Runtime | None = None
+    detail: str | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process, where there is one."""
+        return self.runtime.server.pid if self.runtime and self.runtime.server else None
+
+
+class Server:
+    """The server of one prefix, as it is seen from outside."""
+
+    def __init__(self, layout: Layout, selection: Selection | None) -> None:
+        self._layout = layout
+        self._selection = selection
+
+    def client(self, timeout_s: float = HEALTH_TIMEOUT_S) -> LoopbackClient:
+        """Return a client with the key, where one is set."""
+        key = read_bytes(self._layout.api_key) if self._selection and self._selection.spec.api_key_env else None
+        base_url = self._selection.base_url if self._selection else "http://127.0.0.1:0/v1"
+        return LoopbackClient(base_url, key.decode().strip() if key else None, timeout_s)
+
+    def runtime(self) -> Runtime | None:
+        """Return what the supervisor told last; ``None`` where it never ran or its word makes no sense."""
+        told = read_bytes(self._layout.runtime)
+        try:
+            return msgspec.json.decode(told, type=Runtime) if told else None
+        except msgspec.MsgspecError:
+            return None
+
+    def observe(self) -> Observation:
+        """Return the state of the server now. Costs at most one request to loopback."""
+        runtime = self.runtime()
+        if self._selection is None:
+            return Observation(ServerState.ABSENT, runtime)
+        if runtime is None or runtime.state is ServerState.STOPPED:
+            return Observation(ServerState.STOPPED, runtime)
+        if runtime.state in (ServerState.FAILED, ServerState.CRASH_LOOP):
+            return Observation(runtime.state, runtime, runtime.last_exit.reason if runtime.last_exit else None)
+        if runtime.supervisor.boot_id != process.boot_id():
+            return Observation(ServerState.STOPPED, runtime, "the machine was restarted")
+        if not process.is_running(runtime.supervisor):
+            return Observation(ServerState.FAILED, runtime, "its supervisor was killed")
+        if not process.is_running(runtime.server):
+            reason = f"{runtime.last_exit.reason}; it is being restarted" if runtime.last_exit else None
+            return Observation(ServerState.STARTING, runtime, reason)
+        return self._ask(runtime)
+
+    def _ask(self, runtime: Runtime) -> Observation:
+        health = self.client().get("/health")
+        if health.status == 0 and "refused" in (health.error or "").lower():
+            return Observation(ServerState.STARTING, runtime)
+        if health.status == 503:
+            return Observation(ServerState.LOADING, runtime)
+        if health.status != 200:
+            return Observation(ServerState.DEGRADED, runtime, health.error or f"/health answers {health.status}")
+        models = self.client().get("/v1/models").json()
+        listed = [entry.get("id") for entry in (models or {}).get("data", [])] if isinstance(models, dict) else []
+        if self._selection and self._selection.model.name not in listed:
+            return Observation(ServerState.DEGRADED, runtime, f"it serves {listed}, not {self._selection.model.name}")
+        return Observation(ServerState.READY, runtime)
+
+    def last_log_lines(self, count: int) -> list[str]:
+        """Return the end of the log."""
+        try:
+            with self._layout.server_log.open("rb") as file:
+                file.seek(max(0, self.log_size() - TAIL_BYTES))
+                return file.read().decode("utf-8", "replace").splitlines()[-count:]
+        except OSError:
+            return []
+
+    def log_size(self) -> int:
+        """Return the size of the log in bytes."""
+        try:
+            return self._layout.server_log.stat().st_size
+        except OSError:
+            return 0

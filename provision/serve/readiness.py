@@ -1,0 +1,84 @@
+"""Waiting for a server, by its progress and not by a fixed clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from provision.domain.server import Runtime, ServerState
+from provision.errors import FabricError
+from provision.host import process
+from provision.host.loopback import LoopbackClient
+from provision.serve.observation import Observation, Server
+
+POLL_S = 0.02
+MAX_POLL_S = 0.5
+STALL_S = 120.0
+FIRST_TOKEN_TIMEOUT_S = 300.0
+LOG_LINES = 12
+
+
+class ServerFailedError(FabricError):
+    """The server did not become ready."""
+
+    code = "server-failed"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """``timeout_s`` bounds the whole wait where the user gave one; ``stall_s`` bounds a wait without progress."""
+
+    timeout_s: float | None = None
+    stall_s: float = STALL_S
+
+
+def wait_until_ready(server: Server, model: str, patience: Patience, tell: Callable[[str], None]) -> Observation:
+    """Return once health is good, ``model`` is listed and one token was generated.
+
+    Raises ``ServerFailedError`` with the decoded reason and the last lines of the log where the server fails,
+    stops making progress or runs out of time.
+    """
+    started = time.monotonic()
+    moved_at, mark, poll_s = started, None, POLL_S
+    while True:
+        seen = server.observe()
+        if seen.state is ServerState.READY:
+            _first_token(server.client(), model)
+            return seen
+        if seen.state in (ServerState.FAILED, ServerState.CRASH_LOOP, ServerState.ABSENT, ServerState.STOPPED):
+            raise failed(server, seen)
+        now = time.monotonic()
+        if (fresh := _progress(seen.runtime, server)) != mark:
+            moved_at, mark = now, fresh
+        if now - moved_at > patience.stall_s:
+            raise failed(server, seen, f"it made no progress for {patience.stall_s:.0f} s")
+        if patience.timeout_s is not None and now - started > patience.timeout_s:
+            raise failed(server, seen, f"it was not ready within {patience.timeout_s:g} s")
+        tell(seen.state.value)
+        time.sleep(poll_s)
+        poll_s = min(MAX_POLL_S, poll_s * 1.05)
+
+
+def failed(server: Server, seen: Observation, reason: str | None = None) -> ServerFailedError:
+    """Build the error that says why, with the end of the log."""
+    ended = seen.runtime.last_exit if seen.runtime else None
+    why = reason or (ended.reason if ended else "its supervisor ended")
+    log = server.last_log_lines(LOG_LINES)
+    said = "\n  ".join(["", *log]) if log else ""
+    hint = (ended.hint if ended else None) or "See `fabric logs`; `fabric up` tries again."
+    return ServerFailedError(f"The server did not become ready: {why}.{said}", hint)
+
+
+def _progress(runtime: Runtime | None, server: Server) -> tuple[object, ...]:
+    """Whatever changes while a server gets anywhere: its state, processor time and log."""
+    pid = runtime.server.pid if runtime and runtime.server else None
+    return (runtime.restarts if runtime else None, process.cpu_ticks(pid) if pid else None, server.log_size())
+
+
+def _first_token(client: LoopbackClient, model: str) -> None:
+    request = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+    answer = client.post("/v1/chat/completions", request, FIRST_TOKEN_TIMEOUT_S)
+    if answer.status != 200:
+        said = answer.error or answer.body[:200].decode("utf-8", "replace")
+        raise ServerFailedError(f"The server is up and cannot generate: {said}.", "See `fabric logs`.")

@@ -1,0 +1,133 @@
+"""The process that starts the server, keeps its log, restarts it and tells how it is.
+
+    python -m provision.serve.supervisor PREFIX GENERATION INSTANCE
+
+It lives in a session of its own and ends on SIGTERM, taking the server and whatever the server started with it.
+If it is killed, the server ends too. It tells what it knows in ``run/server.json`` and takes no commands but
+signals.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from provision.domain.server import Exit, Runtime, ServerState
+from provision.host import process
+from provision.host.files import commit
+from provision.host.layout import Layout
+from provision.serve.backoff import next_delay
+from provision.serve.exits import decode
+from provision.serve.launching import INSTANCE_VARIABLE, SERVER_FILE, SUPERVISOR_VARIABLE, ServerFile
+from provision.serve.logkeeper import LogKeeper
+
+PR_SET_CHILD_SUBREAPER = 36
+LOG_DRAIN_S = 2.0
+
+
+class Supervisor:
+    """Runs one server until it is told to stop, cannot heal or crashes too often."""
+
+    def __init__(self, layout: Layout, generation: int, instance: str) -> None:
+        self._layout = layout
+        described = (layout.generation(generation) / SERVER_FILE).read_bytes()
+        self._server = msgspec.json.decode(described, type=ServerFile)
+        self._runtime = Runtime(instance, generation, ServerState.STARTING, process.myself(), started_at=time.time())
+        self._stopping = threading.Event()
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> None:
+        """Return when the server is not to be started any more; the last word is in ``run/server.json``."""
+        self._catch_signals()
+        crashes: list[float] = []
+        while not self._stopping.is_set():
+            ended = self._run_once()
+            if self._stopping.is_set():
+                break
+            crashes.append(time.monotonic())
+            delay = next_delay(crashes, crashes[-1]) if ended.retry else None
+            if delay is None:
+                final = ServerState.CRASH_LOOP if ended.retry else ServerState.FAILED
+                self._tell(state=final, server=None, last_exit=ended)
+                return
+            self._tell(server=None, last_exit=ended, restarts=self._runtime.restarts + 1)
+            self._stopping.wait(delay)
+        self._tell(state=ServerState.STOPPED, server=None)
+
+    def _run_once(self) -> Exit:
+        try:
+            child = self._child = self._start()
+        except OSError as error:
+            return Exit(126, f"it cannot be started: {error.strerror}", "`fabric up` repairs it", retry=False)
+        self._tell(server=process.identify(child.pid))
+        keeper = LogKeeper(self._layout.server_log)
+        if child.stdout is not None:
+            keeper.follow(child.stdout)
+        if self._stopping.is_set():  # the signal came before there was a child to pass it to
+            self._pass_on()
+        returncode = child.wait()
+        self._child = None
+        self._end_stragglers()
+        return decode(returncode, keeper.finish(LOG_DRAIN_S), self._server.failures)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self._server.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **self._server.env, SUPERVISOR_VARIABLE: str(os.getpid())},
+            cwd="/",
+            start_new_session=True,
+        )
+
+    def _end_stragglers(self) -> None:
+        """Whatever carries our instance id and is not us was started by the server and has outlived it."""
+        for straggler in process.with_environment(INSTANCE_VARIABLE, self._runtime.instance):
+            process.send(straggler, signal.SIGKILL)
+            process.reap(straggler.pid)
+
+    def _catch_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGALRM, self._on_grace_over)
+
+    def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping.set()
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._child is not None:
+            self._child.terminate()
+            signal.alarm(self._server.stop_grace_s)
+
+    def _on_grace_over(self, _number: int, _frame: FrameType | None) -> None:
+        if self._child is not None:
+            self._child.kill()
+
+    def _tell(self, **changes: object) -> None:
+        self._runtime = replace(self._runtime, **changes)  # type: ignore[arg-type]  # one line for every field
+        commit(self._layout.runtime, msgspec.json.encode(self._runtime))
+
+
+def main(arguments: list[str]) -> int:
+    """Run until the end. Arguments: prefix, generation, instance."""
+    prefix, generation, instance = arguments
+    if sys.platform == "linux":  # orphans of the server come to us, not to init
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    Supervisor(Layout(Path(prefix)), int(generation), instance).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
