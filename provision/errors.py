@@ -9,7 +9,7 @@
     ├── CannotCreateError  73   disk full, permission, read-only
     ├── LockedError        75   another fabric holds the lock
     ├── RefusedError       77   refused for safety
-    └── InterruptedByUser  130  interrupted (143 by SIGTERM)
+    └── InterruptedByUserError  130  interrupted (143 by SIGTERM)
 
 A message says what happened and why; the hint says what to do next.
 """
@@ -74,7 +74,7 @@ class RefusedError(FabricError):
     exit_code = 77
 
 
-class InterruptedByUser(FabricError):
+class InterruptedByUserError(FabricError):
     """Ctrl-C (130) or SIGTERM (143)."""
 
     code = "interrupted"

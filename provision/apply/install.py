@@ -11,6 +11,8 @@ from pathlib import Path
 from provision.apply.progress import Progress
 from provision.apply.store import engine_path, model_path, record
 from provision.artifacts.fetch import Fetcher
+from provision.artifacts.pip_settings import PackageSettings, uv_environment
+from provision.artifacts.pip_settings import read_local as read_settings
 from provision.artifacts.uv import Uv
 from provision.domain.artifacts import Wheel
 from provision.domain.engine import EngineRelease, Launch
@@ -43,13 +45,12 @@ class EngineUnfitError(FabricError):
 
 @dataclass(frozen=True)
 class Installer:
-    """Installs what a selection needs. ``env`` carries the package settings for ``uv`` and for downloads."""
+    """Installs what a selection needs. ``env`` is the user's; ``stop`` ends every transfer and program."""
 
     layout: Layout
     selection: Selection
     engine: Engine
     env: Mapping[str, str]
-    transport: Transport
     progress: Progress
     stop: threading.Event
 
@@ -60,7 +61,7 @@ class Installer:
         """
         if offline:
             names = ", ".join(wheel.filename for wheel in wheels)
-            raise UnreachableError(f"Not installed yet and --offline was given: {names}.", "Run once without --offline.")
+            raise UnreachableError(f"Not here yet, and --offline was given: {names}.", "Run once without --offline.")
         staging = self.layout.staging
         with explained("making the staging directory"):
             make_private_dir(staging)
@@ -75,7 +76,9 @@ class Installer:
         release = self.selection.release
         self.progress.say("Asking the package index")
         addresses = self._uv().locate(wheels, _UV_PLATFORMS[release.system, release.arch])
-        return Fetcher(addresses, self.transport, staging, self.stop)
+        settings = self._package_settings()
+        transport = Transport(self.env, settings.certificate, settings.trusted_hosts)
+        return Fetcher(addresses, transport, staging, self.stop)
 
     def install_engine(self, fetcher: Fetcher) -> StoreEntry:
         """Install the engine into an environment of its own and prove that it starts here.
@@ -141,7 +144,11 @@ class Installer:
             )
 
     def _uv(self) -> Uv:
-        return Uv(self.env, self.layout.staging / "uv", self.stop)
+        env = {**self.env, **uv_environment(self._package_settings(), self.env)}
+        return Uv(env, self.layout.staging / "uv", self.stop)
+
+    def _package_settings(self) -> PackageSettings:
+        return read_settings(self.env)
 
 
 def _command(launch: Launch) -> Command:

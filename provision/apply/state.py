@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -50,27 +50,42 @@ def write_state(layout: Layout, state: State) -> State:
     return following
 
 
-def open_prefix(layout: Layout) -> State:
+@dataclass(frozen=True)
+class Marker:
+    """What makes a directory fabric's: its id, and the parents that were made for it, nearest first."""
+
+    lineage: str
+    made_parents: tuple[str, ...] = ()
+
+
+def read_marker(layout: Layout) -> Marker | None:
+    """Return the marker; ``None`` where there is none. Raises ``InvalidInputError`` for a damaged one."""
+    data = read_bytes(layout.marker)
+    try:
+        return msgspec.json.decode(data, type=Marker) if data is not None else None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{layout.marker} is damaged: {error}.", "Remove the directory by hand.") from error
+
+
+def open_prefix(layout: Layout, made_parents: tuple[str, ...]) -> State:
     """Make the prefix where it is missing and return its state. The lock is held.
 
     Raises ``RefusedError`` where the directory is not fabric's or others could write to it.
     """
     check_prefix(layout)
-    with explained("making the prefix"):
-        make_private_dir(layout.prefix)
-        state = read_state(layout)
-        marker = read_bytes(layout.marker)
-        if marker is None:
-            lineage = state.lineage if state else uuid.uuid4().hex
-            commit(layout.marker, f"{lineage}\n".encode())
-        else:
-            lineage = marker.decode("utf-8", "replace").strip()
-    if state is not None and state.lineage != lineage:
+    state = read_state(layout)
+    marker = read_marker(layout)
+    if marker is None:
+        marker = Marker(state.lineage if state else uuid.uuid4().hex, made_parents)
+        with explained("making the prefix"):
+            make_private_dir(layout.prefix)
+            commit(layout.marker, msgspec.json.encode(marker))
+    if state is not None and state.lineage != marker.lineage:
         raise RefusedError(
-            f"{layout.prefix} holds the state of another prefix ({state.lineage}, not {lineage}).",
+            f"{layout.prefix} holds the state of another prefix ({state.lineage}, not {marker.lineage}).",
             "It was copied by hand. Use another --home.",
         )
-    return state or State(lineage)
+    return state or State(marker.lineage)
 
 
 def check_prefix(layout: Layout) -> None:

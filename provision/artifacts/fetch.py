@@ -14,7 +14,7 @@ from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from provision.domain.artifacts import Wheel, WheelMember
-from provision.errors import InterruptedByUser, RefusedError, UnreachableError
+from provision.errors import InterruptedByUserError, RefusedError, UnreachableError
 from provision.host.download import NoRangesError, RemoteFile, Transport, redact
 from provision.host.files import explained
 
@@ -84,7 +84,7 @@ class Fetcher:
         with target.open("wb") as file:
             while data := source.read(CHUNK_BYTES):
                 if self.stop.is_set():
-                    raise InterruptedByUser("Stopped.")
+                    raise InterruptedByUserError("Stopped.")
                 digest.update(data)
                 file.write(data)
         if digest.hexdigest() != sha256:

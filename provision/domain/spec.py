@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 AUTO = "auto"
 
@@ -33,3 +33,13 @@ class Spec:
     port: int | None = None
     api_key_env: str | None = None
     require_gpu: bool = False
+
+    def options(self) -> list[str]:
+        """Return the command line options that say the same, the defaults left out."""
+        said = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                name = "--" + field.name.replace("_", "-")
+                said += [name] if value is True else [name, str(value)]
+        return said

@@ -53,7 +53,7 @@ def _release(row: dict[str, Any]) -> EngineRelease:
 
 
 def _python(engine: Path) -> tuple[str, ...]:
-    """Isolated: neither the user's site-packages nor PYTHON* variables reach the engine; the store is not written to."""
+    """Neither the user's site-packages nor PYTHON* variables reach the engine, and the store is not written to."""
     return (str(engine / "bin" / "python"), "-I", "-B")
 
 

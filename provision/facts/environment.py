@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from provision.domain.facts import Libc
-from provision.host.machine import Machine, Platform
+from provision.host.machine import Machine
 
 _ARCHITECTURES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
+_DECLARED = ("docker", "lxc", "oci", "podman", "systemd-nspawn")
 _V1_CONTAINERS = (("kubepods", "kubernetes"), ("docker", "docker"), ("libpod", "podman"), ("lxc", "lxc"))
 
 
@@ -42,6 +43,12 @@ def read_libc(machine: Machine) -> Libc | None:
     return None
 
 
+def read_kernel(machine: Machine) -> str | None:
+    """Return the kernel's release, such as ``6.1.0-13-amd64``."""
+    text = machine.platform.release or machine.read_text("/proc/sys/kernel/osrelease") or ""
+    return text.strip() or None
+
+
 def read_environment(machine: Machine) -> Environment:
     """Read the markers that container engines, Windows and init systems leave."""
     return Environment(read_container(machine), read_wsl(machine), read_init(machine))
@@ -63,7 +70,9 @@ def read_container(machine: Machine) -> str | None:
         if found:
             return name
     declared = machine.read_text("/run/systemd/container") or machine.env.get("container") or ""
-    return declared.strip() or _container_by_cgroup(machine.read_text("/proc/1/cgroup") or "")
+    if declared.strip() in _DECLARED:
+        return declared.strip()
+    return _container_by_cgroup(machine.read_text("/proc/1/cgroup") or "")
 
 
 def _container_by_cgroup(text: str) -> str | None:
@@ -77,8 +86,7 @@ def read_wsl(machine: Machine) -> int | None:
     The first has no Linux kernel and always says ``4.4.0-<build>-Microsoft``. The second has one, which anybody
     may build and name; its helper's entry among the binary formats is there all the same.
     """
-    release = machine.platform.release or machine.read_text("/proc/sys/kernel/osrelease") or ""
-    release = release.strip()
+    release = read_kernel(machine) or ""
     if release.startswith("4.4.0-") and release.endswith("-Microsoft"):
         return 1
     if "microsoft" in release.lower() or machine.exists("/proc/sys/fs/binfmt_misc/WSLInterop"):
@@ -93,9 +101,3 @@ def read_init(machine: Machine) -> str | None:
     if machine.exists("/run/systemd/system"):
         return "systemd"
     return "openrc" if machine.exists("/run/openrc") else None
-
-
-def kernel_release(platform: Platform, machine: Machine) -> str | None:
-    """Return the kernel's release, such as ``6.1.0-13-amd64``."""
-    text = platform.release or machine.read_text("/proc/sys/kernel/osrelease") or ""
-    return text.strip() or None

@@ -35,7 +35,7 @@ class Recorder:
         except TimeoutError as error:
             outcome, detail = Outcome.FAILED, f"{TIMED_OUT}{error}"
         except Exception as error:  # noqa: BLE001 - a probe must never stop the others, whatever the machine holds
-            outcome, detail = Outcome.FAILED, f"{source}: {error or type(error).__name__}"
+            outcome, detail = Outcome.FAILED, f"{source}: {str(error) or type(error).__name__}"
         duration_ms = round((time.perf_counter() - started) * 1000, 3)
         self.probes.append(Probe(name, outcome, duration_ms, detail))
         return default if value is None else value

@@ -2,7 +2,7 @@
 
 ::
 
-    <prefix>/fabric-prefix         marker with the prefix's id; nothing is ever removed without it
+    <prefix>/fabric-prefix         the prefix's id and the parents made for it; nothing is removed without it
     <prefix>/lock                  flock file; never removed while the prefix lives
     <prefix>/state.json            what was made
     <prefix>/journal.jsonl         present only while a change is under way
@@ -35,6 +35,10 @@ class Layout:
     @property
     def marker(self) -> Path:
         return self.prefix / MARKER
+
+    def missing_parents(self) -> tuple[str, ...]:
+        """Return the directories above the prefix that do not exist yet, nearest first."""
+        return tuple(str(parent) for parent in self.prefix.parents if not parent.exists())
 
     @property
     def lock(self) -> Path:

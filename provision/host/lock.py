@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from provision.errors import LockedError
-from provision.host.files import PRIVATE_FILE, explained
+from provision.host.files import PRIVATE_DIR, PRIVATE_FILE, explained
 
 POLL_S = 0.05
 
@@ -56,7 +56,7 @@ def _acquire(path: Path, holder: Path, wait_s: float, waiting: Callable[[str], N
 def _try(path: Path) -> int | None:
     """Return an open, locked file that still has its name, or ``None`` while somebody else holds it."""
     with explained("taking the lock"):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

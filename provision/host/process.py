@@ -85,6 +85,16 @@ def cpu_ticks(pid: int) -> int | None:
     return int(fields[11]) + int(fields[12]) if fields else None
 
 
+def tree(pid: int) -> list[int]:
+    """Return ``pid`` and all its descendants that run now."""
+    import psutil
+
+    try:
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    except psutil.Error:
+        return []
+
+
 def send(process: ProcessIdentity, number: signal.Signals) -> bool:
     """Send a signal to exactly this process; ``False`` where it is gone."""
     if not hasattr(os, "pidfd_open"):

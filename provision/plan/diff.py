@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import msgspec
@@ -16,7 +16,7 @@ from provision.plan.observed import Observed
 _UP = (ServerState.STARTING, ServerState.LOADING, ServerState.READY)
 
 # What a person would call the parts of a selection that end up in the configuration.
-_NAMED = {
+_NAMED: dict[str, Callable[[Selection], object]] = {
     "model": lambda s: s.model.name,
     "context": lambda s: s.context,
     "parallel": lambda s: s.parallel,
@@ -40,8 +40,17 @@ def make_plan(selection: Selection, observed: Observed) -> Plan:
 
 
 def digest(plan: Plan) -> str:
-    """Return the SHA-256 of everything in the plan but its digest."""
-    return hashlib.sha256(msgspec.json.encode(replace(plan, digest=""), order="sorted")).hexdigest()
+    """Return the SHA-256 of what the plan would do; the machine's free memory and the reasons are not part of it."""
+    selection = plan.selection
+    decided = (
+        plan.lineage,
+        plan.serial,
+        [(change.action, change.kind, change.name) for change in plan.changes],
+        (selection.release, selection.provided_libraries, selection.model, selection.spec),
+        (selection.context, selection.parallel, selection.threads, selection.spin_count),
+        (selection.host, selection.port),
+    )
+    return hashlib.sha256(msgspec.json.encode(decided, order="sorted")).hexdigest()
 
 
 def summary(plan: Plan) -> dict[str, int]:

@@ -63,9 +63,12 @@ def check_spec(spec: Spec) -> None:
         )
 
 
-def choose(spec: Spec, facts: Facts, model: Model, knowledge: Knowledge, port: int) -> Selection:
+def choose(
+    spec: Spec, facts: Facts, model: Model, knowledge: Knowledge, *, port: int, previous: Selection | None = None
+) -> Selection:
     """Choose engine, acceleration, context and threads for ``model``; ``port`` has been found to be free or ours.
 
+    A library that was provided to the ``previous`` engine stays provided, even if the system has it by now.
     Raises ``CannotRunError`` where nothing that was asked for runs here.
     """
     release, why_not = _choose_release(spec, facts, knowledge)
@@ -74,7 +77,8 @@ def choose(spec: Spec, facts: Facts, model: Model, knowledge: Knowledge, port: i
     _check_fit(spec, model, judged)
     cores = facts.cpu.cores_usable or 1
     rule = knowledge.serving["threads"]
-    provided = tuple(lib.name for lib in release.libraries if not facts.libraries.get(lib.name))
+    kept = previous.provided_libraries if previous and previous.release.wheel == release.wheel else ()
+    provided = tuple(lib.name for lib in release.libraries if lib.name in kept or not facts.libraries.get(lib.name))
     return Selection(
         spec=spec,
         backend=release.engine,

@@ -33,8 +33,10 @@ class Patience:
     stall_s: float = STALL_S
 
 
-def wait_until_ready(server: Server, model: str, patience: Patience, tell: Callable[[str], None]) -> Observation:
-    """Return once health is good, ``model`` is listed and one token was generated.
+def wait_until_ready(
+    server: Server, model: str, patience: Patience, proved: Callable[[Observation], bool]
+) -> Observation:
+    """Return once health is good, ``model`` is listed and, unless that was ``proved`` before, a token is generated.
 
     Raises ``ServerFailedError`` with the decoded reason and the last lines of the log where the server fails,
     stops making progress or runs out of time.
@@ -44,7 +46,8 @@ def wait_until_ready(server: Server, model: str, patience: Patience, tell: Calla
     while True:
         seen = server.observe()
         if seen.state is ServerState.READY:
-            _first_token(server.client(), model)
+            if not proved(seen):
+                _first_token(server.client(), model)
             return seen
         if seen.state in (ServerState.FAILED, ServerState.CRASH_LOOP, ServerState.ABSENT, ServerState.STOPPED):
             raise failed(server, seen)
@@ -55,7 +58,6 @@ def wait_until_ready(server: Server, model: str, patience: Patience, tell: Calla
             raise failed(server, seen, f"it made no progress for {patience.stall_s:.0f} s")
         if patience.timeout_s is not None and now - started > patience.timeout_s:
             raise failed(server, seen, f"it was not ready within {patience.timeout_s:g} s")
-        tell(seen.state.value)
         time.sleep(poll_s)
         poll_s = min(MAX_POLL_S, poll_s * 1.05)
 

@@ -1,0 +1,45 @@
+"""A plan as a file, to be looked at by one person and carried out by another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from provision import __version__
+from provision.domain.plan import Plan
+from provision.errors import InvalidInputError
+from provision.host.files import commit, explained
+
+PLAN_FILE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """``fabric_version`` must be ours: another one may plan differently."""
+
+    plan: Plan
+    fabric_version: str
+    version: int = PLAN_FILE_VERSION
+
+
+def save(plan: Plan, path: Path) -> None:
+    """Write ``plan`` to ``path``."""
+    with explained("saving the plan"):
+        commit(path.absolute(), msgspec.json.format(msgspec.json.encode(PlanFile(plan, __version__)), indent=1))
+
+
+def load(path: Path) -> Plan:
+    """Read a plan. Raises ``InvalidInputError`` for what is not one, or was made by another version."""
+    try:
+        saved = msgspec.json.decode(path.read_bytes(), type=PlanFile)
+    except OSError as error:
+        raise InvalidInputError(f"Cannot read the plan {path}: {error.strerror}.") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{path} is not a plan: {error}.", "Make one with `fabric plan --out FILE`.") from error
+    if (saved.version, saved.fabric_version) != (PLAN_FILE_VERSION, __version__):
+        raise InvalidInputError(
+            f"{path} was made by fabric {saved.fabric_version}, this is {__version__}.", "Make a new plan."
+        )
+    return saved.plan

@@ -1,0 +1,83 @@
+"""How a failure reads: a few lines on stderr, or one JSON document on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from types import FrameType
+
+from provision.errors import FabricError, InterruptedByUserError, UsageError, did_you_mean
+
+EXIT_TERMINATED = 143
+
+
+class Terminated(BaseException):
+    """SIGTERM or SIGHUP arrived."""
+
+
+def catch_termination() -> None:
+    """Let SIGTERM and SIGHUP unwind the stack like Ctrl-C, so that nothing is left half-done."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _raise_terminated)
+
+
+def _raise_terminated(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def report(error: BaseException, arguments: list[str], verbs: Iterable[str]) -> int:
+    """Print ``error`` in the form that was asked for and return the exit status."""
+    if "--debug" in arguments:
+        import traceback
+
+        traceback.print_exception(error)
+    known = explain(error, arguments, list(verbs))
+    status = EXIT_TERMINATED if isinstance(error, Terminated) else known.exit_code
+    if "--json" in arguments:
+        verb = next((argument for argument in arguments if argument in verbs), "fabric")
+        told = {"code": known.code, "message": known.message, "hint": known.hint}
+        sys.stdout.write(json.dumps({"schema": f"fabric.{verb}/v1", "error": told}) + "\n")
+        return status
+    lines = [f"{_red('Error:')} {known.message}"]
+    if known.hint:
+        lines.append(f"  {known.hint}")
+    sys.stderr.write("\n".join(lines) + "\n")
+    return status
+
+
+def explain(error: BaseException, arguments: list[str], verbs: list[str]) -> FabricError:
+    """Turn whatever was raised into an error that a user can act on."""
+    import typer
+
+    if isinstance(error, FabricError):
+        return error
+    if isinstance(error, (KeyboardInterrupt, Terminated)):
+        return InterruptedByUserError("Interrupted. What was finished stays; the next `fabric up` goes on from there.")
+    if isinstance(error, typer.BadParameter.__mro__[2]):  # the base of all errors of the command line parser
+        return _usage(error, arguments, verbs)
+    if isinstance(error, OSError):
+        from provision.host.files import explain as explain_os_error
+
+        return explain_os_error(error, "working")
+    return FabricError(
+        f"Something unexpected happened: {type(error).__name__}: {error}",
+        "This is a bug in fabric. Run the command again with --debug and report what it shows.",
+    )
+
+
+def _usage(error: BaseException, arguments: list[str], verbs: list[str]) -> FabricError:
+    message = getattr(error, "format_message", lambda: str(error))()
+    context = getattr(error, "ctx", None)
+    path = getattr(context, "command_path", "fabric")
+    first = next((argument for argument in arguments if not argument.startswith("-")), "")
+    if "No such command" in message:
+        return UsageError(f"There is no command {first!r}.{did_you_mean(first, verbs)}", "See `fabric --help`.")
+    return UsageError(message, f"See `{path} --help`.")
+
+
+def _red(text: str) -> str:
+    coloured = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    return f"\033[1;31m{text}\033[0m" if coloured else text

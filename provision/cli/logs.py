@@ -1,0 +1,47 @@
+"""``fabric logs``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from provision.cli import output
+from provision.cli.session import Result, Session, verb
+
+POLL_S = 0.2
+
+
+@verb("logs")
+def command(
+    session: Session,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing what is added.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="How many lines from the end.")] = 50,
+) -> Result:
+    """Show the server's log."""
+    server = session.fabric.server()
+    path = session.layout.server_log
+    shown = server.last_log_lines(lines)
+    if follow:
+        _follow(session, shown)
+    return Result({"path": str(path), "lines": shown}, lambda: output.line("\n".join(shown) or f"{path} is empty."))
+
+
+def _follow(session: Session, shown: list[str]) -> None:
+    """Print until Ctrl-C; a rotated file is opened anew."""
+    path = session.layout.server_log
+    sys.stdout.write("".join(f"{text}\n" for text in shown))
+    position = session.fabric.server().log_size()
+    while True:
+        size = session.fabric.server().log_size()
+        position = 0 if size < position else position
+        if size > position:
+            with path.open("rb") as file:
+                file.seek(position)
+                data = file.read()
+            position += len(data)
+            sys.stdout.write(data.decode("utf-8", "replace"))
+            sys.stdout.flush()
+        time.sleep(POLL_S)

@@ -1,0 +1,56 @@
+"""Progress on stderr: bars on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
+
+class ProgressOutput:
+    """Implements ``apply.progress.Progress`` for whatever stderr is."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._bars: Bars | None = None
+
+    def say(self, text: str) -> None:
+        """Tell one thing that happens now."""
+        if self._bars is not None:
+            self._bars.console.print(text, highlight=False)
+        else:
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+
+    def transfer(self, name: str, total_bytes: int) -> Callable[[int], None]:
+        """Show a bar that grows with the bytes; off a terminal one line when it begins."""
+        if not self._terminal:
+            self.say(f"Fetching {name} ({total_bytes / 1e6:.1f} MB)")
+            return lambda _: None
+        bars = self._open()
+        task = bars.add_task(name, total=total_bytes)
+        return lambda count: bars.update(task, advance=count)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+    def _open(self) -> Bars:
+        if self._bars is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+            self._bars = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                DownloadColumn(),
+                TransferSpeedColumn(),
+                console=Console(stderr=True),
+            )
+            self._bars.start()
+        return self._bars

@@ -1,0 +1,98 @@
+"""What every verb shares: ``--home``, ``--json``, ``--debug``, one result shown in one of two ways."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any
+
+import typer
+
+from provision.cli.progress import ProgressOutput
+from provision.host.layout import Layout, locate
+
+Home = Annotated[str | None, typer.Option("--home", metavar="DIR", help="Where everything lives; or FABRIC_HOME.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a verb found or did: a document for programs, lines for people, and the exit status."""
+
+    document: Mapping[str, Any]
+    show: Callable[[], None]
+    exit_code: int = 0
+
+
+@dataclass
+class Session:
+    """One run of one verb."""
+
+    home: str | None
+    as_json: bool
+    env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The prefix."""
+        return locate(self.home, self.env)
+
+    @cached_property
+    def progress(self) -> ProgressOutput:
+        """Where work tells what it does."""
+        return ProgressOutput()
+
+    @cached_property
+    def fabric(self) -> Any:
+        """The use cases, loaded when a verb needs them."""
+        from provision.app import Fabric
+
+        return Fabric(self.layout, self.env, self.progress)
+
+
+def verb(name: str) -> Callable[[Callable[..., Result]], Callable[..., None]]:
+    """Make a command of a function that takes a ``Session`` and its own options and returns a ``Result``."""
+
+    def decorate(function: Callable[..., Result]) -> Callable[..., None]:
+        def command(*, home: str | None, as_json: bool, debug: bool, **options: Any) -> None:  # noqa: ARG001
+            session = Session(home, as_json)
+            try:
+                result = function(session, **options)
+            finally:
+                session.progress.close()
+            _present(name, result, as_json=as_json)
+
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        shared = [_option("home", Home, None), _option("as_json", Json, False), _option("debug", Debug, False)]
+        adopt_signature(command, [*own, *shared])
+        command.__doc__ = function.__doc__
+        return command
+
+    return decorate
+
+
+def adopt_signature(function: Callable[..., Any], parameters: list[inspect.Parameter]) -> None:
+    """Give ``function`` the parameters that the command line parser shall see."""
+    keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    function.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]
+    function.__annotations__ = {parameter.name: parameter.annotation for parameter in keyword}
+
+
+def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def _present(name: str, result: Result, *, as_json: bool) -> None:
+    if as_json:
+        document = {"schema": f"fabric.{name}/v1", **result.document}
+        sys.stdout.write(json.dumps(document, indent=2, default=str) + "\n")
+    else:
+        result.show()
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)

@@ -1,0 +1,42 @@
+"""``fabric status``."""
+
+from __future__ import annotations
+
+import time
+
+from provision.cli import output
+from provision.cli.present import changes_document
+from provision.cli.session import Result, Session, verb
+
+
+@verb("status")
+def command(session: Session) -> Result:
+    """Show the state of the server, its endpoint, and what differs from what was set up."""
+    fabric = session.fabric
+    state = fabric.state()
+    seen, drift = fabric.drift()
+    selection = state.selection if state else None
+    started = seen.runtime.started_at if seen.runtime and seen.pid else None
+    document = {
+        "state": seen.state.value,
+        "detail": seen.detail,
+        "pid": seen.pid,
+        "base_url": selection.base_url if selection else None,
+        "model": selection.model.name if selection else None,
+        "backend": selection.backend if selection else None,
+        "engine_version": selection.release.version if selection else None,
+        "uptime_s": round(time.time() - started, 1) if started else None,
+        "restarts": seen.runtime.restarts if seen.runtime else 0,
+        "generation": state.generation if state else None,
+        "prefix": str(session.layout.prefix),
+        "drift": changes_document(drift),
+    }
+
+    def show() -> None:
+        style = output.GOOD if document["state"] == "ready" else output.BAD
+        output.line(f"{document['state']}{': ' + seen.detail if seen.detail else ''}", style)
+        output.pairs([(name, document[name]) for name in ("base_url", "model", "backend", "pid", "uptime_s", "prefix")])
+        for change in drift:
+            output.line(f"drift: {change.resource}: {change.reason} (`fabric up` would {change.action.value} it)")
+
+    return Result(document, show)

@@ -1,0 +1,73 @@
+"""``fabric up``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from provision.cli import output
+from provision.cli.present import changes_document, plan_result
+from provision.cli.session import Result, Session, verb
+from provision.cli.wish import Wish, with_wish
+
+
+@verb("up")
+@with_wish
+def command(
+    session: Session,
+    wish: Wish,
+    no_smoke: Annotated[bool, typer.Option("--no-smoke", help="Skip the smoke test.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be done, like `fabric plan`.")
+    ] = False,
+) -> Result:
+    """Install, start and prove a local model server. A second run changes nothing.
+
+    [bold]fabric up[/bold]                              serve the default model
+
+    [bold]fabric up --context 8192 --parallel 2[/bold]  change exactly that
+
+    [bold]fabric up --model file:model.gguf[/bold]      serve a file of your own
+    """
+    from provision.app import UpOptions
+
+    if dry_run:
+        return plan_result(session.fabric.plan(wish.spec))
+    done = session.fabric.up(wish.spec, UpOptions(not no_smoke, wish.offline, wish.timeout_s))
+    return up_result(done)
+
+
+def up_result(done: Any) -> Result:
+    """Present what ``up`` or ``apply`` did."""
+    selection = done.selection
+    ok = done.smoke is None or done.smoke.ok
+    document = {
+        "base_url": selection.base_url,
+        "model": selection.model.name,
+        "backend": selection.backend,
+        "acceleration": selection.acceleration,
+        "engine_version": selection.release.version,
+        "pid": done.pid,
+        "changed": done.changed,
+        "changes": changes_document(done.changes),
+        "timings_s": {name: round(seconds, 3) for name, seconds in done.timings_s.items()},
+        "smoke": _smoke_document(done.smoke),
+    }
+    return Result(document, lambda: _show(done), 0 if ok else 1)
+
+
+def _smoke_document(smoke: Any) -> dict[str, Any] | None:
+    from provision.observe.report import smoke_to_json
+
+    return smoke_to_json(smoke) if smoke is not None else None
+
+
+def _show(done: Any) -> None:
+    selection = done.selection
+    for check in done.smoke.checks if done.smoke else ():
+        mark, style = ("ok  ", output.GOOD) if check.ok else ("FAIL", output.BAD)
+        output.line(f"{mark} {check.name}: {check.detail}", style)
+    done_or_not = f"Ready in {done.timings_s['total']:.1f} s." if done.changed else "Nothing to change."
+    output.line(done_or_not, output.DIM)
+    output.pairs([("base_url", selection.base_url), ("model", selection.model.name)])

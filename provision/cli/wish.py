@@ -1,0 +1,108 @@
+"""The options of ``up`` and ``plan``, and the spec that they and ``fabric.yaml`` make together."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from provision.cli.session import adopt_signature
+from provision.domain.spec import Spec
+from provision.errors import InvalidInputError
+
+DEFAULT_FILE = "fabric.yaml"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The spec, the file that it came from, and how to go about it."""
+
+    spec: Spec
+    file: Path | None
+    offline: bool
+    timeout_s: float | None
+
+
+def _option(annotation: Any, *names: str, metavar: str | None = None, text: str = "") -> Any:
+    return Annotated[
+        annotation, typer.Option(*names, metavar=metavar, help=text, rich_help_panel="What to serve, and how")
+    ]
+
+
+_SPEC_OPTIONS: dict[str, Any] = {
+    "model": _option(str | None, "--model", metavar="REF", text="A catalogue name, or file:PATH of a GGUF file."),
+    "backend": _option(str | None, "--backend", metavar="NAME", text="auto, llamacpp, ollama, vllm or external."),
+    "acceleration": _option(
+        str | None, "--acceleration", metavar="NAME", text="auto, cpu, cuda, rocm, vulkan or metal."
+    ),
+    "profile": _option(str | None, "--profile", metavar="NAME", text="A hardware profile; auto by default."),
+    "context": _option(int | None, "--context", metavar="N", text="Tokens of context for each request."),
+    "parallel": _option(int | None, "--parallel", metavar="N", text="Requests served at once."),
+    "threads": _option(
+        int | None, "--threads", metavar="N", text="Processor threads; chosen by measurement if left out."
+    ),
+    "host": _option(
+        str | None, "--host", metavar="ADDR", text="Address to listen on; others than loopback need a key."
+    ),
+    "port": _option(int | None, "--port", metavar="N", text="0: any free one, kept from then on."),
+    "api_key_env": _option(
+        str | None, "--api-key-env", metavar="NAME", text="Environment variable that holds the API key."
+    ),
+    "require_gpu": _option(bool | None, "--require-gpu", text="Fail rather than run on the CPU."),
+}
+_OWN_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "file": (
+        _option(Path | None, "-f", "--file", metavar="FILE", text=f"The spec; {DEFAULT_FILE} here if there is one."),
+        None,
+    ),
+    "offline": (_option(bool, "--offline", text="Fetch nothing."), False),
+    "timeout": (
+        _option(float | None, "--timeout", metavar="SECONDS", text="Give up when the server is not ready by then."),
+        None,
+    ),
+}
+
+
+def with_wish(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a verb all options of a spec; it receives them as a ``Wish`` after its first argument."""
+
+    def wrapper(first: Any, **options: Any) -> Any:
+        asked = {name: options.pop(name) for name in _SPEC_OPTIONS}
+        own = {name: options.pop(name) for name in _OWN_OPTIONS}
+        return function(first, read_wish(asked, **own), **options)
+
+    parameters = list(inspect.signature(function, eval_str=True).parameters.values())
+    made = [_parameter(name, annotation, None) for name, annotation in _SPEC_OPTIONS.items()]
+    made += [_parameter(name, *described) for name, described in _OWN_OPTIONS.items()]
+    adopt_signature(wrapper, [parameters[0], *made, *parameters[2:]])
+    wrapper.__doc__ = function.__doc__
+    return wrapper
+
+
+def read_wish(asked: dict[str, Any], file: Path | None, offline: bool, timeout: float | None) -> Wish:
+    """Lay the options over the file. Raises ``InvalidInputError`` for a file that cannot be read."""
+    if file is None and Path(DEFAULT_FILE).is_file():
+        file = Path(DEFAULT_FILE)
+    spec = _read_file(file) if file else Spec()
+    given = {name: value for name, value in asked.items() if value is not None}
+    return Wish(replace(spec, **given), file.absolute() if file else None, offline, timeout)
+
+
+def _read_file(file: Path) -> Spec:
+    from provision.plan.spec_file import parse_spec
+
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise InvalidInputError(
+            f"Cannot read the spec {file}: {error.strerror}.", "Check the path after -f."
+        ) from error
+    return parse_spec(data, file.name)
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)

@@ -1,0 +1,34 @@
+"""Client configuration from ``templates/``: the same few values in every format. Pure."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class ClientConfig:
+    """What a client needs. ``base_url`` ends in ``/v1``; ``local_llm_start_cmd`` is one line for a shell."""
+
+    base_url: str
+    model: str
+    api_key: str | None
+    local_llm_start_cmd: str
+    local_llm_ensure_available: bool = True
+
+
+def render(template: str, config: ClientConfig) -> str:
+    """Return ``template`` filled in. A name that the template does not know is an error, not an empty string."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701 - shell, JSON and YAML: each value is quoted by the filter of its format
+    )
+    environment.filters["shell"] = shlex.quote
+    environment.filters["json"] = json.dumps
+    return environment.from_string(template).render(asdict(config))
