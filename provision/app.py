@@ -8,24 +8,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from provision.apply.drift import drift
 from provision.apply.progress import Progress
 from provision.apply.state import check_prefix, open_prefix, read_state, write_state
 from provision.domain.facts import Facts
-from provision.domain.plan import Action, Change, Plan
+from provision.domain.plan import Change, Plan
 from provision.domain.selection import Selection
-from provision.domain.server import ServerState
+from provision.domain.server import Observation, ServerState
 from provision.domain.spec import Spec
 from provision.domain.state import State
-from provision.engines.registry import ENGINES
 from provision.errors import InvalidInputError, UnreachableError
 from provision.host.layout import Layout
 from provision.host.machine import LocalMachine, Machine
-from provision.plan.diff import make_plan
-from provision.planner import Planner
-from provision.serve.observation import Observation, Server
+from provision.serve.observation import Server
 
 if TYPE_CHECKING:
     from provision.apply.executor import Job
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from provision.host.loopback import LoopbackClient
     from provision.observe.bench import BenchOptions
     from provision.plan.render import ClientConfig
+    from provision.planner import Planner
 
 LOCK_WAIT_S = 900.0
 REQUEST_TIMEOUT_S = 600.0
@@ -69,8 +69,11 @@ class Fabric:
     machine: Machine = field(default_factory=LocalMachine)
     clock: Callable[[], float] = time.monotonic
 
-    def __post_init__(self) -> None:
-        self._planner = Planner(self.layout, self.env, self.machine)
+    @cached_property
+    def _planner(self) -> Planner:
+        from provision.planner import Planner
+
+        return Planner(self.layout, self.env, self.machine)
 
     def facts(self) -> Facts:
         """Return the facts of this machine."""
@@ -105,10 +108,7 @@ class Fabric:
         """Return how the server is, and what differs from what was set up."""
         state = self.state()
         seen = self.server().observe()
-        if state is None or state.selection is None:
-            return seen, ()
-        plan = make_plan(state.selection, self._planner.observe(state, state.selection, seen))
-        return seen, tuple(change for change in plan.changes if change.action is not Action.NONE)
+        return seen, drift(self.layout, state, seen) if state and state.selection else ()
 
     def plan(self, spec: Spec, facts: Facts | None = None) -> Plan:
         """Return what ``up`` would do; with ``facts``, on that machine, where nothing is set up yet."""
@@ -220,20 +220,21 @@ class Fabric:
             yield state
 
     def _carry_out(self, plan: Plan, state: State, options: UpOptions, began: float) -> UpResult:
-        from provision.apply.proof import Proof
+        from provision.serve.proof import Proof
         from provision.serve.readiness import Patience, wait_until_ready
 
         selection = plan.selection
-        timings = {"detect": self.clock() - began}
-        job = self._job(plan, state, offline=options.offline)
-        job.run("up")
+        timings = {"detect": self.clock() - began, "install": 0.0, "pull": 0.0}
+        if plan.changed:
+            job = self._job(plan, state, offline=options.offline)
+            job.run("up")
+            timings |= job.timings_s
         starting = self.clock()
         proof = Proof(self.layout)
         server = Server(self.layout, selection)
         seen = wait_until_ready(server, selection.model.name, Patience(options.timeout_s), proof.holds)
         proof.ready(seen)
-        timings |= job.timings_s
-        timings["start"] = timings.get("start", 0.0) + self.clock() - starting
+        timings["start"] = self.clock() - starting
         smoke = None
         if options.smoke:
             proving = self.clock()
@@ -247,6 +248,7 @@ class Fabric:
 
         from provision.apply.executor import Job
         from provision.apply.install import Installer
+        from provision.engines.registry import ENGINES
 
         selection = plan.selection
         engine = ENGINES[selection.backend]

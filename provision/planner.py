@@ -12,7 +12,7 @@ from provision.apply.store import engine_path, model_path, why_damaged
 from provision.domain.facts import Facts
 from provision.domain.plan import Plan
 from provision.domain.selection import Selection
-from provision.domain.server import ServerState
+from provision.domain.server import Observation, ServerState
 from provision.domain.spec import Spec
 from provision.domain.state import State
 from provision.engines.registry import ENGINES, NOT_YET
@@ -22,7 +22,7 @@ from provision.plan.desired import Paths, generation_files
 from provision.plan.diff import make_plan
 from provision.plan.observed import Observed
 from provision.select.choose import Knowledge, check_spec, choose
-from provision.serve.observation import Observation, Server
+from provision.serve.observation import Server
 
 _HAS_THE_PORT = (ServerState.STARTING, ServerState.LOADING, ServerState.READY, ServerState.DEGRADED)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from provision.apply.install import Installer, wheels_of
 from provision.apply.journal import Journal
 from provision.apply.state import write_state
-from provision.apply.store import model_path
+from provision.apply.store import engine_path, model_path, record
 from provision.domain.plan import Change, Kind, Plan
 from provision.domain.state import State, StoreEntry
 from provision.errors import InvalidInputError
@@ -39,8 +39,6 @@ class Job:
 
     def run(self, verb: str) -> State:
         """Carry out the plan and return the new state."""
-        if not self.plan.changed:
-            return self.state
         journal = Journal(self.layout)
         journal.begin(verb)
         engine, model = self.plan.pending(Kind.ENGINE), self.plan.pending(Kind.MODEL)
@@ -112,12 +110,25 @@ class Job:
             commit_tree(staged, final)
             point(self.layout.current, str(final.relative_to(self.layout.prefix)))
             remove_tree(self.layout.staging)
-        self.state = replace(self.state, generation=number, selection=self.plan.selection)
+        config = record(self.layout, Kind.CONFIG.value, self.plan.selection.backend, final)
+        entries = {key: entry for key, entry in self.state.entries.items() if entry.kind != Kind.CONFIG.value}
+        self.state = replace(
+            self.state,
+            generation=number,
+            selection=self.plan.selection,
+            entries={**entries, config.key: config},
+            in_use=(*self._installed_keys(), config.key),
+        )
         self.state = write_state(self.layout, self.state)
         with explained("removing old generations"):
             for old in self.layout.generations.iterdir():
                 if old.name.isdigit() and int(old.name) <= number - KEPT_GENERATIONS:
                     remove_tree(old)
+
+    def _installed_keys(self) -> tuple[str, ...]:
+        selection = self.plan.selection
+        engine = engine_path(self.layout, selection.release, selection.provided_libraries).name
+        return (engine,) if selection.model.path else (engine, model_path(self.layout, selection.model).name)
 
 
 def _results(futures: list[Future[StoreEntry]], failed: Future[StoreEntry] | None) -> list[StoreEntry]:

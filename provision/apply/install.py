@@ -20,12 +20,12 @@ from provision.domain.model import Model
 from provision.domain.selection import Selection
 from provision.domain.state import StoreEntry
 from provision.engines.engine import Engine
+from provision.engines.exits import decode
 from provision.errors import CannotCreateError, FabricError, UnreachableError
 from provision.host.download import Transport
 from provision.host.files import commit_tree, explained, make_private_dir, remove_tree, sync_dir, sync_file
 from provision.host.layout import Layout
 from provision.host.program import Command, run
-from provision.serve.exits import decode
 
 PREFLIGHT_TIMEOUT_S = 60.0
 SLACK_BYTES = 64 << 20

@@ -41,13 +41,32 @@ class EngineRelease:
 
 
 @dataclass(frozen=True)
-class Launch:
-    """How one server process is started: everything in it ends up in files, never in a shell.
+class Failure:
+    """One way in which an engine fails: a pattern in its log, what to tell the user, and whether to try again."""
 
-    ``files`` maps names inside the generation directory to their text; ``argv`` and ``env`` may refer to the
-    directories ``{generation}``, ``{engine}`` and ``{secrets}``.
-    """
+    pattern: str
+    reason: str
+    hint: str
+    restart: bool
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How one process of an engine is started. ``files`` are the texts that it reads, by name."""
 
     argv: tuple[str, ...]
     env: dict[str, str]
     files: dict[str, str] = field(default_factory=dict)
+
+
+SERVER_FILE = "server.json"  # its name inside a generation
+
+
+@dataclass(frozen=True)
+class ServerFile:
+    """What the supervisor reads: how to start the server, the seconds it may take to stop, its known failures."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    stop_grace_s: int
+    failures: tuple[Failure, ...] = ()

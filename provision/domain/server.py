@@ -42,6 +42,9 @@ class Exit:
     retry: bool = True
 
 
+INSTANCE_VARIABLE = "FABRIC_INSTANCE"
+
+
 @dataclass(frozen=True)
 class Runtime:
     """What the supervisor tells about its server, rewritten at every change of state.
@@ -58,3 +61,17 @@ class Runtime:
     started_at: float = 0.0
     restarts: int = 0
     last_exit: Exit | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """``runtime`` is ``None`` where nothing was ever started; ``detail`` says more about a bad state."""
+
+    state: ServerState
+    runtime: Runtime | None = None
+    detail: str | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process, where there is one."""
+        return self.runtime.server.pid if self.runtime and self.runtime.server else None

@@ -32,7 +32,10 @@ class StoreEntry:
 
 @dataclass(frozen=True)
 class State:
-    """``lineage`` is the prefix's own id, ``serial`` grows with every change."""
+    """``lineage`` is the prefix's own id, ``serial`` grows with every change.
+
+    ``entries`` are all installed things by their key, ``in_use`` the keys of those that the server needs now.
+    """
 
     lineage: str
     serial: int = 0
@@ -41,4 +44,5 @@ class State:
     generation: int = 0
     selection: Selection | None = None
     entries: dict[str, StoreEntry] = field(default_factory=dict)
+    in_use: tuple[str, ...] = ()
     written_files: tuple[str, ...] = ()

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from provision.domain.engine import EngineRelease, Launch
+from provision.domain.engine import EngineRelease, Failure, Launch
 from provision.domain.selection import Selection
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One way in which the engine fails: a pattern in its log, and what to tell the user."""
-
-    pattern: str
-    reason: str
-    hint: str
-    restart: bool
 
 
 @dataclass(frozen=True)
@@ -49,8 +38,3 @@ class Engine(Protocol):
 
     def launch(self, selection: Selection, place: Placement) -> Launch:
         """Return how the server is started."""
-
-
-def explain_log(failures: Sequence[Failure], log: str) -> Failure | None:
-    """Return the first known failure whose pattern is in ``log``."""
-    return next((failure for failure in failures if re.search(failure.pattern, log, re.IGNORECASE)), None)

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from provision import assets
-from provision.domain.engine import EngineRelease, Launch
+from provision.domain.engine import EngineRelease, Failure, Launch
 from provision.domain.selection import Selection
-from provision.engines.engine import Failure, Placement
+from provision.engines.engine import Placement
 
 LAUNCHER = "llamacpp_launcher.py"
 PARAMETERS = "parameters.json"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from provision.host.machine import Machine
 
@@ -21,8 +21,8 @@ _USUAL_POINTS = {UNIFIED: "/sys/fs/cgroup", "memory": "/sys/fs/cgroup/memory", "
 _OCTAL_ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
-@dataclass(frozen=True)
-class Mount:
+# Named tuples here and in the other probes: making each data class would cost start-up a millisecond.
+class Mount(NamedTuple):
     """A mounted hierarchy: ``root`` is the group that appears at ``point``; no ``controllers`` in version 2."""
 
     root: str
@@ -30,8 +30,7 @@ class Mount:
     controllers: frozenset[str]
 
 
-@dataclass(frozen=True)
-class MemoryFiles:
+class MemoryFiles(NamedTuple):
     """How one version names its memory files. ``cache`` is the counter of pages that the kernel drops first.
 
     ``inherited`` is the counter that holds the smallest limit of all ancestors, also of those out of sight.
@@ -50,8 +49,7 @@ MEMORY_V1 = MemoryFiles(
 )
 
 
-@dataclass(frozen=True)
-class MemoryGroup:
+class MemoryGroup(NamedTuple):
     """A group with a memory limit. ``used_bytes`` leaves out the page cache that the kernel drops first."""
 
     directory: str
@@ -59,8 +57,7 @@ class MemoryGroup:
     used_bytes: int | None = None
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """What binds this process: processors' worth of time (often a fraction), and each group with a memory limit."""
 
     cpus: float | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from provision.domain.facts import Cpu
 from provision.facts.arm_cores import CORES, IMPLEMENTERS
@@ -21,18 +21,16 @@ _ALLOWED = re.compile(r"^Cpus_allowed_list:\s*(\S*)$", re.MULTILINE)
 Core = tuple[str, str]
 
 
-@dataclass(frozen=True)
-class CpuInfo:
+class CpuInfo(NamedTuple):
     """/proc/cpuinfo. ``cores`` maps each processor to its (package, core), where the kernel says so."""
 
     vendor: str | None = None
     model: str | None = None
     isa: tuple[str, ...] = ()
-    cores: Mapping[int, Core | None] = field(default_factory=dict)
+    cores: Mapping[int, Core | None] = {}
 
 
-@dataclass(frozen=True)
-class Processors:
+class Processors(NamedTuple):
     """Sets of processor numbers, ``None`` where not known: online in the machine, allowed for this process.
 
     ``smt`` says whether a core runs more than one of them.

@@ -13,6 +13,7 @@ SYSCTL = Command(("/usr/sbin/sysctl", "hw", "machdep.cpu", "kern.osproductversio
 VM_STAT = Command(("/usr/bin/vm_stat",), timeout_s=5)
 TIMEOUT_CODE = 124
 
+_MAX_DIGITS = 20
 _PAGE_SIZE = re.compile(r"page size of (\d+) bytes")
 _PAGES = re.compile(r"^Pages ([a-z ]+):\s+(\d+)\.", re.MULTILINE)
 _ARM_ISA = {
@@ -123,4 +124,4 @@ def describe_memory(values: Mapping[str, str], available_bytes: int | None) -> M
 
 def _number(values: Mapping[str, str], name: str) -> int | None:
     text = values.get(name, "")
-    return int(text) if text.isdecimal() else None
+    return int(text) if text.isdecimal() and len(text) <= _MAX_DIGITS else None

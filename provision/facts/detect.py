@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from provision.domain.facts import Disk, Facts, Libc, OperatingSystem
-from provision.facts import cgroup, cpu, darwin, disk, environment, libraries, memory, os_release
+from provision.facts import cgroup, cpu, disk, environment, libraries, memory, os_release
 from provision.facts.findings import find
 from provision.facts.probing import Recorder
 from provision.host.machine import Machine
@@ -66,7 +66,7 @@ def _linux_system(machine: Machine, record: Recorder) -> OperatingSystem:
         version=release.version_id,
         arch=environment.normalise_arch(platform.system, platform.machine),
         libc=record.run("libc", "the C library and /lib", lambda: environment.read_libc(machine), Libc()),
-        kernel=environment.read_kernel(machine),
+        kernel=around.kernel,
         container=around.container,
         wsl=around.wsl,
         init=around.init,
@@ -74,6 +74,8 @@ def _linux_system(machine: Machine, record: Recorder) -> OperatingSystem:
 
 
 def _detect_darwin(machine: Machine, record: Recorder) -> Facts:
+    from provision.facts import darwin
+
     values = record.run("sysctl", darwin.SYSCTL.argv[0], lambda: darwin.read_sysctl(machine), dict[str, str]())
     available = record.run("vm_stat", darwin.VM_STAT.argv[0], lambda: darwin.read_available(machine), None)
     platform = machine.platform

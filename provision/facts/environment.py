@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from provision.domain.facts import Libc
 from provision.host.machine import Machine
@@ -12,10 +12,10 @@ _DECLARED = ("docker", "lxc", "oci", "podman", "systemd-nspawn")
 _V1_CONTAINERS = (("kubepods", "kubernetes"), ("docker", "docker"), ("libpod", "podman"), ("lxc", "lxc"))
 
 
-@dataclass(frozen=True)
-class Environment:
+class Environment(NamedTuple):
     """``container``, ``wsl`` and ``init`` may hold at once; ``None`` is *no sign of it*."""
 
+    kernel: str | None = None
     container: str | None = None
     wsl: int | None = None
     init: str | None = None
@@ -51,7 +51,8 @@ def read_kernel(machine: Machine) -> str | None:
 
 def read_environment(machine: Machine) -> Environment:
     """Read the markers that container engines, Windows and init systems leave."""
-    return Environment(read_container(machine), read_wsl(machine), read_init(machine))
+    kernel = read_kernel(machine)
+    return Environment(kernel, read_container(machine), wsl_version(kernel or "", machine), read_init(machine))
 
 
 def read_container(machine: Machine) -> str | None:
@@ -80,16 +81,15 @@ def _container_by_cgroup(text: str) -> str | None:
     return next((name for word, name in _V1_CONTAINERS if f"/{word}" in text), None)
 
 
-def read_wsl(machine: Machine) -> int | None:
+def wsl_version(kernel: str, machine: Machine) -> int | None:
     """Return 1 or 2 under the Windows Subsystem for Linux.
 
     The first has no Linux kernel and always says ``4.4.0-<build>-Microsoft``. The second has one, which anybody
     may build and name; its helper's entry among the binary formats is there all the same.
     """
-    release = read_kernel(machine) or ""
-    if release.startswith("4.4.0-") and release.endswith("-Microsoft"):
+    if kernel.startswith("4.4.0-") and kernel.endswith("-Microsoft"):
         return 1
-    if "microsoft" in release.lower() or machine.exists("/proc/sys/fs/binfmt_misc/WSLInterop"):
+    if "microsoft" in kernel.lower() or machine.exists("/proc/sys/fs/binfmt_misc/WSLInterop"):
         return 2
     return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from provision.domain.facts import Memory
 from provision.facts.cgroup import Limits, MemoryGroup
@@ -13,8 +13,7 @@ from provision.host.machine import Machine
 _LINE = re.compile(r"^(\w+):\s+(\d+) kB$", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class MemInfo:
+class MemInfo(NamedTuple):
     """/proc/meminfo, in bytes."""
 
     total_bytes: int | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from provision.host.machine import Machine
 
@@ -10,8 +10,7 @@ PATHS = ("/etc/os-release", "/usr/lib/os-release")
 _QUOTES = ("'", '"')
 
 
-@dataclass(frozen=True)
-class OsRelease:
+class OsRelease(NamedTuple):
     """``version_id`` is ``None`` for rolling releases, which have none."""
 
     distribution: str | None = None
@@ -23,7 +22,7 @@ def parse_os_release(text: str) -> OsRelease:
     values: dict[str, str] = {}
     for line in text.splitlines():
         name, assigned, value = line.strip().partition("=")
-        if assigned and not name.startswith("#"):
+        if assigned:
             values[name] = _unquote(value.strip())
     release = OsRelease(values.get("ID") or None, values.get("VERSION_ID") or None)
     if release == OsRelease():

@@ -1,21 +1,25 @@
 """HTTP to a server on this machine: no proxy, no redirect, no name look-up surprises.
 
-``http.client`` rather than a larger library: these requests are on the path of ``fabric status``, which must
-feel instant, and ``bench`` has to see bytes at the moment they leave the socket.
+``http.client`` rather than a larger library, because ``bench`` has to see bytes at the moment they leave the
+socket; and not even that for a plain GET, because importing it takes as long as all the rest of ``fabric status``.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+if TYPE_CHECKING:
+    import http.client
+
 READ_BYTES = 1 << 16
+MAX_ANSWER_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -57,28 +61,23 @@ class LoopbackClient:
 
     def get(self, path: str, timeout_s: float | None = None) -> Response:
         """GET ``path``; never raises for a server that is away."""
-        return self._request("GET", path, None, timeout_s)
+        head = [f"GET {path} HTTP/1.0", f"Host: {self._host}:{self._port}", "Accept: application/json"]
+        head += [f"{name}: {value}" for name, value in self._headers.items()]
+        try:
+            with socket.create_connection((self._host, self._port), timeout_s or self._timeout_s) as connection:
+                connection.sendall("\r\n".join([*head, "", ""]).encode())
+                with connection.makefile("rb") as answer:
+                    return _parse(answer.read(MAX_ANSWER_BYTES))
+        except OSError as error:
+            return Response(0, error=str(error) or type(error).__name__)
 
     def post(self, path: str, document: Any, timeout_s: float | None = None) -> Response:
         """POST ``document`` as JSON; never raises for a server that is away."""
-        return self._request("POST", path, document, timeout_s)
+        import http.client
 
-    @contextmanager
-    def stream(self, path: str, document: Any, timeout_s: float | None = None) -> Iterator[Stream]:
-        """POST ``document`` and read the answer piece by piece. Raises ``OSError`` or ``HTTPException``."""
         connection = self._connect(timeout_s)
         try:
-            sent_ns = time.perf_counter_ns()
-            self._send(connection, "POST", path, document)
-            response = connection.getresponse()
-            yield Stream(response.status, sent_ns, response)
-        finally:
-            connection.close()
-
-    def _request(self, method: str, path: str, document: Any, timeout_s: float | None) -> Response:
-        connection = self._connect(timeout_s)
-        try:
-            self._send(connection, method, path, document)
+            self._send(connection, path, document)
             response = connection.getresponse()
             return Response(response.status, response.read())
         except (OSError, http.client.HTTPException) as error:
@@ -86,16 +85,35 @@ class LoopbackClient:
         finally:
             connection.close()
 
+    @contextmanager
+    def stream(self, path: str, document: Any, timeout_s: float | None = None) -> Iterator[Stream]:
+        """POST ``document`` and read the answer piece by piece. Raises ``OSError`` or ``HTTPException``."""
+        connection = self._connect(timeout_s)
+        try:
+            sent_ns = time.perf_counter_ns()
+            self._send(connection, path, document)
+            response = connection.getresponse()
+            yield Stream(response.status, sent_ns, response)
+        finally:
+            connection.close()
+
     def _connect(self, timeout_s: float | None) -> http.client.HTTPConnection:
+        import http.client
+
         return http.client.HTTPConnection(self._host, self._port, timeout=timeout_s or self._timeout_s)
 
-    def _send(self, connection: http.client.HTTPConnection, method: str, path: str, document: Any) -> None:
-        headers = dict(self._headers)
-        body = None
-        if document is not None:
-            body = json.dumps(document).encode()
-            headers["Content-Type"] = "application/json"
-        connection.request(method, path, body, headers)
+    def _send(self, connection: http.client.HTTPConnection, path: str, document: Any) -> None:
+        headers = {**self._headers, "Content-Type": "application/json"}
+        connection.request("POST", path, json.dumps(document).encode(), headers)
+
+
+def _parse(answer: bytes) -> Response:
+    """Split an HTTP/1.0 answer, which ends where the connection does."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    words = head.split(None, 2)
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+        return Response(0, error="it does not speak HTTP")
+    return Response(int(words[1]), body)
 
 
 class Stream:

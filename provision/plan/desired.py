@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
+from provision.domain.engine import SERVER_FILE, ServerFile
 from provision.domain.selection import Selection
 from provision.engines.engine import Engine, Placement
-from provision.serve.launching import SERVER_FILE, ServerFile
 
 STOP_GRACE_S = 10
 MANIFEST_FILE = "manifest.json"

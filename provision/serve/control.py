@@ -8,12 +8,11 @@ import time
 import uuid
 from collections.abc import Mapping
 
-from provision.domain.server import Runtime, ServerState
+from provision.domain.server import INSTANCE_VARIABLE, Runtime, ServerState
 from provision.errors import FabricError
 from provision.host import process
 from provision.host.files import commit, explained, make_private_dir
 from provision.host.layout import Layout
-from provision.serve.launching import INSTANCE_VARIABLE
 from provision.serve.observation import Server
 
 SPAWN_TIMEOUT_S = 20.0

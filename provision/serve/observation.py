@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
 from provision.domain.selection import Selection
-from provision.domain.server import Runtime, ServerState
+from provision.domain.server import Observation, Runtime, ServerState
 from provision.host import process
 from provision.host.files import read_bytes
 from provision.host.layout import Layout
@@ -15,20 +13,6 @@ from provision.host.loopback import LoopbackClient
 
 HEALTH_TIMEOUT_S = 5.0
 TAIL_BYTES = 1 << 15
-
-
-@dataclass(frozen=True)
-class Observation:
-    """``runtime`` is ``None`` where nothing was ever started; ``detail`` says more about a bad state."""
-
-    state: ServerState
-    runtime: Runtime | None = None
-    detail: str | None = None
-
-    @property
-    def pid(self) -> int | None:
-        """The server's process, where there is one."""
-        return self.runtime.server.pid if self.runtime and self.runtime.server else None
 
 
 class Server:

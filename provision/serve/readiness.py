@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from provision.domain.server import Runtime, ServerState
+from provision.domain.server import Observation, Runtime, ServerState
 from provision.errors import FabricError
 from provision.host import process
 from provision.host.loopback import LoopbackClient
-from provision.serve.observation import Observation, Server
+from provision.serve.observation import Server
 
 POLL_S = 0.02
 MAX_POLL_S = 0.5

@@ -22,15 +22,16 @@ from types import FrameType
 
 import msgspec
 
-from provision.domain.server import Exit, Runtime, ServerState
+from provision.domain.engine import SERVER_FILE, ServerFile
+from provision.domain.server import INSTANCE_VARIABLE, Exit, Runtime, ServerState
+from provision.engines.exits import decode
 from provision.host import process
 from provision.host.files import commit
 from provision.host.layout import Layout
 from provision.serve.backoff import next_delay
-from provision.serve.exits import decode
-from provision.serve.launching import INSTANCE_VARIABLE, SERVER_FILE, SUPERVISOR_VARIABLE, ServerFile
 from provision.serve.logkeeper import LogKeeper
 
+SUPERVISOR_VARIABLE = "FABRIC_SUPERVISOR"  # known to the launchers, which end with their supervisor
 PR_SET_CHILD_SUBREAPER = 36
 LOG_DRAIN_S = 2.0
 

@@ -23,7 +23,8 @@ Imagine = Callable[..., Machine]
 def test_markers(case: dict[str, Any], imagine: Imagine) -> None:
     platform = Platform("Linux", "x86_64", case["release"], "glibc 2.36")
     machine = imagine(case["files"], env=case.get("env"), platform=platform)
-    assert read_environment(machine) == Environment(case["container"], case["wsl"], case["init"])
+    kernel = case["release"] or case["files"]["/proc/sys/kernel/osrelease"].strip()
+    assert read_environment(machine) == Environment(kernel, case["container"], case["wsl"], case["init"])
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import msgspec
 
 from provision.domain.measure import SmokeReport
-from provision.domain.server import ProcessIdentity
+from provision.domain.server import Observation, ProcessIdentity
 from provision.host.files import commit, explained, read_bytes
 from provision.host.layout import Layout
-from provision.serve.observation import Observation
 
 
 @dataclass(frozen=True)

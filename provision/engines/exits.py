@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Sequence
 
+from provision.domain.engine import Failure
 from provision.domain.server import Exit
-from provision.engines.engine import Failure, explain_log
 
 _SHELL_SIGNAL_BASE = 128
 
@@ -33,7 +34,7 @@ def decode(returncode: int, log: str, failures: Sequence[Failure]) -> Exit:
     number = returncode - _SHELL_SIGNAL_BASE if returncode > _SHELL_SIGNAL_BASE else -returncode
     if number == signal.SIGILL:
         return _SIGNALS[signal.SIGILL]
-    known = explain_log(failures, log)
+    known = next((failure for failure in failures if re.search(failure.pattern, log, re.IGNORECASE)), None)
     if known is not None:
         return Exit(returncode, known.reason, known.hint, known.restart)
     by_signal = next((exit_ for name, exit_ in _SIGNALS.items() if number == name), None)

@@ -1,0 +1,30 @@
+"""What differs from what was set up, without asking what should be set up: cheap enough for ``status``."""
+
+from __future__ import annotations
+
+from provision.apply.store import why_damaged
+from provision.domain.plan import Action, Change, Kind
+from provision.domain.server import Observation, ServerState
+from provision.domain.state import State
+from provision.host.layout import Layout
+
+_BROKEN = (ServerState.FAILED, ServerState.CRASH_LOOP, ServerState.DEGRADED)
+
+
+def drift(layout: Layout, state: State, seen: Observation) -> tuple[Change, ...]:
+    """Return what ``up`` would repair: damaged files, and a server that is broken or of another generation."""
+    found = []
+    for key in state.in_use:
+        entry = state.entries.get(key)
+        damage = why_damaged(layout, entry)
+        if damage:
+            kind = Kind(entry.kind) if entry else Kind.CONFIG
+            found.append(Change(Action.REPLACE, kind, entry.name if entry else key, damage))
+    name = state.selection.model.name if state.selection else "server"
+    running = seen.runtime.generation if seen.runtime and seen.pid else state.generation
+    if seen.state in _BROKEN:
+        found.append(Change(Action.RESTART, Kind.SERVER, name, seen.detail or f"it is {seen.state.value}"))
+    elif running != state.generation:
+        reason = f"it runs generation {running}, not {state.generation}"
+        found.append(Change(Action.RESTART, Kind.SERVER, name, reason))
+    return tuple(found)
