@@ -183,16 +183,20 @@ class Fabric:
 
         return smoke.run(self.client(), self.served().model.name)
 
-    def bench(self, options: BenchOptions) -> BenchReport:
-        """Measure latency and throughput of the running server."""
+    def bench(self, options: BenchOptions) -> tuple[BenchReport, Path]:
+        """Measure latency and throughput of the running server; return the report and where it was saved."""
+        from provision.host.files import commit, explained, make_private_dir
         from provision.host.process import tree
-        from provision.observe import bench
+        from provision.observe import bench, report
 
-        self.client()
-        runtime = self.server().runtime()
-        pid = runtime.supervisor.pid if runtime else 0
-        model = self.served().model.name
-        return bench.run(self.client, model, lambda: tree(pid), options, self.progress.say)
+        client, model, runtime = self.client(), self.served().model.name, self.server().runtime()
+        supervisor = runtime.supervisor.pid if runtime else 0
+        measured = bench.run(lambda: client, model, lambda: tree(supervisor), options, self.progress.say)
+        path = self.layout.reports / time.strftime("bench-%Y%m%dT%H%M%S.json")
+        with explained("saving the report"):
+            make_private_dir(path.parent)
+            commit(path, report.to_json_text(measured).encode())
+        return measured, path
 
     @contextmanager
     def _changing(self, doing: str) -> Iterator[State]:

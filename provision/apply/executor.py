@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from provision.apply.install import Installer, wheels_of
+from provision.apply.install import EngineUnfitError, Installer, wheels_of
 from provision.apply.journal import Journal
 from provision.apply.state import write_state
 from provision.apply.store import engine_path, model_path, record
+from provision.domain.facts import Finding, Severity
 from provision.domain.plan import Change, Kind, Plan
 from provision.domain.state import State, StoreEntry
-from provision.errors import InvalidInputError
+from provision.errors import FabricError, InvalidInputError
 from provision.host.files import commit_tree, explained, make_private_dir, point, remove_tree, write_synced
 from provision.host.layout import Layout
 
 KEPT_GENERATIONS = 2
+STOP_WAIT_S = 2.0
 
 
 @dataclass
@@ -36,11 +40,23 @@ class Job:
     offline: bool
     clock: Callable[[], float]
     timings_s: dict[str, float] = field(default_factory=dict)
+    _recording: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, verb: str) -> State:
         """Carry out the plan and return the new state."""
         journal = Journal(self.layout)
         journal.begin(verb)
+        try:
+            self._run(journal)
+        except BaseException:
+            with suppress(OSError, FabricError):  # the error that is on its way matters more
+                remove_tree(self.layout.staging)
+                journal.finish()
+            raise
+        journal.finish()
+        return self.state
+
+    def _run(self, journal: Journal) -> None:
         engine, model = self.plan.pending(Kind.ENGINE), self.plan.pending(Kind.MODEL)
         if engine or model:
             self._install(journal, engine, model)
@@ -50,8 +66,6 @@ class Job:
         if self.plan.pending(Kind.SERVER):
             with journal.step("server"):
                 self.restart(self.state.generation)
-        journal.finish()
-        return self.state
 
     def _install(self, journal: Journal, engine: Change | None, model: Change | None) -> None:
         """Engine and model side by side: one waits for the network while the other unpacks."""
@@ -68,33 +82,46 @@ class Job:
             made["pull"] = lambda: self.installer.install_model(selection.model, fetcher)
         if engine:
             made["install"] = lambda: self.installer.install_engine(fetcher)
-        entries = self._side_by_side(journal, made)
-        self.state = replace(self.state, entries={**self.state.entries, **{entry.key: entry for entry in entries}})
-        self.state = write_state(self.layout, self.state)
+        self._side_by_side(journal, made)
         with explained("clearing the staging directory"):
             remove_tree(self.layout.staging)
 
-    def _side_by_side(self, journal: Journal, made: dict[str, Callable[[], StoreEntry]]) -> list[StoreEntry]:
-        """Run all at once. The first failure, or Ctrl-C, stops the others; the earliest failure is raised."""
-
-        def timed(name: str, make: Callable[[], StoreEntry]) -> StoreEntry:
-            started = self.clock()
-            with journal.step(name):
-                entry = make()
-            self.timings_s[name] = self.clock() - started
-            return entry
-
-        with ThreadPoolExecutor(len(made)) as pool:
-            futures = [pool.submit(timed, name, make) for name, make in made.items()]
-            try:
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-                failed = next((future for future in done if future.exception()), None)
-            except BaseException:
-                self.installer.stop.set()
-                raise
+    def _side_by_side(self, journal: Journal, made: dict[str, Callable[[], StoreEntry]]) -> None:
+        """Run all at once and record each as it is finished. The first failure, or Ctrl-C, stops the others."""
+        pool = ThreadPoolExecutor(len(made))
+        futures = [pool.submit(self._make, journal, name, make) for name, make in made.items()]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            failed = next((future for future in done if future.exception()), None)
             if failed is not None:
-                self.installer.stop.set()
-        return _results(futures, failed)
+                failed.result()
+        except BaseException:
+            self.installer.stop.set()
+            wait(futures, timeout=STOP_WAIT_S)
+            raise
+        finally:
+            pool.shutdown(wait=False)
+
+    def _remember_unfit(self, unfit: EngineUnfitError) -> None:
+        """What was learnt by trying is a finding: `fabric doctor` shows it from now on."""
+        finding = Finding("ENGINE-UNFIT", Severity.ERROR, unfit.message, unfit.hint or "")
+        with self._recording:
+            others = tuple(known for known in self.state.findings if known.code != finding.code)
+            self.state = write_state(self.layout, replace(self.state, findings=(*others, finding)))
+
+    def _make(self, journal: Journal, name: str, make: Callable[[], StoreEntry]) -> None:
+        started = self.clock()
+        with journal.step(name):
+            try:
+                entry = make()
+            except EngineUnfitError as unfit:
+                self._remember_unfit(unfit)
+                raise
+            with self._recording:
+                entries = {**self.state.entries, entry.key: entry}
+                findings = () if entry.kind == Kind.ENGINE.value else self.state.findings
+                self.state = write_state(self.layout, replace(self.state, entries=entries, findings=findings))
+        self.timings_s[name] = self.clock() - started
 
     def _configure(self) -> None:
         """Render the next generation beside the current one, then flip."""
@@ -129,9 +156,3 @@ class Job:
         selection = self.plan.selection
         engine = engine_path(self.layout, selection.release, selection.provided_libraries).name
         return (engine,) if selection.model.path else (engine, model_path(self.layout, selection.model).name)
-
-
-def _results(futures: list[Future[StoreEntry]], failed: Future[StoreEntry] | None) -> list[StoreEntry]:
-    if failed is not None:
-        failed.result()
-    return [future.result() for future in futures]

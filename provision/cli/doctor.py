@@ -20,6 +20,8 @@ def command(session: Session) -> Result:
 
     fabric = session.fabric
     facts = fabric.facts()
+    state = fabric.state()
+    findings = (*facts.findings, *(state.findings if state else ()))
     plan, refusal = None, None
     try:
         plan = fabric.plan(Spec())
@@ -27,7 +29,7 @@ def command(session: Session) -> Result:
         refusal = error
     document = {
         "facts": msgspec.to_builtins(facts),
-        "findings": msgspec.to_builtins(facts.findings),
+        "findings": msgspec.to_builtins(findings),
         "recommendation": choice_document(plan) if plan else None,
         "refusal": {"code": refusal.code, "message": refusal.message, "hint": refusal.hint} if refusal else None,
     }
@@ -35,10 +37,10 @@ def command(session: Session) -> Result:
     def show() -> None:
         show_facts(facts)
         output.line()
-        for finding in facts.findings:
+        for finding in findings:
             output.line(f"{finding.severity.value:<8} {finding.code}: {finding.evidence}", _STYLES[finding.severity])
             output.line(f"         fix: {finding.fix}")
-        if not facts.findings:
+        if not findings:
             output.line("No findings.", output.GOOD)
         output.line()
         if plan:

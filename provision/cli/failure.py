@@ -6,11 +6,13 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterable
 from types import FrameType
 
 from provision.errors import FabricError, InterruptedByUserError, UsageError, did_you_mean
 
+EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
 
@@ -45,6 +47,15 @@ def report(error: BaseException, arguments: list[str], verbs: Iterable[str]) -> 
     if known.hint:
         lines.append(f"  {known.hint}")
     sys.stderr.write("\n".join(lines) + "\n")
+    return status
+
+
+def leave(status: int) -> int:
+    """Return ``status``; where a stalled transfer would keep the process from ending, end it now."""
+    if threading.active_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
     return status
 
 

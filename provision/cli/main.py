@@ -92,10 +92,10 @@ def main() -> int:
     failure.catch_termination()
     try:
         status = typer.main.get_command(app)(args=arguments, prog_name="fabric", standalone_mode=False)
-    except Exception as error:  # noqa: BLE001 - the one error exit: whatever it is, a user must understand it
-        return failure.report(error, arguments, VERBS)
-    except (KeyboardInterrupt, failure.Terminated) as error:
-        return failure.report(error, arguments, VERBS)
+    except (Exception, KeyboardInterrupt, failure.Terminated) as error:  # noqa: BLE001 - the one error exit
+        return failure.leave(failure.report(error, arguments, VERBS))
+    if status == failure.EXIT_INTERRUPTED:  # the parser turns Ctrl-C into a status
+        return failure.leave(failure.report(KeyboardInterrupt(), arguments, VERBS))
     return status if isinstance(status, int) else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from provision.domain.facts import Finding
 from provision.domain.selection import Selection
 
 STATE_VERSION = 1
@@ -35,6 +36,7 @@ class State:
     """``lineage`` is the prefix's own id, ``serial`` grows with every change.
 
     ``entries`` are all installed things by their key, ``in_use`` the keys of those that the server needs now.
+    ``findings`` are what was learnt about this machine by trying.
     """
 
     lineage: str
@@ -45,4 +47,5 @@ class State:
     selection: Selection | None = None
     entries: dict[str, StoreEntry] = field(default_factory=dict)
     in_use: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     written_files: tuple[str, ...] = ()

