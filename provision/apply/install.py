@@ -11,8 +11,7 @@ from pathlib import Path
 from provision.apply.progress import Progress
 from provision.apply.store import engine_path, model_path, record
 from provision.artifacts.fetch import Fetcher
-from provision.artifacts.pip_settings import PackageSettings, uv_environment
-from provision.artifacts.pip_settings import read_local as read_settings
+from provision.artifacts.pip_settings import read_local
 from provision.artifacts.uv import Uv
 from provision.domain.artifacts import Wheel
 from provision.domain.engine import EngineRelease, Launch
@@ -23,7 +22,7 @@ from provision.engines.engine import Engine
 from provision.engines.exits import decode
 from provision.errors import CannotCreateError, FabricError, UnreachableError
 from provision.host.download import Transport
-from provision.host.files import commit_tree, explained, make_private_dir, remove_tree, sync_dir, sync_file
+from provision.host.files import commit_tree, explained, make_private_dir, remove_tree, sync
 from provision.host.layout import Layout
 from provision.host.program import Command, run
 
@@ -76,7 +75,7 @@ class Installer:
         release = self.selection.release
         self.progress.say("Asking the package index")
         addresses = self._uv().locate(wheels, _UV_PLATFORMS[release.system, release.arch])
-        settings = self._package_settings()
+        settings = read_local(self.env)
         transport = Transport(self.env, settings.certificate, settings.trusted_hosts)
         return Fetcher(addresses, transport, staging, self.stop)
 
@@ -114,9 +113,9 @@ class Installer:
         with explained("storing the model"):
             make_private_dir(final.parent)
             staged.chmod(0o400)
-            sync_file(staged)
+            sync(staged)
             staged.replace(final)
-            sync_dir(final.parent)
+            sync(final.parent)
         return record(self.layout, "model", model.name, final)
 
     def _provide_libraries(
@@ -144,11 +143,7 @@ class Installer:
             )
 
     def _uv(self) -> Uv:
-        env = {**self.env, **uv_environment(self._package_settings(), self.env)}
-        return Uv(env, self.layout.staging / "uv", self.stop)
-
-    def _package_settings(self) -> PackageSettings:
-        return read_settings(self.env)
+        return Uv(self.env, read_local(self.env), self.layout.staging / "uv", self.stop)
 
 
 def _command(launch: Launch) -> Command:

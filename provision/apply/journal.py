@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from provision.host.files import append_synced, explained, read_bytes, remove_tree, sync_dir
+from provision.host.files import append_synced, explained, read_bytes, remove_tree, sync
 from provision.host.layout import Layout
 
 
@@ -37,7 +37,7 @@ class Journal:
         """Open the journal of a new run."""
         self._write({"verb": verb, "pid": os.getpid()})
         with explained("opening the journal"):
-            sync_dir(self._layout.prefix)
+            sync(self._layout.prefix)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -50,7 +50,7 @@ class Journal:
         """Forget the run: everything is as the state says."""
         with explained("closing the journal"):
             self._layout.journal.unlink(missing_ok=True)
-            sync_dir(self._layout.prefix)
+            sync(self._layout.prefix)
 
     def _write(self, record: dict[str, object]) -> None:
         with explained("writing the journal"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from provision.artifacts.pip_settings import PackageSettings, uv_environment, uv_flags
 from provision.domain.artifacts import Wheel
 from provision.errors import CannotCreateError, FabricError, UnreachableError
 from provision.host.program import Command, CommandResult, run
@@ -21,12 +22,14 @@ _NETWORK_SIGNS = ("error sending request", "failed to fetch", "dns error", "conn
 class Uv:
     """``uv`` with all that it writes kept inside ``cache``, and the package settings of pip in ``env``."""
 
-    def __init__(self, env: Mapping[str, str], cache: Path, stop: threading.Event) -> None:
+    def __init__(self, env: Mapping[str, str], settings: PackageSettings, cache: Path, stop: threading.Event) -> None:
         from uv import find_uv_bin
 
         self._program = str(find_uv_bin())
-        own = {"UV_CACHE_DIR": str(cache), "UV_NO_CONFIG": "1", "UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never"}
-        self._env = {**env, **own, "TMPDIR": str(cache.parent)}
+        self._staging = str(cache.parent)  # not the user's directory, whose project settings are none of our business
+        own = {"UV_CACHE_DIR": str(cache), "UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never"}
+        self._env = {**env, **uv_environment(settings, env), **own, "TMPDIR": self._staging}
+        self._flags = uv_flags(settings)
         self._stop = stop
 
     def locate(self, wheels: Sequence[Wheel], platform: str) -> dict[str, str]:
@@ -38,7 +41,7 @@ class Uv:
         requirements = "".join(f"{wheel.project}=={wheel.version}\n" for wheel in wheels)
         argv = ["pip", "compile", "-", "--quiet", "--no-deps", "--format", "pylock.toml", "--only-binary", ":all:"]
         argv += ["--python-version", "3.11", "--python-platform", platform]
-        result = self._run(argv, RESOLVE_TIMEOUT_S, requirements)
+        result = self._run([*argv, *self._flags], RESOLVE_TIMEOUT_S, requirements)
         if result.returncode != 0:
             raise _explain(result, "find " + ", ".join(f"{w.project} {w.version}" for w in wheels))
         found = _addresses(result.stdout)
@@ -67,7 +70,8 @@ class Uv:
             raise _explain(result, what)
 
     def _run(self, argv: Sequence[str], timeout_s: float, stdin: str = "") -> CommandResult:
-        return run(Command((self._program, *argv), timeout_s, stdin=stdin), self._env, self._stop)
+        command = Command((self._program, *argv), timeout_s, stdin=stdin, cwd=self._staging)
+        return run(command, self._env, self._stop)
 
 
 def _addresses(pylock: str) -> dict[str, str]:

@@ -50,8 +50,8 @@ def make_private_dir(path: Path) -> None:
         path.chmod(PRIVATE_DIR)
 
 
-def sync_dir(path: Path) -> None:
-    """Make renames and new names inside ``path`` survive a power cut."""
+def sync(path: Path) -> None:
+    """Make a file's content, or the names inside a directory, survive a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -68,7 +68,7 @@ def commit(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
     except BaseException:
         staged.unlink(missing_ok=True)
         raise
-    sync_dir(path.parent)
+    sync(path.parent)
 
 
 def write_synced(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
@@ -82,25 +82,16 @@ def write_synced(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
         os.fsync(file.fileno())
 
 
-def sync_file(path: Path) -> None:
-    """Fsync an existing file."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def commit_tree(staged: Path, final: Path) -> None:
     """Give a finished tree its final name, every file and directory fsynced before."""
     for directory, _, names in os.walk(staged, topdown=False):
         for name in names:
             path = Path(directory, name)
             if not path.is_symlink():
-                sync_file(path)
-        sync_dir(Path(directory))
+                sync(path)
+        sync(Path(directory))
     os.rename(staged, final)
-    sync_dir(final.parent)
+    sync(final.parent)
 
 
 def point(link: Path, target: str) -> None:
@@ -109,7 +100,7 @@ def point(link: Path, target: str) -> None:
     staged.unlink(missing_ok=True)
     os.symlink(target, staged)
     os.replace(staged, link)
-    sync_dir(link.parent)
+    sync(link.parent)
 
 
 def remove_tree(path: Path) -> None:

@@ -21,6 +21,7 @@ class Command:
     timeout_s: float = 10.0
     env: Mapping[str, str] = field(default_factory=dict)
     stdin: str = ""
+    cwd: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def run(command: Command, base_env: Mapping[str, str], stop: threading.Event | N
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=env,
+            cwd=command.cwd,
         )
     except OSError as error:
         return CommandResult(126, "", str(error))
