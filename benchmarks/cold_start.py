@@ -20,9 +20,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from provision.artifacts.pip_settings import read_local, uv_environment
-
 from benchmarks.timing import interleaved, report
+from provision.artifacts.pip_settings import read_local, uv_environment
 from provision.engines.llamacpp import LlamaCpp
 from provision.select.catalog import catalog
 

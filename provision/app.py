@@ -25,10 +25,12 @@ from provision.errors import InvalidInputError, UnreachableError
 from provision.host.layout import Layout
 from provision.host.machine import LocalMachine, Machine
 from provision.serve.observation import Server
+from provision.serve.readiness import Patience, PortLostError, wait_until_ready
 
 if TYPE_CHECKING:
     from provision.apply.executor import Job
-    from provision.domain.measure import BenchReport, SmokeReport
+    from provision.domain.benchmark import BenchReport
+    from provision.domain.measure import SmokeReport
     from provision.host.loopback import LoopbackClient
     from provision.observe.bench import BenchOptions
     from provision.plan.render import ClientConfig
@@ -118,7 +120,14 @@ class Fabric:
         """Detect, plan, install, render, start, wait until ready, smoke."""
         with self._changing("up") as state:
             began = self.clock()
-            return self._carry_out(self._planner.plan(spec, state), state, options, began)
+            try:
+                return self._carry_out(self._planner.plan(spec, state), state, options, began)
+            except PortLostError:
+                if spec.port:
+                    raise
+                self.progress.say("Somebody was faster and has the port now; taking another one")
+                state = read_state(self.layout) or state
+                return self._carry_out(self._planner.plan(spec, state), state, options, began)
 
     def apply(self, saved: Plan, options: UpOptions) -> UpResult:
         """Carry out exactly ``saved``. Raises ``InvalidInputError`` where the world has moved since."""
@@ -185,13 +194,15 @@ class Fabric:
 
     def bench(self, options: BenchOptions) -> tuple[BenchReport, Path]:
         """Measure latency and throughput of the running server; return the report and where it was saved."""
+        from provision.domain.benchmark import BenchHost
         from provision.host.files import commit, explained, make_private_dir
         from provision.host.process import tree
         from provision.observe import bench, report
 
-        client, model, runtime = self.client(), self.served().model.name, self.server().runtime()
+        client, selection, runtime = self.client(), self.served(), self.server().runtime()
         supervisor = runtime.supervisor.pid if runtime else 0
-        measured = bench.run(lambda: client, model, lambda: tree(supervisor), options, self.progress.say)
+        measured = bench.run(lambda: client, selection.model.name, lambda: tree(supervisor), options, self.progress.say)
+        measured = replace(measured, host=BenchHost.of(self.facts()), backend=selection.backend)
         path = self.layout.reports / time.strftime("bench-%Y%m%dT%H%M%S.json")
         with explained("saving the report"):
             make_private_dir(path.parent)
@@ -225,7 +236,6 @@ class Fabric:
 
     def _carry_out(self, plan: Plan, state: State, options: UpOptions, began: float) -> UpResult:
         from provision.serve.proof import Proof
-        from provision.serve.readiness import Patience, wait_until_ready
 
         selection = plan.selection
         timings = {"detect": self.clock() - began, "install": 0.0, "pull": 0.0}

@@ -15,6 +15,7 @@ import html.parser
 import json
 import os
 import platform
+import re
 import ssl
 import sys
 import urllib.error
@@ -84,9 +85,8 @@ def where_to_look(settings: PackageSettings, env: Mapping[str, str]) -> Iterator
     if settings.no_index:
         return
     uv_own = [env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL") or "", *env.get("UV_INDEX", "").split()]
-    for place in (*uv_own, settings.index_url, *settings.extra_index_urls):
-        if place:
-            yield True, place.rpartition("=")[2] if "://" not in place.partition("=")[0] else place
+    for place in filter(None, [*uv_own, settings.index_url, *settings.extra_index_urls]):
+        yield True, re.sub("^[A-Za-z0-9_.-]+=", "", place)  # uv's indexes may have names
 
 
 def make_opener(settings: PackageSettings, env: Mapping[str, str]) -> urllib.request.OpenerDirector:

@@ -7,6 +7,7 @@ from typing import Any
 
 from provision.cli import output
 from provision.cli.session import Result
+from provision.domain.measure import SmokeReport
 from provision.domain.plan import Action, Change, Plan
 
 _STYLES = {Action.CREATE: output.GOOD, Action.NONE: output.DIM, Action.DELETE: output.BAD}
@@ -24,6 +25,14 @@ def changes_document(changes: Sequence[Change]) -> list[dict[str, Any]]:
         }
         for change in changes
     ]
+
+
+def show_smoke(report: SmokeReport) -> None:
+    """Show what the smoke test saw, a line for each surface."""
+    from provision.observe.report import smoke_line
+
+    for check in report.checks:
+        output.line(smoke_line(check), output.GOOD if check.ok else output.BAD)
 
 
 def choice_document(plan: Plan) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from provision.cli import output
+from provision.cli.present import show_smoke
 from provision.cli.session import Result, Session, verb
 
 
@@ -12,10 +12,4 @@ def command(session: Session) -> Result:
     from provision.observe.report import smoke_to_json
 
     report = session.fabric.smoke()
-
-    def show() -> None:
-        for check in report.checks:
-            mark, style = ("ok  ", output.GOOD) if check.ok else ("FAIL", output.BAD)
-            output.line(f"{mark} {check.name}: {check.detail} ({check.duration_ms:.0f} ms)", style)
-
-    return Result(smoke_to_json(report), show, 0 if report.ok else 1)
+    return Result(smoke_to_json(report), lambda: show_smoke(report), 0 if report.ok else 1)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from provision.cli import output
-from provision.cli.present import changes_document, plan_result
+from provision.cli.present import changes_document, plan_result, show_smoke
 from provision.cli.session import Result, Session, verb
 from provision.cli.wish import Wish, with_wish
 
@@ -65,9 +65,8 @@ def _smoke_document(smoke: Any) -> dict[str, Any] | None:
 
 def _show(done: Any) -> None:
     selection = done.selection
-    for check in done.smoke.checks if done.smoke else ():
-        mark, style = ("ok  ", output.GOOD) if check.ok else ("FAIL", output.BAD)
-        output.line(f"{mark} {check.name}: {check.detail}", style)
+    if done.smoke is not None and done.changed:
+        show_smoke(done.smoke)
     done_or_not = f"Ready in {done.timings_s['total']:.1f} s." if done.changed else "Nothing to change."
     output.line(done_or_not, output.DIM)
     output.pairs([("base_url", selection.base_url), ("model", selection.model.name)])

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
 
 LISTEN_BACKLOG = 1
+LISTEN_STATE = "0A"
 
 
 def is_free(host: str, port: int) -> bool:
@@ -47,3 +52,44 @@ def owner(port: int) -> str | None:
             except psutil.Error:
                 return f"process {connection.pid}"
     return None
+
+
+def listens(pid: int, port: int) -> bool | None:
+    """Tell whether process ``pid`` itself listens on ``port``; ``None`` where that cannot be seen.
+
+    An answer on a port proves nothing: it may come from a stranger who was faster.
+    """
+    if sys.platform != "linux":
+        return _psutil_listens(pid, port)
+    wanted = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
+    try:
+        handles = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return None
+    for handle in handles:
+        with suppress(OSError):
+            if os.readlink(f"/proc/{pid}/fd/{handle}") in wanted:
+                return True
+    return False
+
+
+def _listening_inodes(port: int) -> set[str]:
+    """Read the kernel's tables: column 1 is the local address in hex, 3 the state, 9 the inode of the socket."""
+    found = set()
+    for table in ("/proc/self/net/tcp", "/proc/self/net/tcp6"):
+        with suppress(OSError):
+            for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == LISTEN_STATE and fields[1].endswith(f":{port:04X}"):
+                    found.add(fields[9])
+    return found
+
+
+def _psutil_listens(pid: int, port: int) -> bool | None:
+    import psutil
+
+    try:
+        connections = psutil.Process(pid).net_connections("tcp")
+    except psutil.Error:
+        return None
+    return any(c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port for c in connections)

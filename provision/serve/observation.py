@@ -6,7 +6,7 @@ import msgspec
 
 from provision.domain.selection import Selection
 from provision.domain.server import Observation, Runtime, ServerState
-from provision.host import process
+from provision.host import ports, process
 from provision.host.files import read_bytes
 from provision.host.layout import Layout
 from provision.host.loopback import LoopbackClient
@@ -52,6 +52,8 @@ class Server:
         if not process.is_running(runtime.server):
             reason = f"{runtime.last_exit.reason}; it is being restarted" if runtime.last_exit else None
             return Observation(ServerState.STARTING, runtime, reason)
+        if runtime.server and ports.listens(runtime.server.pid, self._selection.port) is False:
+            return Observation(ServerState.STARTING, runtime)  # who answers there is somebody else
         return self._ask(runtime)
 
     def _ask(self, runtime: Runtime) -> Observation:
@@ -67,6 +69,10 @@ class Server:
         if self._selection and self._selection.model.name not in listed:
             return Observation(ServerState.DEGRADED, runtime, f"it serves {listed}, not {self._selection.model.name}")
         return Observation(ServerState.READY, runtime)
+
+    def port_is_taken(self) -> bool:
+        """Tell whether somebody listens on our port; asked when our own server has ended."""
+        return self._selection is not None and not ports.is_free(self._selection.host, self._selection.port)
 
     def last_log_lines(self, count: int) -> list[str]:
         """Return the end of the log."""

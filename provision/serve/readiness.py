@@ -25,6 +25,12 @@ class ServerFailedError(FabricError):
     code = "server-failed"
 
 
+class PortLostError(ServerFailedError):
+    """Another program took the port between the plan and the start."""
+
+    code = "port-taken"
+
+
 @dataclass(frozen=True)
 class Patience:
     """``timeout_s`` bounds the whole wait where the user gave one; ``stall_s`` bounds a wait without progress."""
@@ -50,7 +56,7 @@ def wait_until_ready(
                 _first_token(server.client(), model)
             return seen
         if seen.state in (ServerState.FAILED, ServerState.CRASH_LOOP, ServerState.ABSENT, ServerState.STOPPED):
-            raise failed(server, seen)
+            raise failed(server, seen, kind=PortLostError if server.port_is_taken() else ServerFailedError)
         now = time.monotonic()
         if (fresh := _progress(seen.runtime, server)) != mark:
             moved_at, mark = now, fresh
@@ -62,14 +68,19 @@ def wait_until_ready(
         poll_s = min(MAX_POLL_S, poll_s * 1.05)
 
 
-def failed(server: Server, seen: Observation, reason: str | None = None) -> ServerFailedError:
+def failed(
+    server: Server,
+    seen: Observation,
+    reason: str | None = None,
+    kind: type[ServerFailedError] = ServerFailedError,
+) -> ServerFailedError:
     """Build the error that says why, with the end of the log."""
     ended = seen.runtime.last_exit if seen.runtime else None
     why = reason or (ended.reason if ended else "its supervisor ended")
     log = server.last_log_lines(LOG_LINES)
     said = "\n  ".join(["", *log]) if log else ""
     hint = (ended.hint if ended else None) or "See `fabric logs`; `fabric up` tries again."
-    return ServerFailedError(f"The server did not become ready: {why}.{said}", hint)
+    return kind(f"The server did not become ready: {why}.{said}", hint)
 
 
 def _progress(runtime: Runtime | None, server: Server) -> tuple[object, ...]:

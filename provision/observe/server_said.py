@@ -1,0 +1,36 @@
+"""The sentence in a server's error answer, whatever its shape. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+MAX_CHARACTERS = 200
+_TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+
+
+def server_said(body: bytes) -> str:
+    """Return the message in ``body``: of an OpenAI, Ollama or FastAPI error, else its text without markup."""
+    text = body.decode("utf-8", "replace")
+    try:
+        found = _message(json.loads(text))
+    except ValueError:
+        found = None
+    words = " ".join((found or _TAGS.sub(" ", text)).split())
+    return _shortened(words) or "nothing"
+
+
+def _message(document: Any) -> str | None:
+    """Look into ``error``, ``message`` and ``detail``, one inside another."""
+    if isinstance(document, str):
+        return document
+    if isinstance(document, dict):
+        for name in ("error", "message", "detail"):
+            if document.get(name):
+                return _message(document[name]) or json.dumps(document[name])
+    return None
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"

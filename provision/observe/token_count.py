@@ -1,0 +1,93 @@
+"""Counting the tokens of a conversation as the server does, template included, by whatever it offers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from provision.host.loopback import LoopbackClient
+
+Messages = Sequence[dict[str, str]]
+COUNT_TIMEOUT_S = 30.0
+CHAT_PATH = "/v1/chat/completions"
+
+
+class TokenCounter(Protocol):
+    """One way to count. ``cheap`` counters do not run the model."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def cheap(self) -> bool: ...
+
+    def count(self, messages: Messages) -> int | None:
+        """Return the prompt's length in tokens; ``None`` where this server cannot say."""
+
+
+@dataclass(frozen=True)
+class TemplateAndTokenize:
+    """llama.cpp: the chat template applied, then ``/tokenize`` with its special tokens understood."""
+
+    client: LoopbackClient
+    name: str = "/apply-template and /tokenize"
+    cheap: bool = True
+
+    def count(self, messages: Messages) -> int | None:
+        """See ``TokenCounter``."""
+        prompt = _post(self.client, "/apply-template", {"messages": list(messages)}).get("prompt")
+        if not isinstance(prompt, str):
+            return None
+        request = {"content": prompt, "add_special": True, "parse_special": True}
+        tokens = _post(self.client, "/tokenize", request).get("tokens")
+        return len(tokens) if isinstance(tokens, list) else None
+
+
+@dataclass(frozen=True)
+class TokenizeMessages:
+    """vLLM: ``/tokenize`` takes the conversation itself."""
+
+    client: LoopbackClient
+    model: str
+    name: str = "/tokenize"
+    cheap: bool = True
+
+    def count(self, messages: Messages) -> int | None:
+        """See ``TokenCounter``."""
+        request = {"model": self.model, "messages": list(messages), "add_generation_prompt": True}
+        count = _post(self.client, "/tokenize", request).get("count")
+        return count if isinstance(count, int) else None
+
+
+@dataclass(frozen=True)
+class CalibrationRequest:
+    """Any server: ``usage.prompt_tokens`` of a request for one token."""
+
+    client: LoopbackClient
+    model: str
+    timeout_s: float
+    name: str = "usage of a calibration request"
+    cheap: bool = False
+
+    def count(self, messages: Messages) -> int | None:
+        """See ``TokenCounter``."""
+        request = {"model": self.model, "messages": list(messages), "max_tokens": 1}
+        usage = _post(self.client, CHAT_PATH, request, self.timeout_s).get("usage")
+        count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+        return count if isinstance(count, int) else None
+
+
+def counters(client: LoopbackClient, model: str, timeout_s: float) -> list[TokenCounter]:
+    """Return the ways to count, best first."""
+    return [
+        TemplateAndTokenize(client),
+        TokenizeMessages(client, model),
+        CalibrationRequest(client, model, timeout_s),
+    ]
+
+
+def _post(client: LoopbackClient, path: str, document: Any, timeout_s: float = COUNT_TIMEOUT_S) -> dict[str, Any]:
+    response = client.post(path, document, timeout_s)
+    answer = response.json() if response.status == 200 else None
+    return answer if isinstance(answer, dict) else {}

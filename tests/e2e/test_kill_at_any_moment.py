@@ -1,0 +1,135 @@
+"""``up`` is killed with SIGKILL at one moment after the other; the next ``up`` always heals everything."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from tests.standin.command import Fabric, eventually
+from tests.standin.index_server import Fault, IndexServer
+
+# Which moments are tried, until a run survives. Between two fsyncs of the installed tree nothing differs, so those
+# are sampled.
+ALL = range(1, 60)
+EVERY_SECOND = range(1, 60, 2)
+EVERY_THIRD = range(1, 60, 3)
+SOME_FSYNCS = range(1, 200, 13)
+
+
+def heals(quick: Fabric, *arguments: str) -> int | None:
+    """Run ``up`` and check that everything is as if nothing had happened; return the server's pid."""
+    up = quick.succeed("up", "--no-smoke", *arguments)
+    plan = quick.succeed("plan", *arguments)
+    assert {change["action"] for change in plan["changes"]} == {"none"}, plan["changes"]
+    servers = [p for p in quick.processes() if any("llamacpp_launcher" in word for word in p.cmdline())]
+    assert [server.pid for server in servers] == [up["pid"]]
+    assert len(quick.processes()) == 2, "the supervisor and the server"
+    assert not (quick.prefix / "staging").exists()
+    assert not (quick.prefix / "journal.jsonl").exists()
+    assert not list(quick.prefix.glob("**/.*.tmp-*"))
+    return int(up["pid"])
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("point", "moments"),
+    [
+        ("journal", ALL),
+        ("torn", EVERY_THIRD),
+        ("replace", EVERY_SECOND),
+        ("rename", ALL),
+        ("fsync", SOME_FSYNCS),
+    ],
+)
+def test_a_first_up_killed_anywhere_is_finished_by_the_next(quick: Fabric, point: str, moments: range) -> None:
+    killed = 0
+    for number in moments:
+        first = quick("up", "--no-smoke", env={"STANDIN_KILL": f"{point}:{number}"})
+        if first.returncode == 0:
+            break
+        assert first.returncode == -signal.SIGKILL, first.said
+        killed += 1
+        heals(quick)
+        quick.succeed("destroy", "--yes")
+    else:
+        pytest.fail("no run survived: there are more moments than were tried")
+    assert killed >= 2
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("point", "moments"), [("journal", ALL), ("replace", EVERY_SECOND), ("rename", ALL), ("unlink", EVERY_THIRD)]
+)
+def test_a_change_killed_anywhere_is_finished_by_the_next(quick: Fabric, point: str, moments: range) -> None:
+    quick.succeed("up", "--no-smoke", "--context", "512")
+    killed = 0
+    for number in moments:
+        wanted = ("--context", str(512 + number))
+        first = quick("up", "--no-smoke", *wanted, env={"STANDIN_KILL": f"{point}:{number}"})
+        if first.returncode == 0:
+            break
+        assert first.returncode == -signal.SIGKILL, first.said
+        killed += 1
+        up = quick.succeed("up", "--no-smoke", *wanted)
+        plan = quick.succeed("plan", *wanted)
+        assert {change["action"] for change in plan["changes"]} == {"none"}, (number, plan["changes"])
+        assert len(quick.processes()) == 2, f"{point} {number}"
+        assert quick.server_pid() == up["pid"]
+        generations = [p.name for p in (quick.prefix / "gen").iterdir()]
+        current = json.loads((quick.prefix / "state.json").read_text(encoding="utf-8"))["generation"]
+        assert str(current) in generations
+        assert len(generations) <= 3, "two are kept; one whose removal was cut short may wait for the next change"
+    else:
+        pytest.fail("no run survived: there are more moments than were tried")
+    assert killed >= 1
+
+
+@pytest.mark.timeout(120)
+def test_a_destroy_killed_anywhere_is_finished_by_the_next(quick: Fabric) -> None:
+    killed = 0
+    for number in range(1, 400, 40):
+        quick.succeed("up", "--no-smoke")
+        first = quick("destroy", "--yes", env={"STANDIN_KILL": f"unlink:{number}"})
+        if first.returncode == 0:
+            break
+        assert first.returncode == -signal.SIGKILL, first.said
+        killed += 1
+        if killed % 2:
+            second = quick("destroy", "--yes")
+            assert second.returncode == 0, second.said
+            assert not quick.prefix.exists()
+    else:
+        pytest.fail("no run survived: there are more moments than were tried")
+    assert killed >= 1
+
+
+def test_what_was_interrupted_is_told_by_the_next_up(quick: Fabric) -> None:
+    quick("up", "--no-smoke", env={"STANDIN_KILL": "journal:4"})
+    second = quick("up", "--no-smoke")
+    assert second.returncode == 0, second.said
+    assert "was interrupted at" in second.stderr
+
+
+def test_uv_does_not_outlive_an_up_that_was_killed_while_uv_asked_the_index(
+    quick: Fabric, standin_index: IndexServer
+) -> None:
+    standin_index.faults["/simple"] = Fault(stall_after=0, times=2)
+    running = quick.start("up", "--no-smoke")
+    assert eventually(lambda: standin_index.seen)
+    running.child.kill()
+    running.finish()
+    assert eventually(lambda: quick.processes() == [], timeout_s=5), quick.processes()
+
+
+def test_nothing_outlives_an_up_that_was_killed_during_the_download(
+    quick: Fabric, standin_index: IndexServer
+) -> None:
+    name = next(name for name in standin_index.files if name.startswith("xllamacpp"))
+    standin_index.faults[name] = Fault(stall_after=10)
+    running = quick.start("up", "--no-smoke")
+    assert eventually(lambda: standin_index.requests_for(name))
+    running.child.kill()
+    running.finish()
+    assert eventually(lambda: quick.processes() == [], timeout_s=5), quick.processes()

@@ -1,0 +1,171 @@
+"""What happens when the server, or who watches it, ends badly."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.standin.command import Fabric, eventually
+
+
+def supervisor_of(fabric: Fabric) -> psutil.Process:
+    return next(p for p in fabric.processes() if "provision.serve.supervisor" in p.cmdline())
+
+
+def model_of(fabric: Fabric) -> Path:
+    return next((fabric.prefix / "models").iterdir())
+
+
+def damage_unseen(path: Path) -> None:
+    """Change the content and neither size nor time: only who reads the file can tell."""
+    before = path.stat()
+    path.chmod(0o600)
+    path.write_bytes(b"\0" * before.st_size)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_server_killed_by_hand_is_restarted_and_status_never_lies(quick: Fabric) -> None:
+    up = quick.succeed("up", "--no-smoke")
+    os.kill(up["pid"], signal.SIGKILL)
+    status = quick.succeed("status")
+    assert status["state"] in ("starting", "loading", "ready")
+    assert status["pid"] != up["pid"]
+    healed = eventually(lambda: quick.succeed("status"), until=lambda s: s["state"] == "ready")
+    assert healed["restarts"] == 1
+    assert healed["pid"] != up["pid"]
+    assert healed["base_url"] == up["base_url"]
+    again = quick.succeed("up", "--no-smoke")
+    assert again["pid"] == healed["pid"]
+
+
+def test_up_waits_for_a_server_that_is_being_restarted(quick: Fabric) -> None:
+    up = quick.succeed("up", "--no-smoke")
+    os.kill(up["pid"], signal.SIGKILL)
+    again = quick.succeed("up", "--no-smoke")
+    assert again["pid"] not in (None, up["pid"])
+    assert quick.succeed("status")["state"] == "ready"
+    assert len(quick.processes()) == 2
+
+
+def test_a_killed_supervisor_takes_the_server_with_it_and_up_heals(quick: Fabric) -> None:
+    up = quick.succeed("up", "--no-smoke")
+    supervisor_of(quick).kill()
+    assert eventually(lambda: not psutil.pid_exists(up["pid"]), timeout_s=5), "the server must not stay alone"
+    status = quick.succeed("status")
+    assert status["state"] == "failed"
+    assert "supervisor" in status["detail"]
+    assert status["pid"] is None, "no process serves"
+    again = quick.succeed("up", "--no-smoke")
+    assert again["changed"] is True
+    assert quick.succeed("status")["state"] == "ready"
+    assert len(quick.processes()) == 2
+
+
+def test_both_killed_is_healed_too(quick: Fabric) -> None:
+    quick.succeed("up", "--no-smoke")
+    for process in quick.processes():
+        process.kill()
+    assert eventually(lambda: quick.processes() == [])
+    assert quick.succeed("status")["state"] == "failed"
+    quick.succeed("up", "--no-smoke")
+    assert len(quick.processes()) == 2
+
+
+def test_a_server_that_does_not_end_is_ended_by_down(quick: Fabric) -> None:
+    up = quick.succeed("up", "--no-smoke")
+    psutil.Process(up["pid"]).suspend()
+    stopped = quick.succeed("down")
+    assert stopped["stopped"] is True
+    assert quick.processes() == []
+
+
+def test_a_model_that_cannot_be_loaded_is_a_failure_in_words(quick: Fabric) -> None:
+    quick.succeed("up", "--no-smoke")
+    quick.succeed("down")
+    damage_unseen(model_of(quick))
+    failed = quick("up", "--no-smoke", "--json")
+    assert failed.returncode == 1, failed.said
+    assert failed.json["error"]["code"] == "server-failed"
+    assert "cannot be loaded" in failed.json["error"]["message"]
+    status = quick.succeed("status")
+    assert status["state"] == "failed"
+    assert "cannot be loaded" in status["detail"]
+    assert status["pid"] is None
+    assert quick.processes() == [], "a restart cannot help, so there is none"
+
+
+@pytest.mark.timeout(90)
+def test_a_server_that_keeps_crashing_ends_in_crash_loop(quick: Fabric) -> None:
+    quick.succeed("up", "--no-smoke")
+    quick.succeed("down")
+    Path(f"{model_of(quick)}.crash").touch()
+    failed = quick("up", "--no-smoke", "--json")
+    assert failed.returncode == 1, failed.said
+    assert "abort" in failed.json["error"]["message"]
+    status = quick.succeed("status")
+    assert status["state"] == "crash-loop"
+    assert "abort" in status["detail"]
+    assert status["restarts"] == 4
+    assert quick.processes() == []
+    Path(f"{model_of(quick)}.crash").unlink()
+    quick.succeed("up", "--no-smoke")
+    assert quick.succeed("status")["state"] == "ready"
+
+
+def test_a_timeout_names_what_was_waited_for_and_leaves_the_server_alone(quick: Fabric) -> None:
+    quick.succeed("up", "--no-smoke")
+    quick.succeed("down")
+    Path(f"{model_of(quick)}.crash").touch()
+    late = quick("up", "--no-smoke", "--json", "--timeout", "1.5")
+    assert late.returncode == 1, late.said
+    assert "1.5 s" in late.json["error"]["message"]
+
+
+def test_a_damaged_file_of_the_engine_is_drift_and_is_repaired(quick: Fabric) -> None:
+    quick.succeed("up", "--no-smoke")
+    launcher = next((quick.prefix / "engines").rglob("xllamacpp.py"))
+    launcher.write_text("broken", encoding="utf-8")
+    drift = quick.succeed("status")["drift"]
+    assert [entry["resource"] for entry in drift] == ["engine/llamacpp"]
+    healed = quick.succeed("up", "--no-smoke")
+    actions = {change["resource"]: change["action"] for change in healed["changes"]}
+    assert actions["engine/llamacpp"] == "replace"
+    assert actions["model/smollm2-135m"] == "none"
+    assert quick.succeed("status")["drift"] == []
+
+
+@pytest.mark.parametrize("name", ["parameters.json", "server.json"])
+def test_an_edited_configuration_is_drift_and_is_repaired(quick: Fabric, name: str) -> None:
+    quick.succeed("up", "--no-smoke")
+    (quick.prefix / "gen" / "1" / name).write_text("{}", encoding="utf-8")
+    assert [entry["resource"] for entry in quick.succeed("status")["drift"]] == ["config/llamacpp"]
+    healed = quick.succeed("up", "--no-smoke")
+    assert healed["changed"] is True
+    assert quick.succeed("status")["drift"] == []
+
+
+def test_a_process_that_got_the_old_pid_is_not_touched(quick: Fabric) -> None:
+    """The record of a server that ended long ago, whose pid belongs to somebody else by now."""
+    quick.succeed("up", "--no-smoke")
+    quick.succeed("down")
+    stranger = psutil.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        record = quick.prefix / "run" / "server.json"
+        text = record.read_text(encoding="utf-8").replace('"stopped"', '"ready"')
+        for pid in {str(part) for part in re.findall(r'"pid":(\d+)', text)}:
+            text = text.replace(f'"pid":{pid}', f'"pid":{stranger.pid}')
+        record.write_text(text, encoding="utf-8")
+        assert quick.succeed("status")["state"] != "ready"
+        quick.succeed("up", "--no-smoke")
+        quick.succeed("down")
+        assert stranger.is_running()
+        assert stranger.status() != psutil.STATUS_ZOMBIE
+    finally:
+        stranger.kill()
+        stranger.wait()
