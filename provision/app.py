@@ -126,8 +126,8 @@ class Fabric:
                 if spec.port:
                     raise
                 self.progress.say("Somebody was faster and has the port now; taking another one")
-                state = read_state(self.layout) or state
-                return self._carry_out(self._planner.plan(spec, state), state, options, began)
+                moved = read_state(self.layout) or state
+                return self._carry_out(self._planner.plan(spec, moved), moved, options, began)
 
     def apply(self, saved: Plan, options: UpOptions) -> UpResult:
         """Carry out exactly ``saved``. Raises ``InvalidInputError`` where the world has moved since."""

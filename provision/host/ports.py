@@ -92,4 +92,4 @@ def _psutil_listens(pid: int, port: int) -> bool | None:
         connections = psutil.Process(pid).net_connections("tcp")
     except psutil.Error:
         return None
-    return any(c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port for c in connections)
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections)
