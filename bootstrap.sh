@@ -41,7 +41,7 @@ find_uv() {
     if python3 -m pip --version >/dev/null 2>&1; then
         say "getting uv with pip"
         python3 "$root/provision/artifacts/get_uv.py" --requirements >"$own/uv.txt"
-        python3 -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-compile --no-deps \
+        python3 -m pip install -qq --root-user-action ignore --disable-pip-version-check --no-cache-dir --no-compile --no-deps \
             --require-hashes --target "$own/uv" --requirement "$own/uv.txt" >&2 ||
             die 69 "pip could not get uv; check the network and the package index"
         echo "$own/uv/bin/uv"

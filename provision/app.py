@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,6 @@ from provision.domain.spec import Spec
 from provision.domain.state import State
 from provision.errors import InvalidInputError, UnreachableError
 from provision.host.layout import Layout
-from provision.host.machine import LocalMachine, Machine
 from provision.serve.observation import Server
 from provision.serve.readiness import Patience, PortLostError, wait_until_ready
 
@@ -68,14 +67,14 @@ class Fabric:
     layout: Layout
     env: Mapping[str, str]
     progress: Progress
-    machine: Machine = field(default_factory=LocalMachine)
     clock: Callable[[], float] = time.monotonic
 
     @cached_property
     def _planner(self) -> Planner:
+        from provision.host.machine import LocalMachine
         from provision.planner import Planner
 
-        return Planner(self.layout, self.env, self.machine)
+        return Planner(self.layout, self.env, LocalMachine(self.env))
 
     def facts(self) -> Facts:
         """Return the facts of this machine."""

@@ -12,7 +12,7 @@ from provision.apply.install import EngineUnfitError, Installer, wheels_of
 from provision.apply.journal import Journal
 from provision.apply.state import write_state
 from provision.apply.store import engine_path, model_path, record
-from provision.domain.facts import Finding, Severity
+from provision.domain.finding import Finding, Severity
 from provision.domain.plan import Change, Kind, Plan
 from provision.domain.state import State, StoreEntry
 from provision.errors import FabricError, InvalidInputError

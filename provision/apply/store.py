@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -16,6 +15,8 @@ _KEY_CHARACTERS = 12
 
 def engine_path(layout: Layout, release: EngineRelease, provided: tuple[str, ...]) -> Path:
     """Return where a release lies: its name says what is in it."""
+    import hashlib
+
     parts = [release.wheel.sha256, *(lib.source.sha256 for lib in release.libraries if lib.name in provided)]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:_KEY_CHARACTERS]
     return layout.engines / f"{release.engine}-{release.version}-{key}"

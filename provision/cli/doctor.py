@@ -6,7 +6,7 @@ from provision.cli import output
 from provision.cli.facts import show_facts
 from provision.cli.present import choice_document, show_choice
 from provision.cli.session import Result, Session, verb
-from provision.domain.facts import Severity
+from provision.domain.finding import Severity
 from provision.domain.spec import Spec
 from provision.errors import FabricError
 

@@ -5,23 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-
-class Severity(str, Enum):
-    """How much a finding matters: an error stops ``up``, a warning costs something."""
-
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something worth telling about the machine, under a code that never changes."""
-
-    code: str
-    severity: Severity
-    evidence: str
-    fix: str
+from provision.domain.finding import Finding
 
 
 class Outcome(str, Enum):

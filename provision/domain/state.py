@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from provision.domain.facts import Finding
+from provision.domain.finding import Finding
 from provision.domain.selection import Selection
 
 STATE_VERSION = 1

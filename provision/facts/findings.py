@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision.domain.facts import Facts, Finding, Severity
+from provision.domain.facts import Facts
+from provision.domain.finding import Finding, Severity
 from provision.facts.probing import TIMED_OUT
 
 GIB = 1 << 30

@@ -30,7 +30,6 @@ _TEXT = (
 )
 WORDS = tuple(_TEXT.split())
 TASK = "Write a very long story about this and do not stop."
-MAX_CORRECTIONS = 6
 
 
 @dataclass(frozen=True)
@@ -83,23 +82,22 @@ class PromptMaker:
         return prompt
 
     def _fit(self, words: list[str]) -> Prompt:
-        """Lengthen or shorten by the tokens that are missing or too many, until it fits or stops getting better."""
-        best: Prompt | None = None
-        needed = self._words_needed
-        for _ in range(MAX_CORRECTIONS):
+        """Try numbers of words, each time between the longest that was too short and the shortest too long."""
+        tried: dict[int, Prompt] = {}
+        low, high, needed = 0, len(words) + 1, min(self._words_needed, len(words))
+        while high - low > 1:
             messages = self._shape(words[:needed])
             tokens = self._counter.count(messages)
             if tokens is None:
+                raise UnreachableError("The server stopped counting tokens.", "See `fabric logs`.")
+            tried[needed] = Prompt(messages, tokens)
+            if tokens == self._target:
                 break
-            if best is None or abs(tokens - self._target) < abs(best.tokens - self._target):
-                best, self._words_needed = Prompt(messages, tokens), needed
-            corrected = min(len(words), max(1, needed + self._target - tokens))
-            if corrected == needed:
-                break
-            needed = corrected
-        if best is None:
-            raise UnreachableError("The server stopped counting tokens.", "See `fabric logs`.")
-        return best
+            low, high = (needed, high) if tokens < self._target else (low, needed)
+            corrected = needed + self._target - tokens
+            needed = corrected if low < corrected < high else (low + high) // 2
+        self._words_needed = min(tried, key=lambda number: abs(tried[number].tokens - self._target))
+        return tried[self._words_needed]
 
     def _draw(self, count: int) -> list[str]:
         """Draw words; the first is one that no prompt of this run began with, as long as there are such."""

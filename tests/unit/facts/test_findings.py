@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from provision.domain.facts import Cpu, Disk, Facts, Libc, Memory, OperatingSystem, Outcome, Probe, Severity
+from provision.domain.facts import Cpu, Disk, Facts, Libc, Memory, OperatingSystem, Outcome, Probe
+from provision.domain.finding import Severity
 from provision.facts.findings import MIN_FREE_BYTES, X86_64_ISA, find
 
 GIB = 1 << 30

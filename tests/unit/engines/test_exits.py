@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from provision.engines.exits import decode
+from provision.engines.llamacpp import LlamaCpp
+
+FAILURES = LlamaCpp().failures()
+
+
+@pytest.mark.parametrize(
+    ("returncode", "log", "reason", "retry"),
+    [
+        (-signal.SIGILL, "", "illegal instruction", False),
+        (128 + signal.SIGILL, "", "illegal instruction", False),
+        (-signal.SIGILL, "error loading model", "illegal instruction", False),
+        (-signal.SIGSEGV, "", "segmentation fault", True),
+        (-signal.SIGABRT, "", "abort", True),
+        (-signal.SIGKILL, "", "killed", True),
+        (-signal.SIGTERM, "", "signal from outside", True),
+        (-signal.SIGUSR1, "", f"signal {signal.SIGUSR1.value}", True),
+        (3, "", "status 3", True),
+        (0, "", "status 0", True),
+        (1, "srv: couldn't bind HTTP server socket, hostname: 127.0.0.1", "port is taken", False),
+        (1, "gguf_init: invalid magic characters: 'XXXX'", "cannot be loaded", False),
+        (1, "llama_model_load: error loading model: unknown model architecture: 'x'", "", False),
+        (-signal.SIGABRT, "ggml: failed to allocate buffer of size 99", "out of memory", True),
+        (1, "std::bad_alloc", "out of memory", True),
+        (1, "ImportError: libgomp.so.1: cannot open shared object file", "shared library", False),
+        (1, "version `GLIBC_2.38' not found", "shared library", False),
+    ],
+)
+def test_the_end_of_a_process_in_words(returncode: int, log: str, reason: str, retry: bool) -> None:
+    ended = decode(returncode, log, FAILURES)
+    assert reason in ended.reason
+    assert ended.retry is retry
+
+
+def test_every_known_failure_has_a_reason_and_a_way_out() -> None:
+    assert FAILURES
+    assert all(failure.reason and failure.hint for failure in FAILURES)

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from provision.errors import LockedError
+from provision.host.lock import exclusive
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from provision.host.lock import exclusive
+with exclusive(Path(sys.argv[1]), Path(sys.argv[1] + ".holder"), "up", 0, lambda who: None):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    return tmp_path / "lock"
+
+
+def held(lock: Path) -> subprocess.Popen[str]:
+    child = subprocess.Popen([sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "held\n"
+    return child
+
+
+def take(lock: Path, wait_s: float = 0.0) -> list[str]:
+    """Take the lock and return who was waited for."""
+    waited: list[str] = []
+    with exclusive(lock, Path(f"{lock}.holder"), "up", wait_s, waited.append):
+        return waited
+
+
+def test_who_comes_second_is_told_who_is_first(lock: Path) -> None:
+    with held(lock) as child:
+        try:
+            with pytest.raises(LockedError, match=f"`fabric up`, process {child.pid}") as told:
+                take(lock, 0.2)
+            assert told.value.exit_code == 75
+        finally:
+            child.kill()
+
+
+def test_a_holder_that_was_killed_holds_nothing(lock: Path) -> None:
+    with held(lock) as child:
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    assert take(lock) == []
+
+
+def test_waiting_ends_when_the_holder_does(lock: Path) -> None:
+    with held(lock) as child:
+        subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -9 {child.pid}"]).wait()
+        assert take(lock, 10) in ([], [f"`fabric up`, process {child.pid}"])
+
+
+def test_it_says_once_for_whom_it_waits(lock: Path) -> None:
+    with held(lock) as child:
+        try:
+            waited: list[str] = []
+            with pytest.raises(LockedError), exclusive(lock, Path(f"{lock}.holder"), "up", 0.4, waited.append):
+                pass
+            assert waited == [f"`fabric up`, process {child.pid}"]
+        finally:
+            child.kill()
+
+
+def test_a_program_started_meanwhile_does_not_inherit_the_lock(lock: Path) -> None:
+    with exclusive(lock, Path(f"{lock}.holder"), "up", 0, lambda _: None):
+        child = subprocess.Popen(["sleep", "30"], close_fds=False)
+    try:
+        assert take(lock) == []
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_lock_file_that_was_removed_and_made_anew_is_not_held_twice(lock: Path) -> None:
+    with exclusive(lock, Path(f"{lock}.holder"), "destroy", 0, lambda _: None):
+        lock.unlink()
+        with exclusive(lock, Path(f"{lock}.holder"), "up", 0, lambda _: None), pytest.raises(LockedError):
+            take(lock)
+
+
+def _count(lock: str, path: str, rounds: int) -> None:
+    for _ in range(rounds):
+        with exclusive(Path(lock), Path(f"{lock}.holder"), "up", 60, lambda _: None):
+            number = int(Path(path).read_text(encoding="ascii"))
+            time.sleep(0.001)
+            Path(path).write_text(str(number + 1), encoding="ascii")
+
+
+def test_no_two_are_ever_inside(lock: Path, tmp_path: Path) -> None:
+    counter = tmp_path / "counter"
+    counter.write_text("0", encoding="ascii")
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_count, args=(str(lock), str(counter), 5)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    assert counter.read_text(encoding="ascii") == "15"
+
+
+def test_the_file_is_for_this_user_only_and_is_no_link(lock: Path, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        take(lock)
+    finally:
+        os.umask(before)
+    assert lock.stat().st_mode & 0o777 == 0o600
+    trap = tmp_path / "trap"
+    trap.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Exception, match="taking the lock"):
+        take(trap)
+    assert not (tmp_path / "elsewhere").exists()

@@ -1,0 +1,34 @@
+"""A catalogue model, a release and a machine that runs it, to be changed one fact at a time."""
+
+from __future__ import annotations
+
+import pytest
+
+from provision.domain.engine import EngineRelease
+from provision.domain.facts import Cpu, Disk, Facts, Libc, Memory, OperatingSystem
+from provision.domain.model import Model
+from provision.engines.llamacpp import LlamaCpp
+from provision.select.catalog import catalog
+
+GIB = 1 << 30
+
+
+@pytest.fixture
+def model() -> Model:
+    return next(model for model in catalog() if model.name == "smollm2-135m")
+
+
+@pytest.fixture
+def release() -> EngineRelease:
+    return next(r for r in LlamaCpp().releases() if (r.system, r.arch) == ("Linux", "x86_64"))
+
+
+@pytest.fixture
+def facts(release: EngineRelease) -> Facts:
+    return Facts(
+        os=OperatingSystem(system="Linux", arch="x86_64", libc=Libc("glibc", "2.36")),
+        cpu=Cpu(vendor="AuthenticAMD", cores_usable=4, isa=release.isa),
+        memory=Memory(16 * GIB, 12 * GIB, None),
+        disk=Disk("/", 100 * GIB),
+        libraries={"libgomp.so.1": "/lib/libgomp.so.1"},
+    )

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from provision import assets
+from provision.domain.engine import EngineRelease
+from provision.domain.facts import Cpu, Facts, Libc, Memory, OperatingSystem
+from provision.domain.model import Model
+from provision.domain.selection import Selection
+from provision.domain.spec import Spec
+from provision.engines.registry import ENGINES, NOT_YET
+from provision.errors import FabricError, RefusedError, UsageError
+from provision.select.choose import CannotRunError, Knowledge, check_spec, choose, why_unfit
+
+KNOWLEDGE = Knowledge({name: e.releases() for name, e in ENGINES.items()}, NOT_YET, assets.profile("serving"))
+
+
+def chosen(facts: Facts, model: Model, spec: Spec | None = None, previous: Selection | None = None) -> Selection:
+    return choose(spec or Spec(), facts, model, KNOWLEDGE, port=8080, previous=previous)
+
+
+def linux(libc: Libc, arch: str = "x86_64") -> OperatingSystem:
+    return OperatingSystem(system="Linux", arch=arch, libc=libc)
+
+
+def test_a_machine_that_has_everything_gets_the_release(facts: Facts, model: Model, release: EngineRelease) -> None:
+    selection = chosen(facts, model)
+    assert selection.release == release
+    assert (selection.backend, selection.acceleration) == ("llamacpp", "cpu")
+    assert selection.threads == 4
+    assert selection.provided_libraries == ()
+    assert selection.why
+    assert set(selection.why_not) >= {"ollama", "vllm"}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"cpu": Cpu(isa=("bmi2", "f16c", "fma"))}, "lacks avx2"),
+        ({"cpu": Cpu(isa=("sse4_2",))}, "lacks avx2, bmi2, f16c, fma"),
+        ({"os": linux(Libc("musl", "1.2"))}, "needs glibc, this system has musl"),
+        ({"os": linux(Libc(None, None))}, "needs glibc, this system has another"),
+        ({"os": linux(Libc("glibc", "2.12"))}, "needs glibc 2.17, this system has 2.12"),
+        ({"os": linux(Libc("glibc", "2.9"))}, "needs glibc 2.17, this system has 2.9"),
+        ({"os": linux(Libc("glibc", "2.36"), "riscv64")}, "no build for Linux riscv64"),
+        ({"os": OperatingSystem(system="FreeBSD", arch="x86_64")}, "no build for FreeBSD x86_64"),
+    ],
+    ids=["no AVX2", "old processor", "musl", "unknown libc", "old glibc", "2.9 is older than 2.17", "risc-v", "BSD"],
+)
+def test_what_is_missing_is_named(
+    facts: Facts, model: Model, release: EngineRelease, change: dict[str, object], reason: str
+) -> None:
+    lacking = replace(facts, **change)  # type: ignore[arg-type]
+    assert reason in why_unfit(release, Spec(), lacking)
+    with pytest.raises(CannotRunError, match=r"Nothing that fabric can install runs here") as told:
+        chosen(lacking, model)
+    assert told.value.exit_code == 1
+
+
+def test_an_unknown_processor_is_given_the_benefit_of_the_doubt(facts: Facts, release: EngineRelease) -> None:
+    """The engine proves itself after the installation anyway."""
+    assert why_unfit(release, Spec(), replace(facts, cpu=Cpu())) == ""
+
+
+def test_an_arm_machine_gets_the_arm_build(facts: Facts, model: Model) -> None:
+    arm = replace(facts, os=linux(Libc("glibc", "2.36"), "aarch64"), cpu=Cpu(cores_usable=2, isa=("asimd",)))
+    assert chosen(arm, model).release.arch == "aarch64"
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [(Spec(acceleration="cuda"), "not on cuda"), (Spec(require_gpu=True), "a GPU is required")],
+)
+def test_a_wish_that_no_build_meets_is_told(facts: Facts, model: Model, spec: Spec, reason: str) -> None:
+    with pytest.raises(CannotRunError, match=reason):
+        chosen(facts, model, spec)
+
+
+@pytest.mark.parametrize("backend", sorted(NOT_YET))
+def test_an_engine_that_is_not_supported_yet_says_so(facts: Facts, model: Model, backend: str) -> None:
+    with pytest.raises(FabricError, match=backend):
+        chosen(facts, model, Spec(backend=backend))
+
+
+def test_a_library_that_the_system_lacks_is_provided_and_stays_provided(facts: Facts, model: Model) -> None:
+    bare = replace(facts, libraries={"libgomp.so.1": None})
+    first = chosen(bare, model)
+    assert first.provided_libraries == ("libgomp.so.1",)
+    assert chosen(facts, model, previous=first).provided_libraries == ("libgomp.so.1",), "or the engine would move"
+    assert chosen(facts, model).provided_libraries == ()
+
+
+def test_memory_that_does_not_suffice_is_told_in_numbers(facts: Facts, model: Model) -> None:
+    tight = replace(facts, memory=Memory(512 << 20, 300 << 20, None))
+    with pytest.raises(CannotRunError, match=r"needs 0\.\d\d GiB .* 4096 tokens"):
+        chosen(tight, model)
+
+
+def test_the_context_is_never_more_than_the_model_was_trained_for(facts: Facts, model: Model) -> None:
+    assert chosen(facts, model).context == 4096
+    assert chosen(facts, model, Spec(context=8192)).context == 8192
+    with pytest.raises(UsageError, match="8192"):
+        chosen(facts, model, Spec(context=8193))
+    with pytest.raises(UsageError, match="too small"):
+        chosen(facts, model, Spec(context=255))
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(None, 1), (1, 1), (2, 2), (64, 64)])
+def test_threads_are_the_cores_that_may_be_used(facts: Facts, model: Model, cores: int | None, threads: int) -> None:
+    assert chosen(replace(facts, cpu=replace(facts.cpu, cores_usable=cores)), model).threads == threads
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org", ""])  # noqa: S104 - refused
+def test_only_loopback_without_a_key(host: str) -> None:
+    with pytest.raises(RefusedError):
+        check_spec(Spec(host=host))
+    check_spec(Spec(host=host or "0.0.0.0", api_key_env="KEY"))  # noqa: S104
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_loopback_needs_no_key(host: str) -> None:
+    check_spec(Spec(host=host))
+
+
+@pytest.mark.parametrize(
+    ("spec", "near"),
+    [(Spec(backend="vlm"), "vllm"), (Spec(acceleration="metall"), "metal"), (Spec(profile="autp"), "auto")],
+)
+def test_an_unknown_word_is_told_with_the_nearest_known_one(spec: Spec, near: str) -> None:
+    with pytest.raises(UsageError, match=f"Did you mean '{near}'"):
+        check_spec(spec)
+
+
+@pytest.mark.parametrize("spec", [Spec(parallel=0), Spec(parallel=-1), Spec(threads=-1)])
+def test_a_number_that_cannot_be_is_refused(facts: Facts, model: Model, spec: Spec) -> None:
+    with pytest.raises(UsageError):
+        check_spec(spec)
+        chosen(facts, model, spec)
