@@ -55,7 +55,6 @@ class Fetcher:
 
     def _open(self, wheel: Wheel, progress: Progress) -> IO[bytes] | RemoteFile:
         url = self.addresses[wheel.filename]
-        self.transport.check(url)
         parts = urlsplit(url)
         if parts.scheme != "file":
             return RemoteFile(url, wheel.size_bytes, self.transport, progress)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+ROUNDING_S = 0.1  # accounts are kept in clock ticks, of 10 ms as a rule, for each process and processor
 _BUSY = ("user", "nice", "system", "steal")
 _OWN = ("user", "system", "children_user", "children_system")
 
@@ -49,7 +50,7 @@ def foreign_seconds(before: CpuSnapshot | None, after: CpuSnapshot | None) -> fl
         return None
     busy_s = after.busy_s - before.busy_s
     own_s = sum(after.own_s.values()) - sum(before.own_s.values())
-    if busy_s <= 0.0 < own_s:
+    if busy_s <= 0.0 and own_s > ROUNDING_S:
         return None
     return max(0.0, busy_s - own_s)
 

@@ -71,7 +71,7 @@ class Transport:
     def check(self, url: str) -> None:
         """Refuse what is neither https, nor http to this machine or a host that the user trusts."""
         parts = urlsplit(url)
-        if parts.scheme in ("https", "file"):
+        if parts.scheme == "https":
             return
         if parts.scheme == "http" and (parts.hostname in LOOPBACK or parts.hostname in self.trusted_hosts):
             return
@@ -150,7 +150,7 @@ class RemoteFile(io.RawIOBase):
             self._drop()
             self._stream = self._range(position, self._size)
             self._stream_position = position
-        data: bytes = self._stream.read(size)
+        data: bytes = self._stream.read1(size)  # what has arrived, so that a break loses nothing
         self._stream_position = position + len(data)
         self._progress(len(data))
         return data
@@ -159,7 +159,7 @@ class RemoteFile(io.RawIOBase):
         """Collect ``size`` bytes from ``read(bytes so far)``, going on after a broken connection."""
         import urllib3
 
-        data = b""
+        data = bytearray()
         trouble: object = None
         for _ in range(MAX_RESUMES):
             try:
@@ -173,7 +173,7 @@ class RemoteFile(io.RawIOBase):
                 trouble = error
             else:
                 if len(data) == size:
-                    return data
+                    return bytes(data)
                 self._drop()
                 trouble = "the connection ended too early"
         raise UnreachableError(f"The download from {redact(self._url)} keeps breaking: {trouble}.", _RETRY_HINT)

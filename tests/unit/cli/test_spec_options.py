@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+import typer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from provision.cli.main import VERBS, globals_last
+from provision.cli.wish import Wish, with_wish
+from provision.domain.spec import ACCELERATIONS, BACKENDS, Spec
+
+WORD = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
+SPECS = st.builds(
+    Spec,
+    backend=st.sampled_from(BACKENDS),
+    acceleration=st.sampled_from(ACCELERATIONS),
+    model=WORD.map(lambda word: f"file:{word}") | st.just("auto"),
+    context=st.none() | st.integers(256, 1 << 20),
+    parallel=st.integers(1, 64),
+    threads=st.none() | st.integers(1, 256),
+    host=st.sampled_from(["127.0.0.1", "localhost", "::1", "0.0.0.0"]),  # noqa: S104
+    port=st.none() | st.integers(0, 65535),
+    api_key_env=st.none() | st.from_regex(r"[A-Z][A-Z0-9_]{0,10}", fullmatch=True),
+    require_gpu=st.booleans(),
+)
+
+
+def parsed(options: list[str]) -> Spec:
+    """Read options as ``fabric up`` does."""
+    seen: list[Wish] = []
+
+    @with_wish
+    def command(first: Any, wish: Wish) -> None:
+        seen.append(wish)
+
+    def entry(**options: Any) -> None:
+        command(None, **options)
+
+    import inspect
+
+    entry.__signature__ = inspect.Signature(list(inspect.signature(command).parameters.values())[1:])  # type: ignore[attr-defined]
+    app = typer.Typer()
+    app.command()(entry)
+    result = CliRunner().invoke(app, options, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return seen[0].spec
+
+
+@settings(max_examples=60, deadline=None)
+@given(SPECS)
+def test_the_options_of_a_spec_say_exactly_that_spec(spec: Spec) -> None:
+    assert parsed(spec.options()) == spec
+
+
+def test_nothing_to_say_is_no_option() -> None:
+    assert Spec().options() == []
+
+
+@pytest.mark.parametrize("field", [f.name for f in fields(Spec) if f.name != "version"])
+def test_every_field_is_an_option_of_up(field: str) -> None:
+    option = "--" + field.replace("_", "-")
+    value = [] if field == "require_gpu" else ["7"]
+    assert getattr(parsed([option, *value]), field) != getattr(Spec(), field)
+
+
+@pytest.mark.parametrize(
+    ("given_words", "expected"),
+    [
+        (["--home", "/x", "up"], ["up", "--home", "/x"]),
+        (["--home=/x", "--json", "up", "--port", "1"], ["up", "--port", "1", "--home=/x", "--json"]),
+        (["up", "--home", "/x"], ["up", "--home", "/x"]),
+        (["--version"], ["--version"]),
+        (["--home"], ["--home"]),
+        ([], []),
+    ],
+)
+def test_global_options_may_stand_before_the_verb(given_words: list[str], expected: list[str]) -> None:
+    assert globals_last(given_words) == expected
+
+
+def test_every_verb_of_the_contract_is_there() -> None:
+    contract = {"up", "down", "destroy", "plan", "apply", "status", "doctor", "facts", "config", "smoke", "bench", "logs"}
+    assert contract | {"models"} <= set(VERBS)

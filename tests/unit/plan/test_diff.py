@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision.domain.plan import Action, Kind, Plan
+from provision.domain.selection import Selection
+from provision.domain.server import ServerState
+from provision.domain.spec import Spec
+from provision.plan.diff import digest, make_plan, summary
+from provision.plan.observed import Observed
+
+CASES = json.loads((Path(__file__).parents[2] / "cases" / "plan" / "diff.json").read_text(encoding="utf-8"))
+
+
+def observed_with(settled: Observed, changes: dict[str, Any]) -> Observed:
+    values = dict(changes)
+    if "generation" in values:
+        assert settled.state is not None
+        values["state"] = replace(settled.state, generation=values.pop("generation"), selection=None)
+    if "server" in values:
+        values["server"] = ServerState(values["server"])
+    return replace(settled, **values)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["case"])
+def test_what_is_planned(selection: Selection, settled: Observed, case: dict[str, Any]) -> None:
+    plan = make_plan(selection, observed_with(settled, case["observed"]))
+    assert {change.kind.value: change.action.value for change in plan.changes} == case["changes"]
+    assert plan.changed is (set(case["changes"].values()) != {"none"})
+    if "reason" in case:
+        kind, told = case["reason"]
+        assert told in next(change.reason for change in plan.changes if change.kind.value == kind)
+
+
+def changed(selection: Selection, settled: Observed, **changes: Any) -> Plan:
+    desired = {**settled.desired_files, "parameters.json": "other"}
+    return make_plan(replace(selection, **changes), replace(settled, desired_files=desired))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"context": 512}, "context 4096 → 512"),
+        ({"parallel": 2}, "parallel 1 → 2"),
+        ({"port": 9000}, "port 8080 → 9000"),
+        ({"threads": 1}, "threads 2 → 1"),
+        ({"host": "::1"}, "host 127.0.0.1 → ::1"),
+        ({"spec": Spec(api_key_env="KEY")}, "API key none → KEY"),
+        ({"context": 512, "port": 9000}, "context 4096 → 512, port 8080 → 9000"),
+    ],
+)
+def test_a_changed_option_is_an_update_and_a_restart_and_is_named(
+    selection: Selection, settled: Observed, changes: dict[str, Any], reason: str
+) -> None:
+    plan = changed(selection, settled, **changes)
+    assert [(change.kind, change.action) for change in plan.changes] == [
+        (Kind.ENGINE, Action.NONE),
+        (Kind.MODEL, Action.NONE),
+        (Kind.CONFIG, Action.UPDATE),
+        (Kind.SERVER, Action.RESTART),
+    ]
+    assert plan.changes[2].reason == reason
+
+
+def test_what_is_to_be_fetched_is_told_in_bytes(selection: Selection, settled: Observed) -> None:
+    nothing = Observed(None, "not installed", "not installed", ServerState.ABSENT)
+    engine, model, *rest = make_plan(selection, nothing).changes
+    assert engine.download_bytes == selection.release.wheel.size_bytes
+    assert engine.disk_bytes == selection.release.installed_bytes
+    assert (model.download_bytes, model.disk_bytes) == (92_863_409, 98_362_432)
+    assert all(change.download_bytes == change.disk_bytes == 0 for change in rest)
+    assert all(change.download_bytes == 0 for change in make_plan(selection, settled).changes)
+
+
+def test_a_provided_library_is_counted(selection: Selection) -> None:
+    nothing = Observed(None, "not installed", "", ServerState.ABSENT)
+    bare = replace(selection, provided_libraries=("libgomp.so.1",))
+    more = make_plan(bare, nothing).changes[0].download_bytes - make_plan(selection, nothing).changes[0].download_bytes
+    assert more == selection.release.libraries[0].source.download_bytes
+
+
+def test_another_release_of_the_engine_is_told(selection: Selection, settled: Observed) -> None:
+    newer = replace(selection, release=replace(selection.release, version="2027.1.1"))
+    engine = make_plan(newer, replace(settled, engine_damage="not installed")).changes[0]
+    assert engine.action is Action.REPLACE
+    assert engine.reason == f"{selection.release.version} → 2027.1.1"
+
+
+def test_the_summary_counts_every_action(selection: Selection, settled: Observed) -> None:
+    assert summary(make_plan(selection, settled)) == {
+        "create": 0, "update": 0, "replace": 0, "delete": 0, "restart": 0, "none": 4,
+    }  # fmt: skip
+    assert summary(changed(selection, settled, context=512))["restart"] == 1
+
+
+def test_the_digest_is_of_what_is_decided_and_of_nothing_that_passes(selection: Selection, settled: Observed) -> None:
+    plan = make_plan(selection, settled)
+    assert plan.digest == digest(plan)
+    assert plan.digest == make_plan(replace(selection, why=("other words",)), settled).digest
+    assert plan.digest == make_plan(replace(selection, fit=replace(selection.fit, budget_bytes=1)), settled).digest
+    for other in ({"context": 512}, {"port": 1}, {"threads": 9}, {"parallel": 2}, {"host": "::1"}):
+        assert plan.digest != make_plan(replace(selection, **other), settled).digest  # type: ignore[arg-type]
+    assert settled.state is not None
+    assert plan.digest != make_plan(selection, replace(settled, state=replace(settled.state, serial=9))).digest
+    assert (plan.lineage, plan.serial) == ("lineage", 4)
