@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import sys
-import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -44,16 +45,17 @@ class Supervisor:
         described = (layout.generation(generation) / SERVER_FILE).read_bytes()
         self._server = msgspec.json.decode(described, type=ServerFile)
         self._runtime = Runtime(instance, generation, ServerState.STARTING, process.myself(), started_at=time.time())
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._woken, self._wake = os.pipe()
         self._child: subprocess.Popen[bytes] | None = None
 
     def run(self) -> None:
         """Return when the server is not to be started any more; the last word is in ``run/server.json``."""
         self._catch_signals()
         crashes: list[float] = []
-        while not self._stopping.is_set():
+        while not self._told_to_stop():
             ended = self._run_once()
-            if self._stopping.is_set():
+            if self._told_to_stop():
                 break
             crashes.append(time.monotonic())
             delay = next_delay(crashes, crashes[-1]) if ended.retry else None
@@ -62,7 +64,7 @@ class Supervisor:
                 self._tell(state=final, server=None, last_exit=ended)
                 return
             self._tell(server=None, last_exit=ended, restarts=self._runtime.restarts + 1)
-            self._stopping.wait(delay)
+            select.select([self._woken], [], [], delay)
         self._tell(state=ServerState.STOPPED, server=None)
 
     def _run_once(self) -> Exit:
@@ -74,7 +76,7 @@ class Supervisor:
         keeper = LogKeeper(self._layout.server_log)
         if child.stdout is not None:
             keeper.follow(child.stdout)
-        if self._stopping.is_set():  # the signal came before there was a child to pass it to
+        if self._told_to_stop():  # the signal came before there was a child to pass it to
             self._pass_on()
         returncode = child.wait()
         self._child = None
@@ -102,10 +104,15 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGALRM, self._on_grace_over)
+        os.set_blocking(self._wake, False)
+        signal.set_wakeup_fd(self._wake)  # ends the wait between two attempts
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._stopping.set()
+        self._stopping = True
         self._pass_on()
+
+    def _told_to_stop(self) -> bool:
+        return self._stopping
 
     def _pass_on(self) -> None:
         if self._child is not None:
@@ -118,7 +125,8 @@ class Supervisor:
 
     def _tell(self, **changes: object) -> None:
         self._runtime = replace(self._runtime, **changes)  # type: ignore[arg-type]  # one line for every field
-        commit(self._layout.runtime, msgspec.json.encode(self._runtime))
+        with suppress(OSError):  # a full disk makes the status old; that is no reason to end the server
+            commit(self._layout.runtime, msgspec.json.encode(self._runtime))
 
 
 def main(arguments: list[str]) -> int:

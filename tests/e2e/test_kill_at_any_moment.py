@@ -123,9 +123,7 @@ def test_uv_does_not_outlive_an_up_that_was_killed_while_uv_asked_the_index(
     assert eventually(lambda: quick.processes() == [], timeout_s=5), quick.processes()
 
 
-def test_nothing_outlives_an_up_that_was_killed_during_the_download(
-    quick: Fabric, standin_index: IndexServer
-) -> None:
+def test_nothing_outlives_an_up_that_was_killed_during_the_download(quick: Fabric, standin_index: IndexServer) -> None:
     name = next(name for name in standin_index.files if name.startswith("xllamacpp"))
     standin_index.faults[name] = Fault(stall_after=10)
     running = quick.start("up", "--no-smoke")

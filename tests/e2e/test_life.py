@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -92,26 +93,30 @@ def test_down_stops_and_keeps_and_is_idempotent_and_the_start_command_brings_it_
 
     env = fabric.environment({"FABRIC_HOME": None, "PIP_INDEX_URL": "http://127.0.0.1:9/"})
     command = config["local_llm_start_cmd"]
-    again = subprocess.run(["sh", "-c", command], env=env, cwd="/", capture_output=True, text=True, check=False)
+    again = subprocess.run(["/bin/sh", "-c", command], env=env, cwd="/", capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     status = fabric.succeed("status")
     assert status["state"] == "ready"
     assert status["base_url"] == up["base_url"] == config["base_url"]
 
 
+def below(path: Path) -> set[str]:
+    """Every file and directory under ``path``."""
+    return {str(Path(directory, name)) for directory, dirs, files in os.walk(path) for name in [*dirs, *files]}
+
+
 def snapshot(home: Path) -> dict[str, set[str]]:
     """What a machine looks like from outside."""
-    def below(path: Path) -> set[str]:
-        return {os.path.join(directory, name) for directory, dirs, files in os.walk(path) for name in [*dirs, *files]}
-
-    listening = {f"{c.laddr.ip}:{c.laddr.port}" for c in psutil.net_connections("tcp") if c.status == "LISTEN"}
-    ours = {p.info["name"] for p in psutil.process_iter(["name", "cmdline"]) if "provision" in str(p.info["cmdline"])}
+    listening = {":".join(map(str, c.laddr)) for c in psutil.net_connections("tcp") if c.status == "LISTEN"}
+    running = {p.info["name"] for p in psutil.process_iter(["name", "cmdline"]) if str(home) in str(p.info["cmdline"])}
+    temporary = {path.name for path in Path(tempfile.gettempdir()).iterdir()}
+    shared_memory = below(Path("/dev/shm"))  # noqa: S108 - only looked at
     return {
         "home": below(home),
-        "shared memory": below(Path("/dev/shm")),
-        "temporary files": {name for name in os.listdir("/tmp") if not name.startswith("pytest")},
+        "shared memory": shared_memory,
+        "temporary files": temporary,
         "listening": listening,
-        "programs": ours,
+        "programs": running,
     }
 
 
@@ -181,7 +186,12 @@ def test_after_eval_of_the_config_the_openai_package_just_works(served: Served, 
     script.write_text(OPENAI_PROGRAM, encoding="utf-8")
     shell = f'eval "$("{sys.executable}" -m provision config)" && exec "{sys.executable}" "{script}"'
     done = subprocess.run(
-        ["sh", "-euc", shell], env=served.fabric.environment(), cwd=tmp_path, capture_output=True, text=True, check=False
+        ["/bin/sh", "-euc", shell],
+        env=served.fabric.environment(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "all answered\n"

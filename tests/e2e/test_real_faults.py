@@ -7,8 +7,6 @@ import shutil
 import signal
 import subprocess
 import threading
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import psutil
@@ -19,6 +17,7 @@ from provision.domain.engine import Launch
 from provision.domain.spec import Spec
 from provision.engines.llamacpp import LlamaCpp
 from provision.host.layout import Layout
+from provision.host.loopback import LoopbackClient
 from provision.host.machine import LocalMachine
 from provision.planner import Planner
 from tests.e2e.conftest import Served
@@ -67,16 +66,19 @@ def test_on_this_processor_the_engine_proves_that_it_starts(served: Served, engi
 def test_on_an_old_processor_the_illegal_instruction_becomes_a_sentence(
     served: Served, engine: Path, tmp_path: Path
 ) -> None:
-    if not shutil.which("qemu-x86_64"):
+    qemu = shutil.which("qemu-x86_64")
+    if not qemu:
         pytest.skip("needs qemu-x86_64 (Debian: qemu-user), to be an old processor")
-    probe = subprocess.run(["qemu-x86_64", "-cpu", OLD_PROCESSOR, "/bin/true"], capture_output=True, check=False)
+    probe = subprocess.run([qemu, "-cpu", OLD_PROCESSOR, "/bin/true"], capture_output=True, check=False)
     if probe.returncode != 0:
         pytest.skip(f"this system itself does not run on a {OLD_PROCESSOR}: {probe.stderr.decode()[-200:]}")
     with pytest.raises(EngineUnfitError, match="illegal instruction"):
         installer(served, tmp_path / "p", OnAnOldProcessor())._preflight(engine)
 
 
-def test_a_truncated_model_file_is_refused_before_anything_starts(served: Served, fabric: Fabric, tmp_path: Path) -> None:
+def test_a_truncated_model_file_is_refused_before_anything_starts(
+    served: Served, fabric: Fabric, tmp_path: Path
+) -> None:
     whole = next((served.prefix / "models").iterdir())
     cut = tmp_path / "gekürzt.gguf"
     with whole.open("rb") as file:
@@ -131,24 +133,19 @@ def test_the_real_server_killed_by_hand_comes_back(fabric: Fabric) -> None:
 KEY = "k-4f8e1d2c9b7a"  # a test's own
 
 
-def status_of(url: str, key: str | None) -> int:
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
+def status_of(base_url: str, path: str, key: str | None) -> int:
+    client = LoopbackClient(base_url, key)
+    return (client.get(path) if path == "/v1/models" else client.post(path, {})).status
 
 
 def test_with_a_key_only_who_has_it_is_answered_and_it_is_written_nowhere_else(fabric: Fabric) -> None:
     env = {"MY_KEY": KEY}
     up = fabric.succeed("up", "--api-key-env", "MY_KEY", env=env)
     assert up["smoke"]["ok"] is True
-    models = f"{up['base_url']}/models"
-    assert status_of(f"{up['base_url']}/chat/completions", None) == 401
-    assert status_of(models, KEY) == 200
-    assert status_of(f"{up['base_url']}/chat/completions", "wrong") == 401
+    chat = "/v1/chat/completions"
+    assert status_of(up["base_url"], "/v1/models", KEY) == 200
+    assert status_of(up["base_url"], chat, None) == 401
+    assert status_of(up["base_url"], chat, "wrong") == 401
 
     stored = fabric.prefix / "secrets" / "api-key"
     assert stored.stat().st_mode & 0o777 == 0o600

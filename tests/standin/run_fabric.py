@@ -55,7 +55,8 @@ def arm(point: str, number: int) -> None:
     if point == "journal":
         journal.Journal._write = dying_at(number, journal.Journal._write)  # type: ignore[method-assign]
     elif point == "torn":
-        journal.append_synced = dying_at(number, journal.append_synced, half_a_line)
+        whole: Callable[..., None] = vars(journal)["append_synced"]
+        vars(journal)["append_synced"] = dying_at(number, whole, half_a_line)
     else:
         setattr(os, point, dying_at(number, getattr(os, point)))
 

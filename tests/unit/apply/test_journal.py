@@ -50,7 +50,11 @@ def test_an_interrupted_run_is_told_and_what_it_left_is_cleared(layout: Layout) 
         pass
     (layout.staging / "engine").mkdir(parents=True)
     (layout.staging / "engine" / "half").write_bytes(b"x")
-    leftovers = [layout.prefix / ".state.json.tmp-1", layout.run / ".server.json.tmp-2", layout.secrets / ".api-key.tmp-3"]
+    leftovers = [
+        layout.prefix / ".state.json.tmp-1",
+        layout.run / ".server.json.tmp-2",
+        layout.secrets / ".api-key.tmp-3",
+    ]
     for path in leftovers:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")

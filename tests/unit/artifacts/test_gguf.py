@@ -55,7 +55,9 @@ def tensor(name: str, dimensions: list[int], kind: int, offset: int) -> bytes:
     return head + b"".join(struct.pack("<Q", d) for d in dimensions) + struct.pack("<IQ", kind, offset)
 
 
-def gguf(keys: list[bytes] | None = None, tensors: list[bytes] | None = None, version: int = 3, data: int = 4096) -> bytes:
+def gguf(
+    keys: list[bytes] | None = None, tensors: list[bytes] | None = None, version: int = 3, data: int = 4096
+) -> bytes:
     keys = KEYS if keys is None else keys
     tensors = [tensor("a", [32, 8], 0, 0), tensor("b", [32, 4], 2, 1024)] if tensors is None else tensors
     head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(keys)) + b"".join(keys) + b"".join(tensors)
@@ -96,7 +98,13 @@ def many(count: int) -> bytes:
 
 
 def nested(depth: int) -> bytes:
-    return b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("k") + struct.pack("<I", ARRAY) + struct.pack("<IQ", ARRAY, 1) * depth
+    return (
+        b"GGUF"
+        + struct.pack("<IQQ", 3, 0, 1)
+        + text("k")
+        + struct.pack("<I", ARRAY)
+        + struct.pack("<IQ", ARRAY, 1) * depth
+    )
 
 
 @pytest.mark.parametrize(

@@ -83,5 +83,18 @@ def test_global_options_may_stand_before_the_verb(given_words: list[str], expect
 
 
 def test_every_verb_of_the_contract_is_there() -> None:
-    contract = {"up", "down", "destroy", "plan", "apply", "status", "doctor", "facts", "config", "smoke", "bench", "logs"}
+    contract = {
+        "up",
+        "down",
+        "destroy",
+        "plan",
+        "apply",
+        "status",
+        "doctor",
+        "facts",
+        "config",
+        "smoke",
+        "bench",
+        "logs",
+    }
     assert contract | {"models"} <= set(VERBS)

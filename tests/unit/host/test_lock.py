@@ -61,7 +61,7 @@ def test_a_holder_that_was_killed_holds_nothing(lock: Path) -> None:
 
 def test_waiting_ends_when_the_holder_does(lock: Path) -> None:
     with held(lock) as child:
-        subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -9 {child.pid}"]).wait()
+        subprocess.Popen(["/bin/sh", "-c", f"sleep 0.5; kill -9 {child.pid}"]).wait()
         assert take(lock, 10) in ([], [f"`fabric up`, process {child.pid}"])
 
 
@@ -78,7 +78,7 @@ def test_it_says_once_for_whom_it_waits(lock: Path) -> None:
 
 def test_a_program_started_meanwhile_does_not_inherit_the_lock(lock: Path) -> None:
     with exclusive(lock, Path(f"{lock}.holder"), "up", 0, lambda _: None):
-        child = subprocess.Popen(["sleep", "30"], close_fds=False)
+        child = subprocess.Popen(["/bin/sleep", "30"], close_fds=False)
     try:
         assert take(lock) == []
     finally:

@@ -16,7 +16,7 @@ from provision.host import process
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(["sleep", "60"]) as child:
+    with subprocess.Popen(["/bin/sleep", "60"]) as child:
         yield child
         child.kill()
 
@@ -34,7 +34,7 @@ def test_nobody_is_not_running() -> None:
 
 
 def test_a_zombie_does_not_run() -> None:
-    with subprocess.Popen(["true"]) as child:
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
         deadline = time.monotonic() + 5
         while process.identify(child.pid) is not None and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -66,7 +66,7 @@ def test_a_signal_reaches_exactly_its_process(sleeper: subprocess.Popen[bytes]) 
 
 
 def test_a_process_that_is_being_waited_for_is_gone_when_it_is_a_zombie() -> None:
-    with subprocess.Popen(["sleep", "0.3"]) as child:
+    with subprocess.Popen(["/bin/sleep", "0.3"]) as child:
         now = process.identify(child.pid)
         started = time.monotonic()
         assert now is not None
@@ -87,7 +87,7 @@ def test_a_name_with_spaces_and_parentheses_is_read(tmp_path: Path) -> None:
 
 def test_processes_are_found_by_their_environment(sleeper: subprocess.Popen[bytes]) -> None:
     env = {**os.environ, "FABRIC_TEST_MARK": "4711"}
-    with subprocess.Popen(["sleep", "30"], env=env) as marked:
+    with subprocess.Popen(["/bin/sleep", "30"], env=env) as marked:
         try:
             found = [p.pid for p in process.with_environment("FABRIC_TEST_MARK", "4711")]
             assert found == [marked.pid]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def test_a_broken_transfer_goes_on_where_it_stopped(server: IndexServer, cut: in
     assert read_all(remote(server), step) == CONTENT
     starts = [int(seen.headers["range"].removeprefix("bytes=").split("-")[0]) for seen in server.seen]
     assert len(starts) == 3
-    for before, after in zip(starts, starts[1:], strict=False):
+    for before, after in pairwise(starts):
         arrived = min(before + cut, SIZE)
         assert arrived - step < after <= arrived, "less than one read is fetched twice"
 

@@ -104,7 +104,7 @@ def test_the_digest_is_of_what_is_decided_and_of_nothing_that_passes(selection: 
     assert plan.digest == make_plan(replace(selection, why=("other words",)), settled).digest
     assert plan.digest == make_plan(replace(selection, fit=replace(selection.fit, budget_bytes=1)), settled).digest
     for other in ({"context": 512}, {"port": 1}, {"threads": 9}, {"parallel": 2}, {"host": "::1"}):
-        assert plan.digest != make_plan(replace(selection, **other), settled).digest  # type: ignore[arg-type]
+        assert plan.digest != make_plan(replace(selection, **other), settled).digest
     assert settled.state is not None
     assert plan.digest != make_plan(selection, replace(settled, state=replace(settled.state, serial=9))).digest
     assert (plan.lineage, plan.serial) == ("lineage", 4)

@@ -122,4 +122,5 @@ def test_every_field_of_a_spec_can_be_said_in_the_file() -> None:
 
 
 def _example(name: str) -> str:
-    return {"version": "1", "require_gpu": "true"}.get(name, "7" if name in ("context", "parallel", "threads", "port") else "x")
+    numbers = dict.fromkeys(("context", "parallel", "threads", "port"), "7")
+    return {"version": "1", "require_gpu": "true", **numbers}.get(name, "x")

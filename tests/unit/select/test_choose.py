@@ -135,6 +135,9 @@ def test_an_unknown_word_is_told_with_the_nearest_known_one(spec: Spec, near: st
 
 @pytest.mark.parametrize("spec", [Spec(parallel=0), Spec(parallel=-1), Spec(threads=-1)])
 def test_a_number_that_cannot_be_is_refused(facts: Facts, model: Model, spec: Spec) -> None:
-    with pytest.raises(UsageError):
+    def check_and_choose() -> None:
         check_spec(spec)
         chosen(facts, model, spec)
+
+    with pytest.raises(UsageError):
+        check_and_choose()
