@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from provision import assets
-from provision.apply.secret import fingerprint
+from provision.apply.secret import check_key, fingerprint
 from provision.apply.store import engine_path, model_path, why_damaged
 from provision.domain.facts import Facts
 from provision.domain.plan import Plan
@@ -41,13 +41,14 @@ class Planner:
 
         return detect(self.machine, str(self.layout.prefix))
 
-    def plan(self, spec: Spec, state: State | None) -> Plan:
-        """Return what ``up`` would do here."""
+    def plan(self, spec: Spec, state: State | None, *, port: int | None = None) -> Plan:
+        """Return what ``up`` would do here; ``port`` is one that a saved plan has chosen already."""
         check_spec(spec)
+        check_key(spec.api_key_env, self.env, self.layout)
         previous = state.selection if state else None
         seen = Server(self.layout, previous).observe()
-        port = self._port(spec, previous, seen)
-        selection = self._select(spec, self.facts(), port, previous)
+        chosen = self._port(replace(spec, port=port or spec.port), previous, seen)
+        selection = self._select(spec, self.facts(), chosen, previous)
         return make_plan(selection, self.observe(state, selection, seen))
 
     def plan_elsewhere(self, spec: Spec, facts: Facts) -> Plan:

@@ -21,14 +21,19 @@ def fingerprint(variable: str | None, env: Mapping[str, str], layout: Layout) ->
     return hashlib.scrypt(key.encode(), salt=str(layout.prefix).encode(), n=1 << 10, r=8, p=1, dklen=16).hex()
 
 
+def check_key(variable: str | None, env: Mapping[str, str], layout: Layout) -> None:
+    """Raise ``UsageError`` where a key is wanted and the variable holds none."""
+    if variable and _key(variable, env, layout) is None:
+        raise UsageError(f"The environment variable {variable} holds no API key.", f"export {variable}=…")
+
+
 def store_key(variable: str | None, env: Mapping[str, str], layout: Layout) -> None:
-    """Write the key where the server reads it. Raises ``UsageError`` where the variable holds none."""
+    """Write the key where the server reads it, or remove it where none is wanted."""
     if variable is None:
         layout.api_key.unlink(missing_ok=True)
         return
-    key = _key(variable, env, layout)
-    if key is None:
-        raise UsageError(f"The environment variable {variable} holds no API key.", f"export {variable}=…")
+    check_key(variable, env, layout)
+    key = _key(variable, env, layout) or ""
     with explained("writing the API key"):
         make_private_dir(layout.secrets)
         commit(layout.api_key, key.encode() + b"\n")

@@ -18,7 +18,7 @@ def command(
     no_smoke: Annotated[bool, typer.Option("--no-smoke", help="Skip the smoke test.")] = False,
 ) -> Result:
     """Carry out exactly a saved plan, or refuse if the world has moved since."""
-    from provision.app import UpOptions
     from provision.apply.saved_plan import load
+    from provision.changes import UpOptions
 
-    return up_result(session.fabric.apply(load(plan), UpOptions(smoke=not no_smoke)))
+    return up_result(session.changes.apply(load(plan), UpOptions(smoke=not no_smoke)))

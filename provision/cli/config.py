@@ -39,7 +39,7 @@ def command(
     config = session.fabric.client_config()
     text = render(assets.template(format_), config)
     if write:
-        session.fabric.write_config(write, text)
+        session.changes.write_config(write, text)
     shown = f"Written to {write}." if write else text.rstrip("\n")
     document = {"format": format_, "text": text, "written": str(write) if write else None, **vars(config)}
     return Result(document, lambda: _print(shown))

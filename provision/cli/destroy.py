@@ -21,7 +21,7 @@ def command(
     """Stop the server and remove everything that fabric made. Files of your own stay."""
     if not yes:
         _ask(session)
-    removed = session.fabric.destroy(keep_models=keep_models)
+    removed = session.changes.destroy(keep_models=keep_models)
     text = "Removed:\n  " + "\n  ".join(removed) if removed else "Nothing was there."
     return Result({"removed": removed, "kept_models": keep_models}, lambda: output.line(text))
 

@@ -55,6 +55,13 @@ class Session:
 
         return Fabric(self.layout, self.env, self.progress)
 
+    @cached_property
+    def changes(self) -> Any:
+        """The use cases that change something."""
+        from provision.changes import Changes
+
+        return Changes(self.fabric)
+
 
 def verb(name: str) -> Callable[[Callable[..., Result]], Callable[..., None]]:
     """Make a command of a function that takes a ``Session`` and its own options and returns a ``Result``."""

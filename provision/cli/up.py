@@ -30,11 +30,11 @@ def command(
 
     [bold]fabric up --model file:model.gguf[/bold]      serve a file of your own
     """
-    from provision.app import UpOptions
+    from provision.changes import UpOptions
 
     if dry_run:
         return plan_result(session.fabric.plan(wish.spec))
-    done = session.fabric.up(wish.spec, UpOptions(not no_smoke, wish.offline, wish.timeout_s))
+    done = session.changes.up(wish.spec, UpOptions(not no_smoke, wish.offline, wish.timeout_s))
     return up_result(done)
 
 

@@ -57,7 +57,11 @@ def run(command: Command, base_env: Mapping[str, str], stop: threading.Event | N
     except OSError as error:
         return CommandResult(126, "", str(error))
     with child:
-        return _wait(child, command, stop or threading.Event())
+        try:
+            return _wait(child, command, stop or threading.Event())
+        except BaseException:  # Ctrl-C: the program does not outlive us, nor stay as a zombie
+            _end(child)
+            raise
 
 
 def _wait(child: subprocess.Popen[bytes], command: Command, stop: threading.Event) -> CommandResult:

@@ -69,8 +69,8 @@ def _value(loader: Any, key: str, node: Any) -> tuple[Any, str | None]:
 
     try:
         value = loader.construct_object(node, deep=True)
-    except (yaml.YAMLError, ValueError) as error:
-        return None, f"{key}: {error}"
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
+        return None, f"{key}: {node.value!r} makes no sense as {node.tag}"
     default = next(field.default for field in fields(Spec) if field.name == key)
     if value == AUTO and default is None:
         return None, None

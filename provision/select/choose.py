@@ -56,6 +56,9 @@ def check_spec(spec: Spec) -> None:
             raise UsageError(
                 f"There is no {what} {word!r}.{did_you_mean(word, list(known))}", f"Known: {', '.join(known)}."
             )
+    for count, option in ((spec.parallel, "--parallel"), (spec.threads, "--threads")):
+        if count is not None and count < 1:
+            raise UsageError(f"{option} {count} is not possible.", "Use 1 or more.")
     if spec.host not in LOOPBACK_HOSTS and not spec.api_key_env:
         raise RefusedError(
             f"Will not listen on {spec.host} without an API key: all who reach this machine could use the model.",

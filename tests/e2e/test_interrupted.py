@@ -28,7 +28,7 @@ def test_an_interrupted_download_ends_at_once_and_leaves_nothing(
     assert eventually(lambda: standin_index.seen if moment == "uv" else standin_index.requests_for(name))
     started = time.monotonic()
     running.child.send_signal(number)
-    stopped = running.finish(timeout_s=15)
+    stopped = running.finish(timeout_s=10)
     took_s = time.monotonic() - started
     assert stopped.returncode == status, stopped.said
     assert stopped.json["error"]["code"] == "interrupted"

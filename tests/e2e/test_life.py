@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import Served
-from tests.standin.command import Fabric, free_port
+from tests.standin.command import Fabric, eventually, free_port, processes_of
 
 pytestmark = pytest.mark.engine
 
@@ -105,35 +104,40 @@ def below(path: Path) -> set[str]:
     return {str(Path(directory, name)) for directory, dirs, files in os.walk(path) for name in [*dirs, *files]}
 
 
-def snapshot(home: Path) -> dict[str, set[str]]:
-    """What a machine looks like from outside."""
-    listening = {":".join(map(str, c.laddr)) for c in psutil.net_connections("tcp") if c.status == "LISTEN"}
-    running = {p.info["name"] for p in psutil.process_iter(["name", "cmdline"]) if str(home) in str(p.info["cmdline"])}
-    temporary = {path.name for path in Path(tempfile.gettempdir()).iterdir()}
-    shared_memory = below(Path("/dev/shm"))  # noqa: S108 - only looked at
+def snapshot(home: Path, temporary: Path) -> dict[str, set[str]]:
+    """What a machine looks like from outside, as far as only this test changes it."""
+    shared_memory = {str(path) for path in Path("/dev/shm").iterdir()}  # noqa: S108 - only looked at
     return {
         "home": below(home),
+        "temporary files": below(temporary),
         "shared memory": shared_memory,
-        "temporary files": temporary,
-        "listening": listening,
-        "programs": running,
+        "programs": {str(process.pid) for process in processes_of(home)},
     }
 
 
-def test_destroy_leaves_nothing_anywhere(fabric: Fabric, home: Path, tmp_path: Path) -> None:
-    env = {"FABRIC_HOME": None}
-    before = snapshot(tmp_path)
+def listening() -> set[int]:
+    return {c.laddr[1] for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr}
+
+
+def test_destroy_leaves_nothing_anywhere(fabric: Fabric, tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    env = {"FABRIC_HOME": None, "TMPDIR": str(temporary)}
+    before = snapshot(tmp_path, temporary)
     up = fabric.succeed("up", env=env)
     config = tmp_path / "client.env"
     fabric.succeed("config", "--write", str(config), env=env)
     assert config.exists()
-    assert up["base_url"].split("/")[2] in snapshot(home)["listening"]
+    port = int(up["base_url"].split("/")[2].split(":")[1])
+    assert port in listening()
     removed = fabric("destroy", "--yes", env=env)
     assert removed.returncode == 0, removed.said
-    assert snapshot(tmp_path) == before
+    assert port not in listening()
+    after = eventually(lambda: snapshot(tmp_path, temporary), until=lambda now: now == before, timeout_s=3)
+    assert after == before
     again = fabric("destroy", "--yes", env=env)
     assert again.returncode == 0
-    assert snapshot(tmp_path) == before
+    assert below(tmp_path) == before["home"]
 
 
 def test_destroy_can_keep_the_models(fabric: Fabric) -> None:

@@ -15,53 +15,11 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.standin.openai_answer import Answer, Script, reply
+
+__all__ = ["TEMPLATE_TOKENS", "OpenAIServer", "Script", "serving"]
+
 TEMPLATE_TOKENS = 5
-WORD = "wört "  # two bytes for one letter
-
-
-@dataclass
-class Script:
-    """What the server does. An answer has ``tokens`` tokens, or ``max_tokens`` where that is less.
-
-    ``load_s``: 503 for so long. ``prompt_s`` and ``token_s``: time before the first token and for each other.
-    ``reasoning``: so many tokens come as reasoning first. ``stop``: the last token counted ends the text and has
-    no chunk. ``cut_in_two``: every event is written in two halves, cut inside a letter where there is one.
-    ``usage_in_chunks``: each chunk carries the usage so far. ``error_after``, ``drop_after``, ``hang_after``: an
-    error event, a lost connection or silence after so many tokens. ``answer``: this status and body for every
-    chat instead. ``counting``: ``llamacpp``, ``vllm`` or ``usage``. ``refuses``: a request with one of these keys,
-    or with a message of one of these roles, is a bad one. ``drops_system``: its template ignores that role.
-    ``slots``: so many requests at a time, the others wait.
-    """
-
-    model: str = "scripted"
-    load_s: float = 0.0
-    tokens: int = 1 << 20
-    prompt_s: float = 0.0
-    token_s: float = 0.0
-    tokens_per_chunk: int = 1
-    reasoning: int = 0
-    reasoning_name: str = "reasoning_content"
-    stop: bool = False
-    role_first: bool = True
-    cut_in_two: bool = False
-    events_per_packet: int = 1
-    line_end: str = "\n"
-    usage: bool = True
-    usage_in_chunks: bool = False
-    timings: bool = True
-    cached: int = 0
-    done: bool = True
-    error_after: int | None = None
-    drop_after: int | None = None
-    hang_after: int | None = None
-    hangs: bool = False
-    answer: tuple[int, str] | None = None
-    models: tuple[int, str] | None = None
-    schema_answer: str = '{"ok": true}'
-    counting: str = "llamacpp"
-    refuses: tuple[str, ...] = ()
-    drops_system: bool = False
-    slots: int = 64
 
 
 @dataclass
@@ -127,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         if script.hangs:
             self.scripted.released.wait()
         listed = {"object": "list", "data": [{"id": script.model, "object": "model"}]}
-        self._reply(*(script.models or (200, json.dumps(listed))))
+        reply(self, *(script.models or (200, json.dumps(listed))))
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -141,16 +99,18 @@ class _Handler(BaseHTTPRequestHandler):
         if script.hangs:
             self.scripted.released.wait()
         elif time.monotonic() - self.scripted.started < script.load_s:
-            self._reply(503, json.dumps({"error": {"message": "Loading model", "code": 503}}))
+            reply(self, 503, json.dumps({"error": {"message": "Loading model", "code": 503}}))
         elif refused:
-            self._reply(400, json.dumps({"error": {"message": f"no such thing: {refused[0]}"}}))
+            reply(self, 400, json.dumps({"error": {"message": f"no such thing: {refused[0]}"}}))
         elif script.answer:
-            self._reply(*script.answer)
+            reply(self, *script.answer)
         else:
             with self.scripted.slots, suppress(BrokenPipeError, ConnectionResetError):
                 self.scripted.working(+1)
                 try:
-                    _Answer(self, self.scripted, body).send()
+                    Answer(self, script, body, self.scripted.prompt_tokens(body["messages"])).send(
+                        self.scripted.released
+                    )
                 finally:
                     self.scripted.working(-1)
 
@@ -158,145 +118,13 @@ class _Handler(BaseHTTPRequestHandler):
         counting = self.scripted.script.counting
         if counting == "llamacpp" and self.path == "/apply-template":
             text = "<s> " * TEMPLATE_TOKENS + " ".join(m["content"] for m in self._heard(body["messages"]))
-            self._reply(200, json.dumps({"prompt": text}))
+            reply(self, 200, json.dumps({"prompt": text}))
         elif counting == "llamacpp" and self.path == "/tokenize" and "content" in body:
-            self._reply(200, json.dumps({"tokens": list(range(len(body["content"].split())))}))
+            reply(self, 200, json.dumps({"tokens": list(range(len(body["content"].split())))}))
         elif counting == "vllm" and self.path == "/tokenize" and "messages" in body:
-            self._reply(200, json.dumps({"count": self.scripted.prompt_tokens(body["messages"])}))
+            reply(self, 200, json.dumps({"count": self.scripted.prompt_tokens(body["messages"])}))
         else:
-            self._reply(404, json.dumps({"detail": "Not Found"}))
+            reply(self, 404, json.dumps({"detail": "Not Found"}))
 
     def _heard(self, messages: list[dict[str, str]]) -> list[dict[str, str]]:
         return [m for m in messages if not (self.scripted.script.drops_system and m["role"] == "system")]
-
-    def _reply(self, status: int, body: str) -> None:
-        data = body.encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "text/html" if body.startswith("<") else "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-
-class _Answer:
-    """One answer on its way."""
-
-    def __init__(self, handler: _Handler, server: OpenAIServer, body: dict[str, Any]) -> None:
-        self.handler, self.script, self.body = handler, server.script, body
-        self.released = server.released
-        self.count = min(self.script.tokens, body.get("max_tokens", 16))
-        self.prompt_tokens = server.prompt_tokens(body["messages"])
-        self.waiting: list[str] = []
-        self.first = self.last = 0.0
-
-    def send(self) -> None:
-        began = time.perf_counter()
-        time.sleep(self.script.prompt_s)
-        self.first = self.last = time.perf_counter()
-        self.prompt_ms = (self.first - began) * 1e3 + 0.001
-        if self.body.get("stream"):
-            self._stream()
-        else:
-            self.handler._reply(200, json.dumps(self._whole()))
-
-    def _whole(self) -> dict[str, Any]:
-        text = self.script.schema_answer if "response_format" in self.body else WORD * self.count
-        message: dict[str, Any] = {"role": "assistant", "content": text}
-        if self.script.reasoning >= self.count:
-            message = {"role": "assistant", "content": "", self.script.reasoning_name: text}
-        finish = "stop" if self.script.stop or "response_format" in self.body else "length"
-        answer = {"object": "chat.completion", "choices": [{"index": 0, "message": message, "finish_reason": finish}]}
-        return {**answer, **({"usage": self._usage(self.count)} if self.script.usage else {})}
-
-    def _stream(self) -> None:
-        self.handler.send_response(200)
-        self.handler.send_header("Content-Type", "text/event-stream")
-        self.handler.send_header("Transfer-Encoding", "chunked")
-        self.handler.end_headers()
-        if self.script.role_first:
-            self._event(self._chunk({"role": "assistant", "content": None}))
-        if not self._tokens():
-            return
-        self._event(self._chunk({}, "stop" if self.script.stop else "length"))
-        end: dict[str, Any] = {"choices": []}
-        if self.script.usage:
-            end["usage"] = self._usage(self.count)
-        if self.script.timings:
-            end["timings"] = self._timings()
-        self._event(end)
-        if self.script.done:
-            self._text("[DONE]")
-        self._flush()
-        self.handler.wfile.write(b"0\r\n\r\n")
-
-    def _tokens(self) -> bool:
-        """Send the tokens; ``False`` where something went wrong on purpose."""
-        sent, with_text = 0, self.count - self.script.stop
-        while sent < with_text:
-            if self.script.error_after == sent:
-                self._event({"error": {"message": "out of memory", "code": 500}})
-                self._flush()
-                self.handler.wfile.write(b"0\r\n\r\n")
-                return False
-            if sent in (self.script.drop_after, self.script.hang_after):
-                self._flush()
-                self.released.wait(None if self.script.hang_after == sent else 0)
-                self.handler.close_connection = True
-                return False
-            new = min(self.script.tokens_per_chunk, with_text - sent)
-            if sent:
-                time.sleep(self.script.token_s * new)
-            name = self.script.reasoning_name if sent < self.script.reasoning else "content"
-            sent += new
-            chunk = self._chunk({name: WORD * new})
-            if self.script.usage_in_chunks:
-                chunk["usage"] = self._usage(sent)
-            self.last = time.perf_counter()
-            if sent == new:
-                self.first = self.last
-            self._event(chunk)
-        if self.script.stop:
-            time.sleep(self.script.token_s)
-            self.last = time.perf_counter()
-        return True
-
-    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-        return {"object": "chat.completion.chunk", "choices": [choice]}
-
-    def _usage(self, tokens: int) -> dict[str, Any]:
-        details = {"cached_tokens": self.script.cached}
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": tokens,
-            "prompt_tokens_details": details,
-        }
-
-    def _timings(self) -> dict[str, Any]:
-        decode_ms = (self.last - self.first) * 1e3
-        return {
-            "prompt_n": self.prompt_tokens,
-            "prompt_ms": self.prompt_ms,
-            "prompt_per_second": self.prompt_tokens / self.prompt_ms * 1e3,
-            "predicted_n": self.count,
-            "predicted_ms": decode_ms,
-            "predicted_per_second": (self.count - 1) / decode_ms * 1e3 if decode_ms else 0.0,
-            "cache_n": self.script.cached,
-        }
-
-    def _event(self, document: dict[str, Any]) -> None:
-        self._text(json.dumps(document, ensure_ascii=False))
-
-    def _text(self, data: str) -> None:
-        self.waiting.append(f"data: {data}{self.script.line_end * 2}")
-        if len(self.waiting) >= self.script.events_per_packet:
-            self._flush()
-
-    def _flush(self) -> None:
-        data = "".join(self.waiting).encode()
-        self.waiting = []
-        cut = data.find("ö".encode()) + 1 if self.script.cut_in_two and data else 0
-        for piece in (data[:cut], data[cut:]):
-            if piece:
-                self.handler.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
-                self.handler.wfile.flush()

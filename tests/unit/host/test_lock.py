@@ -80,7 +80,8 @@ def test_a_program_started_meanwhile_does_not_inherit_the_lock(lock: Path) -> No
     with exclusive(lock, Path(f"{lock}.holder"), "up", 0, lambda _: None):
         child = subprocess.Popen(["/bin/sleep", "30"], close_fds=False)
     try:
-        assert take(lock) == []
+        take(lock, 5)  # between vfork and exec the kernel still counts the child as a holder
+        assert child.poll() is None
     finally:
         child.kill()
         child.wait()
