@@ -23,6 +23,8 @@ def command(
 ) -> Result:
     """Measure latency and throughput of the running server, and say how each figure is defined.
 
+    Exit 1 where no request of a level was answered.
+
     [bold]fabric bench --concurrency 1,4,8 --output-tokens 128[/bold]
     """
     from provision.observe import report
@@ -36,7 +38,8 @@ def command(
     )
     measured, path = session.fabric.bench(options)
     document = {**report.to_json(measured), "report": str(path)}
-    return Result(document, lambda: report.show_bench(measured, str(path)))
+    nobody_answered = any(level.errors == level.requests for level in measured.levels)
+    return Result(document, lambda: report.show_bench(measured, str(path)), int(nobody_answered))
 
 
 def _levels(text: str) -> tuple[int, ...]:

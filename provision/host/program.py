@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 KILL_GRACE_S = 3.0
 POLL_S = 0.05
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ def run(command: Command, base_env: Mapping[str, str], stop: threading.Event | N
             stderr=subprocess.PIPE,
             env=env,
             cwd=command.cwd,
+            preexec_fn=_end_with_parent(),  # noqa: PLW1509 - one system call, looked up before the fork
         )
     except OSError as error:
         return CommandResult(126, "", str(error))
@@ -62,6 +66,16 @@ def run(command: Command, base_env: Mapping[str, str], stop: threading.Event | N
         except BaseException:  # Ctrl-C: the program does not outlive us, nor stay as a zombie
             _end(child)
             raise
+
+
+def _end_with_parent() -> Callable[[], object] | None:
+    """Return what makes a child end when we are killed (Linux); the thread that starts it also waits for it."""
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _wait(child: subprocess.Popen[bytes], command: Command, stop: threading.Event) -> CommandResult:

