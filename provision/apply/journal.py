@@ -73,12 +73,15 @@ def recover(layout: Layout) -> Interrupted | None:
 
 
 def _interrupted(journal: bytes) -> Interrupted:
-    records = []
-    for line in journal.splitlines():
-        try:
-            records.append(json.loads(line))
-        except ValueError:  # the last line may be cut
-            continue
+    records = [record for line in journal.splitlines() if isinstance(record := _parse(line), dict)]
     head = records[0] if records else {}
     steps = [record["step"] for record in records if "step" in record]
     return Interrupted(head.get("verb", "change"), head.get("pid", 0), steps[-1] if steps else "the start")
+
+
+def _parse(line: bytes) -> object:
+    """Return a record, ``None`` for a line that was cut."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None

@@ -25,6 +25,7 @@ MAX_NESTING = 4
 MAX_DIMENSIONS = 8
 MAX_ALIGNMENT = 1 << 16
 DEFAULT_ALIGNMENT = 32
+_NOT_A_MODEL = "The file is not a language model."
 KEPT_ARRAY = 1024  # longer arrays are the vocabulary, which nobody here needs
 
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
@@ -55,7 +56,8 @@ class GgufHeader:
     @property
     def quantization(self) -> str | None:
         """The name of the file's quantization, ``None`` where it is not a known one."""
-        return _FILE_TYPES.get(self.keys.get("general.file_type", -1))
+        kind = self.keys.get("general.file_type")
+        return _FILE_TYPES.get(kind) if isinstance(kind, int) else None
 
     def shape(self) -> ModelShape:
         """Return the numbers of the model. Raises ``InvalidInputError`` where a needed one is missing."""
@@ -63,8 +65,10 @@ class GgufHeader:
 
         def number(key: str, default: int | None = None) -> int:
             value = self.keys.get(f"{architecture}.{key}", default)
-            value = max(value, default=0) if isinstance(value, list) else value
-            return int(value) if isinstance(value, (int, float)) else self._need(f"{architecture}.{key}", int)
+            per_layer = value if isinstance(value, list) else [value]
+            if per_layer and all(isinstance(each, int) for each in per_layer):
+                return int(max(per_layer))
+            raise InvalidInputError(f"The GGUF header has no usable {architecture}.{key}.", _NOT_A_MODEL)
 
         heads = number("attention.head_count")
         head_size = number("embedding_length") // max(1, heads)
@@ -80,7 +84,7 @@ class GgufHeader:
     def _need(self, key: str, kind: type) -> Any:
         value = self.keys.get(key)
         if not isinstance(value, kind):
-            raise InvalidInputError(f"The GGUF header has no usable {key}.", "The file is not a language model.")
+            raise InvalidInputError(f"The GGUF header has no usable {key}.", _NOT_A_MODEL)
         return value
 
 

@@ -31,4 +31,16 @@ def render(template: str, config: ClientConfig) -> str:
     )
     environment.filters["shell"] = shlex.quote
     environment.filters["json"] = json.dumps
+    environment.filters["yaml"] = _yaml_scalar
     return environment.from_string(template).render(asdict(config))
+
+
+def _yaml_scalar(value: object) -> str:
+    """Quote one value for YAML, whose escapes beyond the basic plane are not JSON's."""
+    import yaml
+
+    return (
+        yaml.safe_dump(value, default_style='"', width=float("inf")).strip()
+        if isinstance(value, str)
+        else json.dumps(value)
+    )

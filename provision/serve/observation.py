@@ -39,7 +39,7 @@ class Server:
             return None
 
     def observe(self) -> Observation:
-        """Return the state of the server now. Costs at most one request to loopback."""
+        """Return the state of the server now. Costs at most two requests to loopback."""
         runtime = self.runtime()
         if runtime and not process.is_running(runtime.server):
             runtime = replace(runtime, server=None)  # what was told last is not true any more
@@ -49,6 +49,9 @@ class Server:
             return Observation(ServerState.STOPPED, runtime)
         if runtime.state in (ServerState.FAILED, ServerState.CRASH_LOOP):
             return Observation(runtime.state, runtime, runtime.last_exit.reason if runtime.last_exit else None)
+        return self._supervised(runtime, self._selection.port)
+
+    def _supervised(self, runtime: Runtime, port: int) -> Observation:
         if runtime.supervisor.boot_id != process.boot_id():
             return Observation(ServerState.STOPPED, runtime, "the machine was restarted")
         if not process.is_running(runtime.supervisor):
@@ -56,7 +59,7 @@ class Server:
         if runtime.server is None:
             reason = f"{runtime.last_exit.reason}; it is being restarted" if runtime.last_exit else None
             return Observation(ServerState.STARTING, runtime, reason)
-        if ports.listens(runtime.server.pid, self._selection.port) is False:
+        if ports.listens(runtime.server.pid, port) is False:
             return Observation(ServerState.STARTING, runtime)  # who answers there is somebody else
         return self._ask(runtime)
 
