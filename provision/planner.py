@@ -84,7 +84,6 @@ class Planner:
             engine=engine_path(self.layout, selection.release, selection.provided_libraries),
             model=model_path(self.layout, selection.model),
             generation=self.layout.generation(generation),
-            child_home=self.layout.child_home,
             api_key=self.layout.api_key,
         )
         key = fingerprint(selection.spec.api_key_env, self.env, self.layout)

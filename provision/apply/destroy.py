@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from provision.apply.state import check_prefix, read_marker, write_state
@@ -24,24 +23,32 @@ def remove_prefix(layout: Layout, state: State | None, *, keep_models: bool) -> 
     marker = read_marker(layout)
     if marker is None and state is not None:
         raise RefusedError(f"{layout.prefix} has no marker of fabric's; nothing was removed.", "Look inside it first.")
-    removed = []
     with explained("removing what fabric made"):
-        for name in state.written_files if state else ():
-            if Path(name).is_file():
-                Path(name).unlink()
-                removed.append(name)
+        removed = _remove_written(state.written_files if state else ())
         kept = {layout.marker, layout.lock, layout.lock_holder, *((layout.models,) if keep_models else ())}
         for entry in layout.prefix.iterdir() if layout.prefix.is_dir() else ():
             if entry not in kept:
                 remove_tree(entry)
         if keep_models and state is not None:
             models = {key: entry for key, entry in state.entries.items() if entry.kind == "model"}
-            write_state(layout, replace(state, generation=0, selection=None, entries=models, written_files=()))
+            write_state(layout, State(state.lineage, state.serial, entries=models, findings=state.findings))
             return removed
-        remove_tree(layout.marker)
-        remove_tree(layout.prefix)
-        removed.append(str(layout.prefix))
-        for parent in marker.made_parents if marker else ():
-            with suppress(OSError):  # not empty: others use it by now
-                Path(parent).rmdir()
-    return removed
+        _remove_frame(layout, marker.made_parents if marker else ())
+    return [*removed, str(layout.prefix)]
+
+
+def _remove_written(names: tuple[str, ...]) -> list[str]:
+    """Remove the files that were written outside the prefix on request; return those that were there."""
+    there = [name for name in names if Path(name).is_file()]
+    for name in there:
+        Path(name).unlink()
+    return there
+
+
+def _remove_frame(layout: Layout, made_parents: tuple[str, ...]) -> None:
+    """Remove the marker and the lock, and then every directory that is empty by now."""
+    for last in (layout.marker, layout.lock_holder, layout.lock):
+        remove_tree(last)
+    for directory in (str(layout.prefix), *made_parents):
+        with suppress(OSError):  # not empty: somebody uses it, or a command that waits for the lock
+            Path(directory).rmdir()

@@ -18,7 +18,6 @@ class Placement:
     engine: Path
     model: Path
     generation: Path
-    child_home: Path
     api_key: Path | None
 
 

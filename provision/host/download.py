@@ -45,6 +45,7 @@ class Transport:
         context = ssl.create_default_context(cafile=self.certificate or self.env.get("SSL_CERT_FILE"))
         retries = urllib3.Retry(
             total=6,
+            connect=2,
             redirect=0,
             backoff_factor=0.3,
             status_forcelist=(429, 500, 502, 503, 504),

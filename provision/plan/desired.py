@@ -24,7 +24,6 @@ class Paths:
     engine: Path
     model: Path
     generation: Path
-    child_home: Path
     api_key: Path
 
 
@@ -34,7 +33,7 @@ def generation_files(selection: Selection, engine: Engine, paths: Paths, key_fin
     ``key_fingerprint`` stands for the API key, which is in none of them.
     """
     api_key = paths.api_key if selection.spec.api_key_env else None
-    place = Placement(paths.engine, paths.model, paths.generation, paths.child_home, api_key)
+    place = Placement(paths.engine, paths.model, paths.generation, api_key)
     launch = engine.launch(selection, place)
     server = ServerFile(launch.argv, launch.env, STOP_GRACE_S, tuple(engine.failures()))
     manifest: dict[str, Any] = {
