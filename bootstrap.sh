@@ -41,7 +41,9 @@ find_uv() {
     if python3 -m pip --version >/dev/null 2>&1; then
         say "getting uv with pip"
         python3 "$root/provision/artifacts/get_uv.py" --requirements >"$own/uv.txt"
-        python3 -m pip install -qq --root-user-action ignore --disable-pip-version-check --no-cache-dir --no-compile --no-deps \
+        # pip asks rustc for its version, and rustup's rustc would write to HOME
+        RUSTUP_HOME=$own/rustup PIP_ROOT_USER_ACTION=ignore python3 -m pip install -qq --disable-pip-version-check \
+            --no-cache-dir --no-compile --no-deps \
             --require-hashes --target "$own/uv" --requirement "$own/uv.txt" >&2 ||
             die 69 "pip could not get uv; check the network and the package index"
         echo "$own/uv/bin/uv"
@@ -80,7 +82,7 @@ install() {
     "$uv" pip install --quiet --compile-bytecode --python "$venv/bin/python" $uv_flags --editable "$root$1" ||
         die 69 "fabric could not be installed; check the network and the package index"
     "$venv/bin/python" -m compileall -q "$root/provision"
-    rm -rf -- "$own/cache" "$own/uv"
+    rm -rf -- "$own/cache" "$own/uv" "$own/rustup"
 }
 
 mode=${1-}

@@ -155,7 +155,7 @@ class Changes:
         from provision.serve.proof import Proof
 
         selection = plan.selection
-        timings = {"detect": self.fabric.clock() - began, "install": 0.0, "pull": 0.0}
+        timings = {"detect": self.fabric.clock() - began, "install": 0.0, "pull": 0.0, "smoke": 0.0}
         if plan.changed:
             job = self._job(plan, state, offline=options.offline)
             job.run("up")
