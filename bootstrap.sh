@@ -1,98 +1,99 @@
 #!/bin/sh
 # From a fresh checkout to a served model: find a Python and uv, make .venv, install fabric, hand over.
-#
-#   ./bootstrap.sh [options of `fabric up`]      install and serve
-#   ./bootstrap.sh test [options of pytest]      install what the tests need and run them
-#   ./bootstrap.sh uninstall                     stop, remove everything that fabric made, and .venv
-#
-# Everything that this script makes is inside .venv: uv, its cache, an interpreter where the system has none.
+#   ./bootstrap.sh [options of `fabric up`]           install and serve
+#   ./bootstrap.sh test [options of pytest]           install what the tests need and run them
+#   ./bootstrap.sh uninstall [options of `destroy`]   stop, remove everything that fabric made, and .venv
+# All that it makes is inside .venv: uv, its cache, temporary files, a Python where the system has none.
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
-venv=$root/.venv
-own=$venv/.fabric
+venv=$root/.venv own=$root/.venv/.fabric lock=$root/.venv.lock
 
 say() { printf 'bootstrap: %s\n' "$*" >&2; }
 die() { say "$2"; exit "$1"; }
 
-missing_python() {
-    if command -v apt-get >/dev/null; then echo "apt-get install python3-venv python3-pip"
-    elif command -v dnf >/dev/null; then echo "dnf install python3-pip"
-    elif command -v apk >/dev/null; then echo "apk add python3 py3-pip"
-    elif command -v brew >/dev/null; then echo "brew install python"
-    else echo "Python 3.10 or newer with pip, or uv"; fi
+# A step is quiet; should it fail, what it said becomes one line.
+attempt() {
+    said=$("$@" 2>&1) || { set -- "$?" && said=$(printf %s "$said" | tr -s '\n ' ' ' | cut -c 1-900) && return "$1"; }
 }
 
-uninstall() {
-    [ -x "$venv/bin/fabric" ] && { "$venv/bin/fabric" destroy --yes || exit $?; }
-    [ -d "$own" ] && rm -rf -- "$venv"
-    find "$root" -name __pycache__ -type d -prune -exec rm -rf -- {} +
+what_to_install() {
+    for line in "apt-get install python3-venv python3-pip" "dnf install python3-pip" "apk add py3-pip" "brew install uv"
+    do if command -v "${line%% *}" >/dev/null; then echo "install this and run again: $line"; return; fi; done
+    echo "install Python 3.10 or newer with pip, or uv, and run again"
 }
 
-# The interpreter for .venv: the system's where it is new enough, else one that uv fetches.
-find_python() {
-    python3 -c 'import sys; sys.exit(sys.version_info < (3, 10)); ' 2>/dev/null &&
-        python3 -c 'import sys; print(sys.executable)' || echo 3.12
+# Only one run at a time changes .venv; the lock of a run that was killed is taken over.
+take_lock() {
+    until why=$(LC_ALL=C ln -s "$$" "$lock" 2>&1); do
+        case $why in *"File exists"*) ;; *) die 73 "cannot write: $why; use another checkout" ;; esac
+        kill -0 "$(readlink "$lock")" 2>/dev/null || rm -f -- "$lock"
+        sleep 1
+    done
+    trap 'rm -f -- "$lock"' EXIT && trap 'exit 130' INT && trap 'exit 143' TERM HUP
 }
 
-# uv: on PATH; else by pip; else by a bare Python from the configured index; else by its own installer.
+# Print how to call uv: from PATH, else by a Python and the package index, else by uv's own installer.
 find_uv() {
-    if command -v uv; then return; fi
-    if python3 -m pip --version >/dev/null 2>&1; then
-        say "getting uv with pip"
-        python3 "$root/provision/artifacts/get_uv.py" --requirements >"$own/uv.txt"
-        # pip asks rustc for its version, and rustup's rustc would write to HOME
-        RUSTUP_HOME=$own/rustup PIP_ROOT_USER_ACTION=ignore python3 -m pip install -qq --disable-pip-version-check \
-            --no-cache-dir --no-compile --no-deps \
-            --require-hashes --target "$own/uv" --requirement "$own/uv.txt" >&2 ||
-            die 69 "pip could not get uv; check the network and the package index"
-        echo "$own/uv/bin/uv"
-        return
-    fi
+    case $(uv --version 2>/dev/null) in '' | 'uv 0.'[0-8].*) ;; *) echo uv; return ;; esac
     status=3
-    if command -v python3 >/dev/null; then
+    if python3 -c 'import sys, http.client; sys.exit(sys.version_info < (3, 8))' 2>/dev/null; then
         say "getting uv from the package index"
-        python3 "$root/provision/artifacts/get_uv.py" "$own/uv/uv" && status=0 || status=$?
+        attempt python3 -B "$root/provision/artifacts/get_uv.py" "$own/uv" && status=0 || status=$?
     fi
-    if [ "$status" = 3 ]; then run_uv_installer; elif [ "$status" != 0 ]; then exit "$status"; fi
+    case $status in 0) ;; 3) run_uv_installer ;; *) die "$status" "$said" ;; esac
     echo "$own/uv/uv"
 }
 
 run_uv_installer() {
+    url=https://astral.sh/uv/$(sed -n 's/.*"version": "\(.*\)".*/\1/p' "$root/profiles/uv.json")/install.sh
     say "getting uv with its own installer"
-    script=$own/install-uv.sh
-    if { curl --proto '=https' -LsSf --connect-timeout 10 -o "$script" https://astral.sh/uv/install.sh ||
-        wget -q -T 10 -O "$script" https://astral.sh/uv/install.sh; } 2>/dev/null &&
-        UV_UNMANAGED_INSTALL=$own/uv sh "$script" >&2; then return; fi
-    die 69 "uv cannot be fetched; install this and run again: $(missing_python)"
+    { curl -LsSf --connect-timeout 10 -o "$own/uv.sh" "$url" || wget -qt1 -T10 -O "$own/uv.sh" "$url"; } 2>/dev/null ||
+        die 69 "no package index is named, and $url cannot be fetched; $(what_to_install)"
+    attempt env UV_UNMANAGED_INSTALL="$own/uv" sh "$own/uv.sh" || die 69 "uv's installer: $said; $(what_to_install)"
 }
 
-install() {
-    if [ -e "$venv" ] && [ ! -d "$own" ]; then die 77 "$venv was not made by this script; move it away"; fi
-    rm -rf -- "$venv"
-    mkdir -p "$own"
+install() (
+    export TMPDIR="$own/tmp" UV_CACHE_DIR="$own/cache" UV_PYTHON_INSTALL_DIR="$own/python"
+    [ ! -e "$venv" ] || [ -d "$own" ] || die 77 "$venv was not made by this script; move it away and run again"
+    # A whole environment is brought up to date in place, because a server may run from it.
+    [ -x "$venv/bin/python" ] && [ "${installed#* * * }" = "$root" ] || rm -rf -- "$venv"
+    mkdir -p "$own/tmp" && { [ ! -f "$own/stamp" ] || echo unfinished >"$own/stamp"; }
     uv=$(find_uv)
-    export UV_CACHE_DIR="$own/cache" UV_PYTHON_INSTALL_DIR="$own/python"
-    "$uv" venv --quiet --allow-existing --no-project --python "$(find_python)" "$venv" ||
-        die 69 "no environment could be made; install: $(missing_python)"
-    say "installing fabric into $venv"
-    uv_flags=
-    eval "$("$venv/bin/python" -I "$root/provision/artifacts/pip_settings.py")"
-    # shellcheck disable=SC2086 # the flags are words of our own
-    "$uv" pip install --quiet --compile-bytecode --python "$venv/bin/python" $uv_flags --editable "$root$1" ||
-        die 69 "fabric could not be installed; check the network and the package index"
-    "$venv/bin/python" -m compileall -q "$root/provision"
-    rm -rf -- "$own/cache" "$own/uv" "$own/rustup"
+    say "installing fabric into $venv, from the package index"
+    python=$(python3 -c 'import sys; print(sys.executable if sys.version_info >= (3, 10) else "")' 2>/dev/null || :)
+    set -- venv --quiet --allow-existing --no-project
+    attempt "$uv" "$@" --no-python-downloads --python "${python:->=3.10}" "$venv" &&
+        attempt "$venv/bin/python" -c 'import ctypes, http.client, json, ssl' ||
+        attempt "$uv" "$@" --managed-python --python 3.13 "$venv" || die 69 "no Python 3.10+: $said; $(what_to_install)"
+    eval "$("$venv/bin/python" -I -B "$root/provision/artifacts/pip_settings.py" || echo exit 1)"
+    for wheel in "$own"/uv/*.whl; do [ -f "$wheel" ] || wheel=; done # fetched once is enough
+    set -- --quiet --directory "$root" --python "$venv/bin/python" --editable "$target" ${wheel:+"$wheel"}
+    # shellcheck disable=SC2154,SC2086 # the assignment of uv_flags was just evaluated; they are words of our own
+    attempt "$uv" pip install ${PYTHONDONTWRITEBYTECODE:+--compile-bytecode} $uv_flags "$@" || {
+        code=69 hint="check the network and pip's settings"
+        case $said in *"o space left"* | *"ermission denied"*) code=73 hint="free some space, or allow to write" ;; esac
+        die "$code" "fabric cannot be installed: $said; $hint, and run again"
+    }
+    rm -rf -- "$own/cache" "$own/uv" "$own/tmp" && printf '%s %s' "$mode" "$wanted" >"$own/stamp"
+)
+
+is_installed() {
+    installed=$(cat "$own/stamp" 2>/dev/null) || installed=
+    [ -x "$venv/bin/python" ] && case $installed in "test $wanted" | "$mode $wanted") ;; *) return 1 ;; esac
 }
 
-mode=${1-}
-case $mode in test | uninstall) shift ;; *) mode=up ;; esac
-if [ "$mode" = uninstall ]; then uninstall; exit 0; fi
+uninstall() {
+    [ -d "$own" ] || die 0 "nothing to remove: $venv was not made by this script"
+    if [ -f "$own/stamp" ]; then "$venv/bin/fabric" destroy --yes "$@" || exit $?; fi
+    cd "$root" && rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+    find . -name __pycache__ -type d -prune -exec rm -rf -- {} +
+}
+
+mode=run target=.
+case ${1-} in test) mode=test target='.[test]'; shift ;; uninstall) shift; take_lock; uninstall "$@"; exit 0 ;; esac
 wanted="$(cksum <"$root/pyproject.toml") $root"
-installed=$(cat "$own/stamp" 2>/dev/null || :)
-if [ "$installed" != "$wanted test" ] && { [ "$mode" = test ] || [ "$installed" != "$wanted" ]; }; then
-    if [ "$mode" = test ]; then install '[test]'; wanted="$wanted test"; else install ''; fi
-    printf '%s' "$wanted" >"$own/stamp"
-fi
-if [ "$mode" = test ]; then cd "$root"; exec "$venv/bin/python" -m pytest "$@"; fi
-exec "$venv/bin/fabric" up "$@"
+if ! is_installed; then take_lock; is_installed || install; rm -f -- "$lock"; fi
+[ "$mode" = test ] || exec "$venv/bin/fabric" up "$@"
+cd "$root" && mkdir -p "$own/pytest"
+PYTEST_DEBUG_TEMPROOT=$own/pytest exec "$venv/bin/python" -m pytest "$@"

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import shlex
 import sys
+import urllib.parse
 from dataclasses import dataclass, replace
 from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
@@ -19,9 +21,10 @@ ReadText = Callable[[str], Optional[str]]
 _INDEX, _EXTRA, _LINKS, _CERT = "index-url", "extra-index-url", "find-links", "cert"
 _PROXY, _NO_INDEX, _TRUSTED = "proxy", "no-index", "trusted-host"
 _NAMES = (_INDEX, _EXTRA, _LINKS, _CERT, _PROXY, _NO_INDEX, _TRUSTED)
-_SECTIONS = ("global", "install")  # the later one wins
-_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY")
-_TRUE = ("1", "true", "yes", "on")
+_SECTIONS = ("global", "install")  # the later one wins, whichever file it is in
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
+_OTHER_CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # pip reads them through its HTTP library
+_TRUE = ("1", "t", "true", "y", "yes", "on")
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,18 @@ _SYSTEM_BUNDLES = (
 
 
 def read_local(env: Mapping[str, str]) -> PackageSettings:
-    """Return the settings of this machine and user."""
-    home = env.get("HOME") or None
-    settings = read(env, _read_text, sys.platform, home, env.get("VIRTUAL_ENV") or sys.prefix)
+    """Return the settings of this machine and user, with absolute paths; links to missing places are left out."""
+    home = env.get("HOME") or os.path.expanduser("~")
+    settings = read(env, _read_text, sys.platform, home, env.get("VIRTUAL_ENV") or sys.base_prefix)
     trusts = sys.platform == "darwin" or any(os.path.exists(path) for path in _SYSTEM_BUNDLES)
-    return replace(settings, system_certificates=trusts)
+    links = [link if "://" in link else os.path.abspath(os.path.expanduser(link)) for link in settings.find_links]
+    return replace(
+        settings,
+        system_certificates=trusts,
+        certificate=settings.certificate and os.path.abspath(os.path.expanduser(settings.certificate)),
+        # pip passes over a folder that is not there; uv would stop
+        find_links=tuple(link for link in links if _is_there(link)),
+    )
 
 
 def read(
@@ -62,41 +72,45 @@ def read(
 
     ``read_text`` returns a file's text or ``None``; ``platform`` is ``sys.platform``.
     """
+    merged: Dict[Tuple[str, str], str] = {}
+    for path in _files(env, read_text, platform, home, prefix):
+        merged.update(_parse(read_text(path) or ""))
     found: Dict[str, str] = {}
-    for path in _files(env, platform, home, prefix):
-        found.update(_parse(read_text(path) or ""))
-    for name in _NAMES:
-        value = env.get("PIP_" + name.upper().replace("-", "_"))
-        if value is not None:
-            found[name] = value
+    for section in _SECTIONS:
+        found.update({name: value for (of, name), value in merged.items() if of == section and value})
+    found.update({_name(key[4:]): value for key, value in env.items() if key.startswith("PIP_") and value})
     return PackageSettings(
-        index_url=found.get(_INDEX) or None,
+        index_url=found.get(_INDEX),
         extra_index_urls=tuple(found.get(_EXTRA, "").split()),
         find_links=tuple(found.get(_LINKS, "").split()),
-        certificate=found.get(_CERT) or None,
-        proxy=found.get(_PROXY) or None,
+        certificate=found.get(_CERT) or next(filter(None, map(env.get, _OTHER_CERTIFICATES)), None),
+        proxy=found.get(_PROXY),
         no_index=found.get(_NO_INDEX, "").lower() in _TRUE,
         trusted_hosts=tuple(found.get(_TRUSTED, "").split()),
     )
 
 
 def uv_environment(settings: PackageSettings, env: Mapping[str, str]) -> Dict[str, str]:
-    """Return the variables that tell uv the same; what the user has set for uv stays as it is.
+    """Return the variables that tell uv the same.
 
-    pip looks for the best version in all indexes together; uv does so when it is told to.
+    What the user has set for uv alone (``UV_…``) stays as it is. The certificate and the proxy of pip win over
+    those of the whole machine, as they do in pip. pip looks for the best version in all indexes together; uv does
+    so when it is told to.
     """
     wished: Dict[str, str] = {}
-    if "UV_INDEX_URL" not in env:
-        wished["UV_DEFAULT_INDEX"] = settings.index_url or ""
-    if settings.extra_index_urls and "UV_EXTRA_INDEX_URL" not in env:
+    if settings.index_url and not env.get("UV_INDEX_URL"):
+        wished["UV_DEFAULT_INDEX"] = settings.index_url
+    if settings.extra_index_urls and not (env.get("UV_INDEX") or env.get("UV_EXTRA_INDEX_URL")):
         wished.update({"UV_INDEX": " ".join(settings.extra_index_urls), "UV_INDEX_STRATEGY": "unsafe-best-match"})
-    wished["UV_FIND_LINKS"] = ",".join(settings.find_links)
+    wished["UV_FIND_LINKS"] = ",".join(map(_without_commas, settings.find_links))
     wished["UV_INSECURE_HOST"] = " ".join(settings.trusted_hosts)
-    wished["SSL_CERT_FILE"] = settings.certificate or ""
     wished["UV_SYSTEM_CERTS"] = "1" if settings.system_certificates else ""  # like pip, unlike uv by itself
-    if not any(env.get(name) or env.get(name.lower()) for name in _PROXIES):
-        wished.update(dict.fromkeys(_PROXIES, settings.proxy or ""))
-    return {name: value for name, value in wished.items() if value and not env.get(name)}
+    told = {name: value for name, value in wished.items() if value and not env.get(name)}
+    if settings.certificate:
+        told["SSL_CERT_FILE"] = settings.certificate
+    if settings.proxy:
+        told.update(dict.fromkeys(_PROXIES, settings.proxy))
+    return told
 
 
 def uv_flags(settings: PackageSettings) -> List[str]:
@@ -104,43 +118,63 @@ def uv_flags(settings: PackageSettings) -> List[str]:
     return ["--no-index"] if settings.no_index else []
 
 
-def _files(env: Mapping[str, str], platform: str, home: Optional[str], prefix: Optional[str]) -> Iterator[str]:
-    """Yield pip's configuration files in its order. ``PIP_CONFIG_FILE`` comes last; the null device means none."""
+def _files(
+    env: Mapping[str, str], read_text: ReadText, platform: str, home: Optional[str], prefix: Optional[str]
+) -> Iterator[str]:
+    """Yield pip's configuration files in its order.
+
+    ``PIP_CONFIG_FILE`` comes last and stands in for the user's own files; the null device means none at all.
+    """
     special = env.get("PIP_CONFIG_FILE")
     if special == os.devnull:
         return
     if platform == "darwin":
         yield "/Library/Application Support/pip/pip.conf"
     else:
-        for directory in reversed([part for part in env.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":") if part]):
+        for directory in (env.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":"):
             yield directory + "/pip/pip.conf"
         yield "/etc/pip.conf"
-    if home:
-        yield from _user_files(env, platform, home)
+    if home and not (special and read_text(special) is not None):
+        yield from _user_files(env, read_text, platform, home)
     if prefix:
         yield prefix + "/pip.conf"
     if special:
         yield special
 
 
-def _user_files(env: Mapping[str, str], platform: str, home: str) -> List[str]:
-    config = env.get("XDG_CONFIG_HOME") or home + "/.config"
-    files = [home + "/.pip/pip.conf", config + "/pip/pip.conf"]
-    return [*files, home + "/Library/Application Support/pip/pip.conf"] if platform == "darwin" else files
+def _user_files(env: Mapping[str, str], read_text: ReadText, platform: str, home: str) -> Iterator[str]:
+    yield home + "/.pip/pip.conf"
+    if platform == "darwin":
+        own = home + "/Library/Application Support/pip/pip.conf"
+        yield own if read_text(own) is not None else home + "/.config/pip/pip.conf"
+    else:
+        yield (env.get("XDG_CONFIG_HOME") or home + "/.config") + "/pip/pip.conf"
 
 
-def _parse(text: str) -> Dict[str, str]:
-    """Return the settings in one file; a broken file has none, as pip would stop there anyway."""
+def _parse(text: str) -> Dict[Tuple[str, str], str]:
+    """Return the settings in one file by section and name; a broken file has none, as pip would stop there anyway."""
     parser = configparser.RawConfigParser(strict=False)
     try:
         parser.read_string(text)
     except configparser.Error:
         return {}
-    found: Dict[str, str] = {}
-    for section in _SECTIONS:
-        if parser.has_section(section):
-            found.update({name: value for name, value in parser.items(section) if name in _NAMES})
-    return found
+    sections = [section for section in _SECTIONS if parser.has_section(section)]
+    return {(section, _name(key)): value for section in sections for key, value in parser.items(section)}
+
+
+def _name(key: str) -> str:
+    """Return pip's own spelling of a setting that may have underscores, capitals or leading dashes."""
+    return re.sub("^--", "", key.lower().replace("_", "-"))
+
+
+def _without_commas(link: str) -> str:
+    """Disguise commas, by which uv separates links."""
+    return "file://" + urllib.parse.quote(link) if "," in link and "://" not in link else link.replace(",", "%2C")
+
+
+def _is_there(link: str) -> bool:
+    path = urllib.parse.unquote(urllib.parse.urlsplit(link).path) if link.startswith("file:") else link
+    return os.path.exists(path) or not (link.startswith("file:") or "://" not in link)
 
 
 def _read_text(path: str) -> Optional[str]:
@@ -153,9 +187,10 @@ def _read_text(path: str) -> Optional[str]:
 
 def main() -> None:
     """Print shell assignments for ``uv``."""
-    for name, value in uv_environment(read_local(os.environ), os.environ).items():
+    settings = read_local(os.environ)
+    for name, value in uv_environment(settings, os.environ).items():
         sys.stdout.write("export {}={}\n".format(name, shlex.quote(value)))
-    sys.stdout.write("uv_flags={}\n".format(" ".join(uv_flags(read_local(os.environ)))))
+    sys.stdout.write("uv_flags={}\n".format(" ".join(uv_flags(settings))))
 
 
 if __name__ == "__main__":
