@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from provision.apply.drift import drift
 from provision.apply.progress import Progress
 from provision.apply.state import read_state
-from provision.domain.facts import Facts
 from provision.domain.plan import Change, Plan
 from provision.domain.selection import Selection
 from provision.domain.server import Observation, ServerState
@@ -26,6 +25,7 @@ from provision.serve.observation import Server
 
 if TYPE_CHECKING:
     from provision.domain.benchmark import BenchReport
+    from provision.domain.facts import Facts
     from provision.domain.measure import SmokeReport
     from provision.host.loopback import LoopbackClient
     from provision.observe.bench import BenchOptions

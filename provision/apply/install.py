@@ -11,7 +11,7 @@ from pathlib import Path
 from provision.apply.progress import Progress
 from provision.apply.store import engine_path, model_path, record
 from provision.artifacts.fetch import Fetcher
-from provision.artifacts.pip_settings import read_local
+from provision.artifacts.pip_settings import read_local, uv_environment
 from provision.artifacts.uv import Uv
 from provision.domain.artifacts import Wheel
 from provision.domain.engine import EngineRelease, Launch
@@ -76,7 +76,7 @@ class Installer:
         self.progress.say("Asking the package index")
         addresses = self._uv().locate(wheels, _UV_PLATFORMS[release.system, release.arch])
         settings = read_local(self.env)
-        transport = Transport(self.env, settings.certificate, settings.trusted_hosts)
+        transport = Transport({**self.env, **uv_environment(settings, self.env)}, settings.certificate, settings.trusted_hosts)
         return Fetcher(addresses, transport, staging, self.stop)
 
     def install_engine(self, fetcher: Fetcher) -> StoreEntry:
