@@ -2,8 +2,7 @@
 # From a fresh checkout to a served model: find a Python and uv, make .venv, install fabric, hand over.
 #   ./bootstrap.sh [options of `fabric up`]           install and serve
 #   ./bootstrap.sh test [options of pytest]           install what the tests need and run them
-#   ./bootstrap.sh uninstall [options of `destroy`]   stop, remove everything that fabric made, and .venv
-# All that it makes is inside .venv: uv, its cache, temporary files, a Python where the system has none.
+#   ./bootstrap.sh uninstall [options of `destroy`]   stop, remove all that fabric made, and .venv with all in it
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
@@ -75,6 +74,7 @@ install() (
         case $said in *"o space left"* | *"ermission denied"*) code=73 hint="free some space, or allow to write" ;; esac
         die "$code" "fabric cannot be installed: $said; $hint, and run again"
     }
+    "$venv/bin/python" -m compileall -q "$root/provision" >/dev/null || : # no later start has to, whoever runs it
     rm -rf -- "$own/cache" "$own/uv" "$own/tmp" && printf '%s %s' "$mode" "$wanted" >"$own/stamp"
 )
 

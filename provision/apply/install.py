@@ -76,7 +76,8 @@ class Installer:
         self.progress.say("Asking the package index")
         addresses = self._uv().locate(wheels, _UV_PLATFORMS[release.system, release.arch])
         settings = read_local(self.env)
-        transport = Transport({**self.env, **uv_environment(settings, self.env)}, settings.certificate, settings.trusted_hosts)
+        env = {**self.env, **uv_environment(settings, self.env)}
+        transport = Transport(env, settings.certificate, settings.trusted_hosts)
         return Fetcher(addresses, transport, staging, self.stop)
 
     def install_engine(self, fetcher: Fetcher) -> StoreEntry:
