@@ -64,8 +64,10 @@ def listens(pid: int, port: int) -> bool | None:
     wanted = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     try:
         handles = os.listdir(f"/proc/{pid}/fd")
-    except OSError:
+    except PermissionError:
         return None
+    except OSError:  # it has just ended: whoever listens, it is not this process
+        return False
     for handle in handles:
         with suppress(OSError):
             if os.readlink(f"/proc/{pid}/fd/{handle}") in wanted:
@@ -90,6 +92,8 @@ def _psutil_listens(pid: int, port: int) -> bool | None:
 
     try:
         connections = psutil.Process(pid).net_connections("tcp")
+    except psutil.NoSuchProcess:
+        return False
     except psutil.Error:
         return None
     return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -44,6 +45,8 @@ def start(layout: Layout, generation: int, env: Mapping[str, str]) -> Runtime:
 
     Raises ``FabricError`` where it does not come up; the server itself may still be loading.
     """
+    if process.identify(os.getpid()) is None:
+        raise FabricError("No process can be told from another here: /proc is not mounted.", "mount -t proc proc /proc")
     instance = uuid.uuid4().hex
     with explained("preparing the server's directories"):
         for path in (layout.run, layout.logs, layout.child_home / "tmp"):

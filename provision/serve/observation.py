@@ -75,6 +75,8 @@ class Server:
         listed = [entry.get("id") for entry in (models or {}).get("data", [])] if isinstance(models, dict) else []
         if self._selection and self._selection.model.name not in listed:
             return Observation(ServerState.DEGRADED, runtime, f"it serves {listed}, not {self._selection.model.name}")
+        if not process.is_running(runtime.server):  # it ended meanwhile, so a stranger may have answered
+            return Observation(ServerState.STARTING, replace(runtime, server=None))
         return Observation(ServerState.READY, runtime)
 
     def port_is_taken(self) -> bool:
