@@ -94,15 +94,15 @@ class Fabric:
 
     def client_config(self) -> ClientConfig:
         """Return what a client needs to know."""
-        from provision.host.files import read_bytes
+        from provision.host.secret import stored_key
         from provision.plan.render import ClientConfig
 
         selection = self.served()
-        key = read_bytes(self.layout.api_key) if selection.spec.api_key_env else None
+        key = stored_key(self.layout) if selection.spec.api_key_env else None
         command = shlex.join(
             [*_own_command(), "up", "--no-smoke", "--home", str(self.layout.prefix), *selection.spec.options()]
         )
-        return ClientConfig(selection.base_url, selection.model.name, key.decode().strip() if key else None, command)
+        return ClientConfig(selection.base_url, selection.model.name, key, command)
 
     def smoke(self) -> SmokeReport:
         """Prove that the server answers on every surface."""

@@ -63,13 +63,13 @@ class Changes:
         with self._changing("up") as state:
             began = self.fabric.clock()
             try:
-                return self._carry_out(self.fabric.planner.plan(spec, state), state, options, began)
+                return self._carry_out(self.fabric.planner.plan(spec, state), state, options, began, "up")
             except PortLostError:
                 if spec.port:
                     raise
                 self.fabric.progress.say("Somebody was faster and has the port now; taking another one")
                 moved = read_state(self.fabric.layout) or state
-                return self._carry_out(self.fabric.planner.plan(spec, moved), moved, options, began)
+                return self._carry_out(self.fabric.planner.plan(spec, moved), moved, options, began, "up")
 
     def apply(self, saved: Plan, options: UpOptions) -> UpResult:
         """Carry out exactly ``saved``. Raises ``InvalidInputError`` where the world has moved since."""
@@ -83,7 +83,7 @@ class Changes:
                 raise InvalidInputError(
                     "This plan does not fit any more: the machine or the data files have changed.", _PLAN_AGAIN
                 )
-            return self._carry_out(plan, state, options, began)
+            return self._carry_out(plan, state, options, began, "apply")
 
     def down(self) -> bool:
         """Stop the server; ``False`` where none ran. Keeps what is installed."""
@@ -151,14 +151,14 @@ class Changes:
             lambda who: self.fabric.progress.say(waiting.format(who)),
         )
 
-    def _carry_out(self, plan: Plan, state: State, options: UpOptions, began: float) -> UpResult:
+    def _carry_out(self, plan: Plan, state: State, options: UpOptions, began: float, verb: str) -> UpResult:
         from provision.serve.proof import Proof
 
         selection = plan.selection
         timings = {"detect": self.fabric.clock() - began, "install": 0.0, "pull": 0.0, "smoke": 0.0}
         if plan.changed:
             job = self._job(plan, state, offline=options.offline)
-            job.run("up")
+            job.run(verb)
             timings |= job.timings_s
         starting = self.fabric.clock()
         proof = Proof(self.fabric.layout)
@@ -195,7 +195,7 @@ class Changes:
         )
 
     def _restart(self, selection: Selection, generation: int) -> None:
-        from provision.apply.secret import store_key
+        from provision.host.secret import store_key
 
         self.fabric.progress.say(f"Starting the server at {selection.base_url}")
         control.stop(self.fabric.layout)

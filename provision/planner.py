@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from provision import assets
-from provision.apply.secret import check_key, fingerprint
 from provision.apply.store import engine_path, model_path, why_damaged
 from provision.domain.facts import Facts
 from provision.domain.plan import Plan
@@ -18,6 +17,7 @@ from provision.domain.state import State
 from provision.engines.registry import ENGINES, NOT_YET
 from provision.host.layout import Layout
 from provision.host.machine import Machine
+from provision.host.secret import check_key, fingerprint
 from provision.plan.desired import Paths, generation_files
 from provision.plan.diff import make_plan
 from provision.plan.observed import Observed
@@ -106,6 +106,6 @@ class Planner:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8", errors="replace")  # whatever is in it, it only has to differ
     except OSError:
         return None

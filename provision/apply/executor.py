@@ -42,8 +42,8 @@ class Job:
     timings_s: dict[str, float] = field(default_factory=dict)
     _recording: threading.Lock = field(default_factory=threading.Lock)
 
-    def run(self, verb: str) -> State:
-        """Carry out the plan and return the new state."""
+    def run(self, verb: str) -> None:
+        """Carry out the plan on behalf of ``fabric VERB``."""
         journal = Journal(self.layout)
         journal.begin(verb)
         try:
@@ -54,7 +54,6 @@ class Job:
                 journal.finish()
             raise
         journal.finish()
-        return self.state
 
     def _run(self, journal: Journal) -> None:
         engine, model = self.plan.pending(Kind.ENGINE), self.plan.pending(Kind.MODEL)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from provision.apply.progress import Progress
 from provision.apply.store import engine_path, model_path, record
 from provision.artifacts.fetch import Fetcher
-from provision.artifacts.pip_settings import read_local, uv_environment
+from provision.artifacts.pip_settings import PackageSettings, read_local, uv_environment
 from provision.artifacts.uv import Uv
 from provision.domain.artifacts import Wheel
 from provision.domain.engine import EngineRelease, Launch
@@ -24,6 +24,7 @@ from provision.errors import CannotCreateError, FabricError, UnreachableError
 from provision.host.download import Transport
 from provision.host.files import commit_tree, explained, make_private_dir, remove_tree, sync
 from provision.host.layout import Layout
+from provision.host.machine import LocalMachine
 from provision.host.program import Command, run
 
 PREFLIGHT_TIMEOUT_S = 60.0
@@ -64,9 +65,8 @@ class Installer:
         staging = self.layout.staging
         with explained("making the staging directory"):
             make_private_dir(staging)
-            status = os.statvfs(staging)
-        free = status.f_bavail * status.f_frsize
-        if free < need_bytes + SLACK_BYTES:
+        free = LocalMachine(self.env).free_bytes(str(staging))
+        if free is not None and free < need_bytes + SLACK_BYTES:
             raise CannotCreateError(
                 f"Not enough space in {self.layout.prefix}: {(need_bytes + SLACK_BYTES) >> 20} MiB are needed, "
                 f"{free >> 20} MiB are free. Nothing was fetched.",
@@ -75,9 +75,8 @@ class Installer:
         release = self.selection.release
         self.progress.say("Asking the package index")
         addresses = self._uv().locate(wheels, _UV_PLATFORMS[release.system, release.arch])
-        settings = read_local(self.env)
-        env = {**self.env, **uv_environment(settings, self.env)}
-        transport = Transport(env, settings.certificate, settings.trusted_hosts)
+        env = {**self.env, **uv_environment(self._settings, self.env)}
+        transport = Transport(env, self._settings.certificate, self._settings.trusted_hosts)
         return Fetcher(addresses, transport, staging, self.stop)
 
     def install_engine(self, fetcher: Fetcher) -> StoreEntry:
@@ -143,8 +142,12 @@ class Installer:
                 ended.hint or "See `fabric doctor`.",
             )
 
+    @cached_property
+    def _settings(self) -> PackageSettings:
+        return read_local(self.env)
+
     def _uv(self) -> Uv:
-        return Uv(self.env, read_local(self.env), self.layout.staging / "uv", self.stop)
+        return Uv(self.env, self._settings, self.layout.staging / "uv", self.stop)
 
 
 def _command(launch: Launch) -> Command:

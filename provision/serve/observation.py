@@ -26,9 +26,13 @@ class Server:
 
     def client(self, timeout_s: float = HEALTH_TIMEOUT_S) -> LoopbackClient:
         """Return a client with the key, where one is set."""
-        key = read_bytes(self._layout.api_key) if self._selection and self._selection.spec.api_key_env else None
+        key = None
+        if self._selection and self._selection.spec.api_key_env:
+            from provision.host.secret import stored_key
+
+            key = stored_key(self._layout)
         base_url = self._selection.base_url if self._selection else "http://127.0.0.1:0/v1"
-        return LoopbackClient(base_url, key.decode().strip() if key else None, timeout_s)
+        return LoopbackClient(base_url, key, timeout_s)
 
     def runtime(self) -> Runtime | None:
         """Return what the supervisor told last; ``None`` where it never ran or its word makes no sense."""

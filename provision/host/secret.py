@@ -43,5 +43,10 @@ def _key(variable: str | None, env: Mapping[str, str], layout: Layout) -> str | 
     given = env.get(variable, "").strip() if variable else ""
     if given:
         return given
+    return stored_key(layout)
+
+
+def stored_key(layout: Layout) -> str | None:
+    """Return the key that the server reads, ``None`` where none is stored."""
     stored = read_bytes(layout.api_key)
     return stored.decode("utf-8", "replace").strip() if stored else None
