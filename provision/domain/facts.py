@@ -36,7 +36,13 @@ class Libc:
 
 @dataclass(frozen=True)
 class OperatingSystem:
-    """The operating system as programs meet it."""
+    """The operating system as programs meet it.
+
+    ``container``, ``vm`` and ``wsl`` may hold at once. ``like`` are the distributions that this one is made from,
+    nearest first; ``immutable`` says that packages cannot be added to the running system. ``user_services`` says
+    whether a service manager of the user's own answers, ``linger`` whether it outlives the login. ``translated``
+    says that this process runs through Rosetta.
+    """
 
     system: str | None = None
     distribution: str | None = None
@@ -47,13 +53,22 @@ class OperatingSystem:
     container: str | None = None
     wsl: int | None = None
     init: str | None = None
+    like: tuple[str, ...] = ()
+    variant: str | None = None
+    immutable: bool | None = None
+    package_manager: str | None = None
+    vm: str | None = None
+    user_services: bool | None = None
+    linger: bool | None = None
+    translated: bool | None = None
 
 
 @dataclass(frozen=True)
 class Cpu:
     """The processor. ``cores_usable`` is what this process may use: affinity and every cgroup quota.
 
-    ``isa`` holds the kernel's own feature names (``avx2``, ``fma``, ``asimd`` …), sorted.
+    ``cores_performance`` are the physical cores of the fastest kind that this process may use, where there are
+    several kinds. ``isa`` holds the kernel's own feature names (``avx2``, ``fma``, ``asimd`` …), sorted.
     """
 
     vendor: str | None = None
@@ -62,6 +77,8 @@ class Cpu:
     cores_logical: int | None = None
     cores_usable: int | None = None
     isa: tuple[str, ...] = ()
+    cores_performance: int | None = None
+    numa_nodes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,34 +95,145 @@ class Memory:
 
 @dataclass(frozen=True)
 class Disk:
-    """The file system that holds, or will hold, the prefix."""
+    """The file system that holds, or will hold, the prefix.
+
+    ``network`` says that it lies on another machine, ``ram_backed`` that what is written to it takes main memory.
+    """
 
     path: str
     free_bytes: int | None = None
+    filesystem: str | None = None
+    noexec: bool | None = None
+    network: bool | None = None
+    ram_backed: bool | None = None
+
+
+@dataclass(frozen=True)
+class Network:
+    """How the outside is reached. ``offline`` is known only where there is no route at all.
+
+    ``proxies`` maps a scheme to an address without its login.
+    """
+
+    offline: bool | None = None
+    proxies: dict[str, str] = field(default_factory=dict)
+    no_proxy: str | None = None
 
 
 @dataclass(frozen=True)
 class GpuMemory:
-    """``kind`` is ``dedicated``, ``unified`` or ``unknown``."""
+    """``kind`` is ``dedicated``, ``unified`` or ``unknown``.
+
+    ``pool`` says what unified memory is counted from: ``vram`` (a share that the firmware set aside), ``gtt``
+    (main memory that the driver may map), ``host`` (main memory) or ``working-set`` (Apple's own figure).
+    """
 
     kind: str = "unknown"
     total_bytes: int | None = None
     free_bytes: int | None = None
+    pool: str | None = None
+
+
+class GpuState(str, Enum):
+    """How far a GPU climbed: the bus shows it, a kernel driver for it is bound, an engine can use it."""
+
+    PRESENT = "present"
+    DRIVER = "driver"
+    USABLE = "usable"
+
+
+class Obstacle(str, Enum):
+    """Why a GPU did not climb further."""
+
+    NO_DRIVER = "no-driver"
+    NOUVEAU = "nouveau"
+    LEGACY_DRIVER = "legacy-driver"
+    PASSED_THROUGH = "passed-through"
+    LIBRARY_MISMATCH = "library-mismatch"
+    NOT_LOADED = "not-loaded"
+    NO_LIBRARY = "no-library"
+    NO_DEVICE_NODES = "no-device-nodes"
+    NO_PERMISSION = "no-permission"
+    LOST = "lost"
+    NO_INSTANCE = "no-instance"
+    NO_API = "no-api"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class GpuInstance:
+    """A part of a GPU that engines are given instead of the whole (MIG)."""
+
+    uuid: str | None = None
+    name: str | None = None
+    memory: GpuMemory = GpuMemory()
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One accelerator, by PCI address; ``state`` says how far it climbed: present, driver, usable."""
+    """One accelerator, known by its PCI address (``dddd:bb:dd.f``) where it has one.
+
+    ``arch`` is the compute capability (``8.9``), the gfx target (``gfx1100``), Intel's or Apple's family.
+    ``device_id`` is ``vendor:device`` in hexadecimal. ``apis`` are those that it can be used through: ``cuda``,
+    ``rocm``, ``vulkan``, ``level-zero``, ``metal``. ``driver`` is the version of ``driver_name``, ``cuda`` the newest
+    CUDA that this driver runs. ``obstacle`` and ``detail`` say why it did not climb further. ``masked`` says that
+    an environment variable hides it. With ``partitioned``, only its ``instances`` can be used.
+    """
 
     vendor: str | None = None
     name: str | None = None
     pci: str | None = None
     arch: str | None = None
     integrated: bool | None = None
-    state: str = "present"
+    state: GpuState = GpuState.PRESENT
     apis: tuple[str, ...] = ()
     memory: GpuMemory = GpuMemory()
     driver: str | None = None
+    driver_name: str | None = None
+    device_id: str | None = None
+    uuid: str | None = None
+    cuda: str | None = None
+    obstacle: Obstacle | None = None
+    detail: str | None = None
+    masked: bool = False
+    partitioned: bool | None = None
+    instances: tuple[GpuInstance, ...] = ()
+    access_group: str | None = None
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class VulkanDevice:
+    """One device that the Vulkan loader lists. ``index`` is its raw number; ``dropped`` says why it does not count.
+
+    ``kind`` is ``discrete``, ``integrated``, ``virtual``, ``cpu`` or ``other``.
+    """
+
+    index: int
+    name: str | None = None
+    kind: str | None = None
+    vendor_id: int | None = None
+    device_id: int | None = None
+    driver: str | None = None
+    driver_version: str | None = None
+    api_version: str | None = None
+    uuid: str | None = None
+    pci: str | None = None
+    dropped: str | None = None
+
+
+@dataclass(frozen=True)
+class Vulkan:
+    """What is there of Vulkan: the loader's path, the driver manifests whose library exists, the devices.
+
+    ``devices`` is ``None`` where nobody asked, or no answer came.
+    """
+
+    loader: str | None = None
+    drivers: tuple[str, ...] = ()
+    devices: tuple[VulkanDevice, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +241,7 @@ class Facts:
     """One snapshot of a machine: the input of every choice.
 
     ``libraries`` maps a shared library's name to the path where the loader would find it, or ``None``.
+    ``gpu_env`` holds the environment variables that change what engines see of the GPUs.
     """
 
     os: OperatingSystem = OperatingSystem()
@@ -123,3 +252,6 @@ class Facts:
     libraries: dict[str, str | None] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     probes: tuple[Probe, ...] = ()
+    network: Network = Network()
+    vulkan: Vulkan = Vulkan()
+    gpu_env: dict[str, str] = field(default_factory=dict)

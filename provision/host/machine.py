@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,8 +19,20 @@ from provision.host.program import NOT_FOUND, Command, CommandResult
 
 MAX_READ_BYTES = 1 << 20
 READ_BYTES = 1 << 16
+PROBE = "fabric-probe"
+PROBES = Path(__file__).parent / "probes"
 
-__all__ = ["NOT_FOUND", "Command", "CommandResult", "LocalMachine", "Machine", "Platform", "is_macos"]
+__all__ = [
+    "NOT_FOUND",
+    "PROBE",
+    "Access",
+    "Command",
+    "CommandResult",
+    "LocalMachine",
+    "Machine",
+    "Platform",
+    "is_macos",
+]
 
 
 @dataclass(frozen=True)
@@ -30,6 +43,15 @@ class Platform:
     machine: str
     release: str | None = None
     libc: str | None = None
+    uid: int | None = None
+
+
+@dataclass(frozen=True)
+class Access:
+    """Whether this user may read and write a file, and the group that it belongs to: its name, or its number."""
+
+    allowed: bool
+    group: str | None = None
 
 
 class Machine(Protocol):
@@ -49,11 +71,21 @@ class Machine(Protocol):
 
     def exists(self, path: str) -> bool: ...
 
+    def link_name(self, path: str) -> str | None:
+        """Return the last part of what a symbolic link points to; ``None`` where there is no link."""
+
+    def access(self, path: str) -> Access | None:
+        """Return who may use a device node; ``None`` where there is none."""
+
     def free_bytes(self, path: str) -> int | None:
         """Return the bytes that this user may still write at ``path`` or its nearest existing parent."""
 
     def run(self, command: Command) -> CommandResult:
-        """Run a program with stdin closed and ``LC_ALL=C``; never raises."""
+        """Run a program with stdin closed and ``LC_ALL=C``; never raises.
+
+        The program ``fabric-probe`` is our own: ``("fabric-probe", NAME)`` runs ``probes/NAME.py``, which loads a
+        vendor's library in a process of its own and prints one JSON document.
+        """
 
 
 class LocalMachine:
@@ -66,7 +98,7 @@ class LocalMachine:
     def platform(self) -> Platform:
         """Ask the kernel and the C library; ``platform.processor()`` would start a program."""
         uname = os.uname()
-        return Platform(uname.sysname, uname.machine, uname.release, _glibc_version())
+        return Platform(uname.sysname, uname.machine, uname.release, _glibc_version(), os.geteuid())
 
     @property
     def env(self) -> Mapping[str, str]:
@@ -92,6 +124,18 @@ class LocalMachine:
     def exists(self, path: str) -> bool:
         return os.path.exists(path)
 
+    def link_name(self, path: str) -> str | None:
+        try:
+            return os.path.basename(os.readlink(path)) or None
+        except (OSError, ValueError):
+            return None
+
+    def access(self, path: str) -> Access | None:
+        try:
+            return Access(os.access(path, os.R_OK | os.W_OK), _group_name(os.stat(path).st_gid))
+        except (OSError, ValueError):
+            return None
+
     def free_bytes(self, path: str) -> int | None:
         place = Path(path)
         for candidate in (place, *place.parents):
@@ -105,7 +149,19 @@ class LocalMachine:
         return None
 
     def run(self, command: Command) -> CommandResult:
+        if command.argv[0] == PROBE:
+            script = PROBES / f"{command.argv[1]}.py"
+            command = replace(command, argv=(sys.executable, "-I", "-B", str(script), *command.argv[2:]))
         return program.run(command, {**self._env, "LC_ALL": "C"})
+
+
+def _group_name(number: int) -> str:
+    import grp
+
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:  # a container may know the number only
+        return str(number)
 
 
 def _glibc_version() -> str | None:

@@ -2,8 +2,9 @@
 
 A capture is a directory::
 
-    platform.json   system, machine; maybe release, libc, free_bytes, note
-    root/           files of the machine at their own paths; an empty directory holds a .gitkeep
+    platform.json   system, machine; maybe version, release, libc, uid, free_bytes, access, note
+    root/           files of the machine at their own paths; an empty directory holds a .gitkeep; a symbolic link
+                    may be a file that holds where it points to
     commands.json   [{"argv": [...], "returncode": 0, "stdout": "", "stderr": ""}, ...]; may be absent
     env.json        the environment; may be absent
 """
@@ -18,11 +19,13 @@ from typing import TypeVar
 import msgspec
 
 from provision.errors import InvalidInputError
-from provision.host.machine import MAX_READ_BYTES, NOT_FOUND, Command, CommandResult, Platform
+from provision.host.machine import MAX_READ_BYTES, NOT_FOUND, Access, Command, CommandResult, Platform
 
 T = TypeVar("T")
 
 PLACEHOLDER = ".gitkeep"
+CAPTURE_VERSION = 1
+MAX_LINK_BYTES = 4096
 
 
 class UnknownCommand(AssertionError):  # noqa: N818 - a failed assertion of a test, not an error of fabric
@@ -30,13 +33,20 @@ class UnknownCommand(AssertionError):  # noqa: N818 - a failed assertion of a te
 
 
 class CapturedPlatform(msgspec.Struct, forbid_unknown_fields=True):
-    """``platform.json``. ``note`` is for people: where the capture comes from."""
+    """``platform.json``.
+
+    ``version`` is that of the capture's format. ``access`` says who may use a device node; a node that is in
+    ``root/`` and not here may be used. ``note`` is for people: where the capture comes from.
+    """
 
     system: str
     machine: str
+    version: int = CAPTURE_VERSION
     release: str | None = None
     libc: str | None = None
+    uid: int | None = None
     free_bytes: int | None = None
+    access: dict[str, Access] = {}
     note: str = ""
 
 
@@ -62,8 +72,9 @@ class ReplayMachine:
         self._root = os.path.realpath(directory / "root")
         self._strict = strict
         captured = _load(directory / "platform.json", CapturedPlatform)
-        self._platform = Platform(captured.system, captured.machine, captured.release, captured.libc)
+        self._platform = Platform(captured.system, captured.machine, captured.release, captured.libc, captured.uid)
         self._free_bytes = captured.free_bytes
+        self._access = captured.access
         self._env = _load(directory / "env.json", dict[str, str], {})
         commands = _load(directory / "commands.json", list[CapturedCommand], [])
         self._results = {c.argv: CommandResult(c.returncode, c.stdout, c.stderr) for c in commands}
@@ -99,6 +110,22 @@ class ReplayMachine:
         place = self._inside(path)
         return place is not None and os.path.exists(place)
 
+    def link_name(self, path: str) -> str | None:
+        place = self._inside(os.path.dirname(path))
+        if place is None:
+            return None
+        link = os.path.join(place, os.path.basename(path))
+        try:
+            target = os.readlink(link) if os.path.islink(link) else _small_text(link)
+        except (OSError, ValueError):
+            return None
+        return os.path.basename(target.strip()) or None
+
+    def access(self, path: str) -> Access | None:
+        if path in self._access:
+            return self._access[path]
+        return Access(allowed=True) if self.exists(path) else None
+
     def free_bytes(self, path: str) -> int | None:  # noqa: ARG002 - a capture has one file system
         return self._free_bytes
 
@@ -115,6 +142,11 @@ class ReplayMachine:
         except (OSError, ValueError):
             return None
         return place if place == self._root or place.startswith(self._root + os.sep) else None
+
+
+def _small_text(path: str) -> str:
+    with open(path, "rb") as file:
+        return file.read(MAX_LINK_BYTES).decode("utf-8", errors="replace")
 
 
 def _load(path: Path, kind: type[T], absent: T | None = None) -> T:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from provision.host.machine import NOT_FOUND, Command, CommandResult, Machine, Platform
+from provision.host.machine import NOT_FOUND, Access, Command, CommandResult, Machine, Platform
 
 Imagine: TypeAlias = Callable[..., Machine]
 
@@ -18,7 +18,10 @@ LINUX = Platform("Linux", "x86_64", "6.1.0", "glibc 2.36")
 
 
 class ImaginedMachine:
-    """``files`` maps paths to texts; a path that ends in ``/`` is an empty directory."""
+    """``files`` maps paths to texts; a path that ends in ``/`` is an empty directory.
+
+    A symbolic link is a file that holds where it points to. ``access`` says who may use a device node.
+    """
 
     def __init__(
         self,
@@ -27,12 +30,14 @@ class ImaginedMachine:
         env: Mapping[str, str] | None = None,
         platform: Platform = LINUX,
         free_bytes: int | None = None,
+        access: Mapping[str, Access] | None = None,
         results: Mapping[tuple[str, ...], CommandResult] | None = None,
     ) -> None:
         self._files = dict(files or {})
         self._env = dict(env or {})
         self._platform = platform
         self._free_bytes = free_bytes
+        self._access = dict(access or {})
         self._results = dict(results or {})
 
     @property
@@ -53,6 +58,12 @@ class ImaginedMachine:
 
     def exists(self, path: str) -> bool:
         return any(name == path or name.startswith(path.rstrip("/") + "/") for name in self._files)
+
+    def link_name(self, path: str) -> str | None:
+        return (self._files.get(path) or "").strip().rpartition("/")[2] or None
+
+    def access(self, path: str) -> Access | None:
+        return self._access.get(path) or (Access(allowed=True) if self.exists(path) else None)
 
     def free_bytes(self, path: str) -> int | None:
         return self._free_bytes

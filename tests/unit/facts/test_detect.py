@@ -12,7 +12,7 @@ from provision.domain.facts import Cpu, Facts, Outcome, Probe
 from provision.facts import cgroup
 from provision.facts.detect import detect
 from provision.facts.probing import Recorder
-from provision.host.machine import Command, CommandResult, LocalMachine, Machine, Platform
+from provision.host.machine import Access, Command, CommandResult, LocalMachine, Machine, Platform
 
 Imagine = Callable[..., Machine]
 
@@ -159,6 +159,13 @@ class NoisyMachine:
 
     def exists(self, path: str) -> bool:
         return self._next() is not None
+
+    def link_name(self, path: str) -> str | None:
+        return self._next()
+
+    def access(self, path: str) -> Access | None:
+        answer = self._next()
+        return None if answer is None else Access(len(answer) % 2 == 0, answer)
 
     def free_bytes(self, path: str) -> int | None:
         return len(self._next() or "")

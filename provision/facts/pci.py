@@ -1,0 +1,76 @@
+"""GPUs on the PCI bus, as the kernel lists them: the first rung, which needs no driver and no program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from provision.host.machine import Machine
+
+DEVICES = "/sys/bus/pci/devices"
+NVIDIA, AMD, INTEL = 0x10DE, 0x1002, 0x8086
+VENDORS: Mapping[int, str] = {NVIDIA: "nvidia", AMD: "amd", INTEL: "intel"}
+
+# Displays, and accelerators without one: MI300X has no display function at all.
+_BASE_CLASSES = (0x03, 0x12)
+
+
+class PciGpu(NamedTuple):
+    """One PCI function of a GPU. ``address`` is ``dddd:bb:dd.f``, ``driver`` the kernel driver bound to it."""
+
+    address: str
+    vendor_id: int
+    device_id: int
+    driver: str | None = None
+    revision: int | None = None
+
+    @property
+    def directory(self) -> str:
+        """Where the kernel keeps its attributes."""
+        return f"{DEVICES}/{self.address}"
+
+    @property
+    def ids(self) -> str:
+        """Vendor and device in hexadecimal, such as ``10de:2684``."""
+        return f"{self.vendor_id:04x}:{self.device_id:04x}"
+
+
+def normalise_address(text: str) -> str:
+    """Return a PCI address as the kernel writes it; NVIDIA's library prints a domain of eight digits.
+
+    Raises ``ValueError`` for anything else.
+    """
+    domain, bus, rest = text.strip().lower().split(":")
+    device, function = rest.split(".")
+    return f"{int(domain, 16):04x}:{int(bus, 16):02x}:{int(device, 16):02x}.{int(function, 16):x}"
+
+
+def read_gpus(machine: Machine) -> tuple[PciGpu, ...] | None:
+    """Return the functions that are GPUs of the vendors that engines know, in the order of their addresses.
+
+    Displays of server boards and of virtual machines have other vendors. ``None`` where there is no PCI bus.
+    """
+    addresses = machine.list_dir(DEVICES)
+    if not addresses:
+        return None
+    found = (_read_gpu(machine, address) for address in addresses)
+    return tuple(gpu for gpu in found if gpu is not None)
+
+
+def _read_gpu(machine: Machine, address: str) -> PciGpu | None:
+    directory = f"{DEVICES}/{address}"
+    kind = _hexadecimal(machine, f"{directory}/class")
+    if kind is None or kind >> 16 not in _BASE_CLASSES:
+        return None
+    vendor, device = (_hexadecimal(machine, f"{directory}/{name}") for name in ("vendor", "device"))
+    if vendor is None or vendor not in VENDORS or device is None:
+        return None
+    revision = _hexadecimal(machine, f"{directory}/revision")
+    return PciGpu(address, vendor, device, machine.link_name(f"{directory}/driver"), revision)
+
+
+def _hexadecimal(machine: Machine, path: str) -> int | None:
+    try:
+        return int(machine.read_text(path) or "", 16)
+    except ValueError:
+        return None

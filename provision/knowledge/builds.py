@@ -1,0 +1,58 @@
+"""What each build of each engine needs of a machine: the floors, from ``profiles/builds.yaml``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from provision.knowledge.load import load
+
+Version = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)*$", description="A version, such as 12.8, as a string.")]
+
+
+class DriverFloor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An older GPU may need a newer driver than others: below ``below`` the oldest driver is ``driver``."""
+
+    below: Version
+    driver: Version
+
+
+class Build(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One build of one engine. What is left out is not asked for.
+
+    ``compute_capability`` and ``driver`` are the oldest that NVIDIA's library in it accepts; ``gfx`` are AMD's
+    targets that it holds kernels for; ``formats`` are the model formats that it loads; ``partial`` says that it can
+    keep some layers in main memory; ``installed_bytes`` is what it takes on disk, about.
+    """
+
+    engine: str
+    name: str
+    acceleration: str
+    systems: tuple[str, ...]
+    archs: tuple[str, ...]
+    formats: tuple[str, ...]
+    source: str
+    glibc: Version | None = None
+    isa: tuple[str, ...] = ()
+    driver: Version | None = None
+    driver_floors: tuple[DriverFloor, ...] = ()
+    compute_capability: Version | None = None
+    gfx: tuple[str, ...] = ()
+    l4t: Version | None = None
+    partial: bool = False
+    disk_bytes: int | None = None
+
+
+class Builds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file. ``checked`` is the day on which its sources were last read."""
+
+    version: int
+    checked: str
+    builds: tuple[Build, ...]
+
+
+def load_builds() -> tuple[Build, ...]:
+    """Return every build that is known, best first within one engine and acceleration."""
+    return load("builds", Builds).builds
