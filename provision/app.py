@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,21 +19,35 @@ from provision.domain.selection import Selection
 from provision.domain.server import Observation, ServerState
 from provision.domain.spec import Spec
 from provision.domain.state import State
-from provision.errors import UnreachableError
+from provision.errors import FabricError, UnreachableError
 from provision.host.layout import Layout
 from provision.serve.observation import Server
 
 if TYPE_CHECKING:
+    from provision.captures import Taken
     from provision.domain.benchmark import BenchReport
+    from provision.domain.choice import Recommendation
     from provision.domain.facts import Facts
     from provision.domain.measure import SmokeReport
     from provision.host.loopback import LoopbackClient
+    from provision.host.machine import Machine
     from provision.observe.bench import BenchOptions
     from provision.plan.render import ClientConfig
     from provision.planner import Planner
 
 LOCK_WAIT_S = 900.0
 REQUEST_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True)
+class PlannedMachine:
+    """One of many machines: what suits it, and what would be done there, or why nothing would."""
+
+    name: str
+    facts: Facts | None = None
+    recommended: Recommendation | None = None
+    plan: Plan | None = None
+    error: FabricError | None = None
 
 
 @dataclass
@@ -46,16 +60,34 @@ class Fabric:
     clock: Callable[[], float] = time.monotonic
 
     @cached_property
+    def machine(self) -> Machine:
+        """This machine."""
+        from provision.host.machine import LocalMachine
+
+        return LocalMachine(self.env)
+
+    @cached_property
     def planner(self) -> Planner:
         """What plans for this prefix, loaded when it is needed."""
-        from provision.host.machine import LocalMachine
         from provision.planner import Planner
 
-        return Planner(self.layout, self.env, LocalMachine(self.env))
+        return Planner(self.layout, self.env, self.machine)
 
-    def facts(self) -> Facts:
-        """Return the facts of this machine."""
-        return self.planner.facts()
+    def facts(self, replay: Path | None = None) -> Facts:
+        """Return the facts of this machine, or of the one that was captured into ``replay``."""
+        if replay is None:
+            from provision.facts.detect import detect
+
+            return detect(self.machine, str(self.layout.prefix))
+        from provision.facts.replayed import read_replay
+
+        return read_replay(replay)
+
+    def take(self) -> Taken:
+        """Return the facts of this machine, and a redacted capture of it."""
+        from provision.captures import take
+
+        return take(self.machine, self.layout, self.env)
 
     def state(self) -> State | None:
         """Return what is recorded; ``None`` where nothing was ever made."""
@@ -88,9 +120,35 @@ class Fabric:
         seen = self.server().observe()
         return seen, drift(self.layout, state, seen) if state and state.selection else ()
 
-    def plan(self, spec: Spec, facts: Facts | None = None) -> Plan:
-        """Return what ``up`` would do; with ``facts``, on that machine, where nothing is set up yet."""
-        return self.planner.plan(spec, self.state()) if facts is None else self.planner.plan_elsewhere(spec, facts)
+    def plan(self, spec: Spec) -> Plan:
+        """Return what ``up`` would do here."""
+        return self.planner.plan(spec, self.state())
+
+    def plan_for(self, spec: Spec, path: Path) -> Plan:
+        """Return what ``up`` would do on the machine of a facts file or a capture, where nothing is set up yet."""
+        from provision.facts.stored import read_facts
+
+        return self.plan_on(spec, read_facts(path))
+
+    def plan_on(self, spec: Spec, facts: Facts) -> Plan:
+        """Return what ``up`` would do on a machine with these facts, where nothing is set up yet."""
+        from provision.planner import plan_from_nothing
+
+        return plan_from_nothing(self.planner.chooser(spec)(facts))
+
+    def matrix(self, spec: Spec, paths: Iterable[Path]) -> Iterator[PlannedMachine]:
+        """Yield what ``up`` would do on each of many machines."""
+        from provision.facts.stored import read_machines
+        from provision.planner import plan_from_nothing
+
+        choose = self.planner.chooser(spec)
+        for name, facts, error in read_machines(paths):
+            if facts is None:
+                yield PlannedMachine(name, error=error)
+                continue
+            choice = choose(facts)
+            plan = plan_from_nothing(choice) if choice.selection else None
+            yield PlannedMachine(name, facts, choice.recommended, plan, choice.refusal)
 
     def client_config(self) -> ClientConfig:
         """Return what a client needs to know."""

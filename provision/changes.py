@@ -57,9 +57,9 @@ class Changes:
 
     def up(self, spec: Spec, options: UpOptions) -> UpResult:
         """Detect, plan, install, render, start, wait until ready, smoke."""
-        from provision.select.choose import check_spec
+        from provision.select.check import check_spec
 
-        check_spec(spec)
+        check_spec(spec, self.fabric.planner.knowledge.hardware)
         with self._changing("up") as state:
             began = self.fabric.clock()
             try:
@@ -157,6 +157,7 @@ class Changes:
         selection = plan.selection
         timings = {"detect": self.fabric.clock() - began, "install": 0.0, "pull": 0.0, "smoke": 0.0}
         if plan.changed:
+            self._tell_fallback(plan)
             job = self._job(plan, state, offline=options.offline)
             job.run(verb)
             timings |= job.timings_s
@@ -173,6 +174,15 @@ class Changes:
             timings["smoke"] = self.fabric.clock() - proving
         timings["total"] = self.fabric.clock() - began
         return UpResult(selection, plan.changes, plan.changed, seen.pid, smoke, timings)
+
+    def _tell_fallback(self, plan: Plan) -> None:
+        """A GPU that stays unused is said aloud: nobody shall take the processor's speed for the machine's."""
+        best, chosen = plan.recommended, plan.selection
+        if best is not None and best.devices and best.acceleration != chosen.acceleration:
+            self.fabric.progress.say(
+                f"{', '.join(best.devices)} stays unused: {best.backend} on {best.acceleration} would suit it, but "
+                f"{best.obstacle}. Serving on {chosen.acceleration}; `fabric doctor` says more"
+            )
 
     def _job(self, plan: Plan, state: State, *, offline: bool) -> Job:
         from provision.apply.executor import Job

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from provision import assets
@@ -18,10 +19,17 @@ from provision.engines.registry import ENGINES, NOT_YET
 from provision.host.layout import Layout
 from provision.host.machine import Machine
 from provision.host.secret import check_key, fingerprint
+from provision.knowledge.builds import load_builds
+from provision.knowledge.hardware import load_hardware
+from provision.knowledge.models import load_catalog
+from provision.knowledge.sizing import load_sizing
 from provision.plan.desired import Paths, generation_files
 from provision.plan.diff import make_plan
 from provision.plan.observed import Observed
-from provision.select.choose import Knowledge, check_spec, choose
+from provision.select.check import check_spec
+from provision.select.choose import CannotRunError, Choice, Chooser
+from provision.select.knowledge import Knowledge
+from provision.select.offer import Wanted
 from provision.serve.observation import Server
 
 _HAS_THE_PORT = (ServerState.STARTING, ServerState.LOADING, ServerState.READY, ServerState.DEGRADED)
@@ -42,21 +50,23 @@ class Planner:
         return detect(self.machine, str(self.layout.prefix))
 
     def plan(self, spec: Spec, state: State | None, *, port: int | None = None) -> Plan:
-        """Return what ``up`` would do here; ``port`` is one that a saved plan has chosen already."""
-        check_spec(spec)
+        """Return what ``up`` would do here; ``port`` is one that a saved plan has chosen already.
+
+        Raises ``CannotRunError`` where nothing can be installed.
+        """
+        check_spec(spec, self.knowledge.hardware)
         check_key(spec.api_key_env, self.env, self.layout)
         previous = state.selection if state else None
         seen = Server(self.layout, previous).observe()
         chosen = self._port(replace(spec, port=port or spec.port), previous, seen)
-        selection = self._select(spec, self.facts(), chosen, previous)
-        return make_plan(selection, self.observe(state, selection, seen))
+        choice = Chooser(spec, self.facts(), self._wanted(spec), self.knowledge, chosen, previous).choose()
+        return _plan(choice, lambda selection: self.observe(state, selection, seen))
 
-    def plan_elsewhere(self, spec: Spec, facts: Facts) -> Plan:
-        """Return what ``up`` would do on a machine with these facts, where nothing is set up yet."""
-        check_spec(spec)
-        selection = self._select(spec, facts, spec.port or assets.profile("serving")["port"], None)
-        nothing = Observed(None, "not installed", "not installed", ServerState.ABSENT)
-        return make_plan(selection, nothing)
+    def chooser(self, spec: Spec) -> Callable[[Facts], Choice]:
+        """Return what tells for any machine what suits it, where nothing is set up yet."""
+        check_spec(spec, self.knowledge.hardware)
+        wanted, port = self._wanted(spec), spec.port or int(self.knowledge.serving["port"])
+        return lambda facts: Chooser(spec, facts, wanted, self.knowledge, port).choose()
 
     def observe(self, state: State | None, selection: Selection, seen: Observation) -> Observed:
         """Return what is there of ``selection``, file by file."""
@@ -89,19 +99,46 @@ class Planner:
         key = fingerprint(selection.spec.api_key_env, self.env, self.layout)
         return generation_files(selection, ENGINES[selection.backend], paths, key)
 
-    def _select(self, spec: Spec, facts: Facts, port: int, previous: Selection | None) -> Selection:
+    @cached_property
+    def knowledge(self) -> Knowledge:
+        """Everything that a choice rests on, read once."""
+        return read_knowledge()
+
+    def _wanted(self, spec: Spec) -> Wanted:
         from provision.artifacts.local_model import describe
         from provision.select.catalog import find_model
 
-        releases = {name: engine.releases() for name, engine in ENGINES.items()}
-        knowledge = Knowledge(releases, NOT_YET, assets.profile("serving"))
-        return choose(spec, facts, find_model(spec.model, describe), knowledge, port=port, previous=previous)
+        return find_model(spec.model, self.knowledge.catalog, describe)
 
     def _port(self, spec: Spec, previous: Selection | None, seen: Observation) -> int:
         from provision.serve.address import choose_port
 
         ours = seen.state in _HAS_THE_PORT
-        return choose_port(spec, previous, ours_is_up=ours, preferred=assets.profile("serving")["port"])
+        return choose_port(spec, previous, ours_is_up=ours, preferred=self.knowledge.serving["port"])
+
+
+def read_knowledge() -> Knowledge:
+    """Read the data files that a choice rests on. Raises ``InvalidInputError`` for one that does not fit."""
+    releases = {name: engine.releases() for name, engine in ENGINES.items()}
+    return Knowledge(
+        releases, NOT_YET, assets.profile("serving"), load_hardware(), load_builds(), load_catalog(), load_sizing()
+    )
+
+
+def plan_from_nothing(choice: Choice) -> Plan:
+    """Return what ``up`` would do where nothing is set up yet. Raises ``CannotRunError`` for a refused choice."""
+    nothing = Observed(None, "not installed", "not installed", ServerState.ABSENT)
+    return _plan(choice, lambda _: nothing)
+
+
+def _plan(choice: Choice, observe: Callable[[Selection], Observed]) -> Plan:
+    if choice.selection is None:
+        refusal = choice.refusal or AssertionError("a choice is made or refused")
+        if isinstance(refusal, CannotRunError):
+            refusal.choice = choice
+        raise refusal
+    plan = make_plan(choice.selection, observe(choice.selection))
+    return replace(plan, recommended=choice.recommended, alternatives=choice.alternatives)
 
 
 def _read(path: Path) -> str | None:

@@ -1,91 +1,98 @@
-"""Reading the header of a GGUF file: enough to know the model, and whether the file is whole.
+"""Reading the header of a GGUF file: its keys, how large its tensors are, and whether the file is whole.
 
 Layout (little-endian), after the specification in the ggml project: magic ``GGUF``, uint32 version, uint64
 tensor count, uint64 key count; then keys (string name, uint32 type, value) and tensors (string name, uint32
 number of dimensions, uint64 each, uint32 type, uint64 offset). The file is hostile until it is read: every
-count is bounded before anything is allocated for it.
+count is bounded before anything is allocated for it, and what nobody needs (the vocabulary, the chat template)
+is skipped where it lies. What ggml itself refuses is refused here as well.
 """
 
 from __future__ import annotations
 
+import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from provision.domain.model import ModelShape
+from provision.artifacts.cursor import Cursor
 from provision.errors import InvalidInputError
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
-MAX_KEYS = 1 << 16
-MAX_TENSORS = 1 << 17
-MAX_STRING_BYTES = 1 << 24
-MAX_ARRAY = 1 << 24
-MAX_NESTING = 4
-MAX_DIMENSIONS = 8
+MAX_KEYS = 1 << 12  # real files have fewer than 100
+MAX_TENSORS = 1 << 15  # the largest models have about 2000
+MAX_NAME_BYTES = 1 << 10
+MAX_STRINGS = 1 << 21  # of all arrays together; the largest vocabularies with their merges have 800,000
+MAX_ARRAY = 1 << 40
+MAX_DIMENSIONS = 4
+MAX_ELEMENTS = 1 << 50
 MAX_ALIGNMENT = 1 << 16
 DEFAULT_ALIGNMENT = 32
-_NOT_A_MODEL = "The file is not a language model."
-KEPT_ARRAY = 1024  # longer arrays are the vocabulary, which nobody here needs
+KEPT_STRING_BYTES = 1 << 12  # longer ones are chat templates
+KEPT_ARRAY = 1 << 10  # longer ones are the vocabulary
+KEPT_BYTES = 1 << 20  # of all values together
+ELEMENT_BYTES = 40  # of a number in a list of ours
 
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
 
-# Bytes of one block and elements in it, by tensor type; types that are not listed are not size-checked.
+# Bytes of one block and elements in it, by tensor type: ggml's type traits. Other types are not size-checked.
 _BLOCKS = {
     0: (4, 1), 1: (2, 1), 2: (18, 32), 3: (20, 32), 6: (22, 32), 7: (24, 32), 8: (34, 32), 9: (36, 32),
-    10: (84, 256), 11: (110, 256), 12: (144, 256), 13: (176, 256), 14: (210, 256), 15: (292, 256),
-    24: (1, 1), 25: (2, 1), 26: (4, 1), 27: (8, 1), 28: (8, 1), 30: (2, 1), 39: (17, 32),
+    10: (84, 256), 11: (110, 256), 12: (144, 256), 13: (176, 256), 14: (210, 256), 15: (292, 256), 16: (66, 256),
+    17: (74, 256), 18: (98, 256), 19: (50, 256), 20: (18, 32), 21: (110, 256), 22: (82, 256), 23: (136, 256),
+    24: (1, 1), 25: (2, 1), 26: (4, 1), 27: (8, 1), 28: (8, 1), 29: (56, 256), 30: (2, 1), 34: (54, 256),
+    35: (66, 256), 39: (17, 32), 40: (36, 64), 41: (18, 128),
 }  # fmt: skip
+_LAYER = re.compile(rb"blk\.([0-9]{1,5})\.")
 
-_FILE_TYPES = {
-    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
-    12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 32: "BF16",
-    38: "MXFP4",
-}  # fmt: skip
+
+@dataclass
+class Tensors:
+    """What the tensors of one or several files take, in bytes: each layer by its number, and all others.
+
+    ``known`` is false where a type is not one of those whose size is known; the bytes are then too few.
+    """
+
+    count: int = 0
+    parameters: int = 0
+    known: bool = True
+    layers: dict[int, int] = field(default_factory=dict)
+    other_bytes: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """All of them."""
+        return sum(self.layers.values()) + self.other_bytes
+
+    def add(self, layer: int | None, size: int) -> None:
+        """Count ``size`` bytes for ``layer``, or for what is in no layer."""
+        if layer is None:
+            self.other_bytes += size
+        else:
+            self.layers[layer] = self.layers.get(layer, 0) + size
+
+    def merge(self, others: Tensors) -> None:
+        """Count the tensors of another part of the same model as well."""
+        self.count += others.count
+        self.parameters += others.parameters
+        self.known = self.known and others.known
+        self.add(None, others.other_bytes)
+        for layer, size in others.layers.items():
+            self.add(layer, size)
 
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """What the header says. ``end_bytes`` is where the last tensor of a known type ends."""
+    """What the header says. ``end_bytes`` is where the last tensor of a known type ends.
+
+    ``keys`` holds ``None`` for what was skipped; ``lengths`` has the number of elements of every array.
+    """
 
     keys: dict[str, Any]
-    tensor_count: int
+    lengths: dict[str, int]
+    tensors: Tensors
     end_bytes: int
-
-    @property
-    def quantization(self) -> str | None:
-        """The name of the file's quantization, ``None`` where it is not a known one."""
-        kind = self.keys.get("general.file_type")
-        return _FILE_TYPES.get(kind) if isinstance(kind, int) else None
-
-    def shape(self) -> ModelShape:
-        """Return the numbers of the model. Raises ``InvalidInputError`` where a needed one is missing."""
-        architecture = self._need("general.architecture", str)
-
-        def number(key: str, default: int | None = None) -> int:
-            value = self.keys.get(f"{architecture}.{key}", default)
-            per_layer = value if isinstance(value, list) else [value]
-            if per_layer and all(isinstance(each, int) for each in per_layer):
-                return int(max(per_layer))
-            raise InvalidInputError(f"The GGUF header has no usable {architecture}.{key}.", _NOT_A_MODEL)
-
-        heads = number("attention.head_count")
-        head_size = number("embedding_length") // max(1, heads)
-        return ModelShape(
-            architecture=architecture,
-            layers=number("block_count"),
-            heads_kv=number("attention.head_count_kv", heads),
-            key_length=number("attention.key_length", head_size),
-            value_length=number("attention.value_length", head_size),
-            context_length=number("context_length"),
-        )
-
-    def _need(self, key: str, kind: type) -> Any:
-        value = self.keys.get(key)
-        if not isinstance(value, kind):
-            raise InvalidInputError(f"The GGUF header has no usable {key}.", _NOT_A_MODEL)
-        return value
 
 
 def read_header(file: BinaryIO, size_bytes: int) -> GgufHeader:
@@ -94,8 +101,8 @@ def read_header(file: BinaryIO, size_bytes: int) -> GgufHeader:
     Raises ``InvalidInputError`` for what is not GGUF, hostile, or cut short.
     """
     try:
-        return _Reader(file, size_bytes).header()
-    except (struct.error, UnicodeDecodeError, EOFError, KeyError) as error:
+        return _Reader(Cursor(file, size_bytes), size_bytes).header()
+    except (struct.error, EOFError, KeyError) as error:
         raise _broken(f"its header makes no sense ({str(error) or 'it ends too early'})") from error
 
 
@@ -104,69 +111,109 @@ def _broken(what: str) -> InvalidInputError:
 
 
 class _Reader:
-    def __init__(self, file: BinaryIO, size_bytes: int) -> None:
-        self._file = file
+    def __init__(self, cursor: Cursor, size_bytes: int) -> None:
+        self._cursor = cursor
         self._size = size_bytes
-        self._left = size_bytes
+        self._lengths: dict[str, int] = {}
+        self._kept = 0
+        self._strings = 0
 
     def header(self) -> GgufHeader:
-        if self._bytes(len(MAGIC)) != MAGIC:
+        if self._cursor.take(len(MAGIC)) != MAGIC:
             raise _broken("it does not start with GGUF")
         version = self._scalar("<I")
         if version not in VERSIONS:
             raise _broken(f"version {version} is not one of {VERSIONS}")
         tensors = self._bounded("<Q", MAX_TENSORS, "tensors")
-        keys = dict(self._key() for _ in range(self._bounded("<Q", MAX_KEYS, "keys")))
-        end_in_data = max((self._tensor_end() for _ in range(tensors)), default=0)
-        alignment = self._alignment(keys)
-        data_start = -(-(self._size - self._left) // alignment) * alignment
-        end = data_start + end_in_data
+        keys: dict[str, Any] = {}
+        for _ in range(self._bounded("<Q", MAX_KEYS, "keys")):
+            self._key(keys)
+        alignment = _alignment(keys)
+        table, data_bytes = self._tensors(tensors, alignment)
+        end = -(-self._cursor.position // alignment) * alignment + data_bytes
         if end > self._size:
             raise _broken(f"it is cut short: {self._size} of at least {end} bytes are there")
-        return GgufHeader(keys, tensors, end)
+        return GgufHeader(keys, self._lengths, table, end)
 
-    def _alignment(self, keys: dict[str, Any]) -> int:
-        alignment = keys.get("general.alignment", DEFAULT_ALIGNMENT)
-        if not isinstance(alignment, int) or not 0 < alignment <= MAX_ALIGNMENT or alignment & (alignment - 1):
-            raise _broken(f"an alignment of {alignment} is not possible")
-        return alignment
-
-    def _key(self) -> tuple[str, Any]:
-        name = self._string()
-        return name, self._value(self._scalar("<I"), MAX_NESTING)
-
-    def _tensor_end(self) -> int:
-        """Return where the tensor's data ends, counted from the start of all data."""
-        self._string()
-        dimensions = self._bounded("<I", MAX_DIMENSIONS, "dimensions")
-        elements = 1
-        for _ in range(dimensions):
-            elements *= self._scalar("<Q")
-        kind, offset = self._scalar("<I"), self._scalar("<Q")
-        block_bytes, block = _BLOCKS.get(kind, (0, 1))
-        return int(offset + elements // block * block_bytes)
-
-    def _value(self, kind: int, nesting: int) -> Any:
+    def _key(self, keys: dict[str, Any]) -> None:
+        name = self._name().decode("utf-8", "replace")
+        if name in keys:
+            raise _broken(f"the key {name} is there twice")
+        kind = self._scalar("<I")
         if kind == _STRING:
-            return self._string()
-        if kind != _ARRAY:
-            return self._scalar(_SCALARS[kind])
-        if nesting == 0:
-            raise _broken("arrays are nested too deeply")
-        inner = self._scalar("<I")
-        count = self._bounded("<Q", MAX_ARRAY, "elements in an array")
-        if inner in _SCALARS and count > KEPT_ARRAY:
-            self._skip(count * struct.calcsize(_SCALARS[inner]))
-            return None
-        values = (self._value(inner, nesting - 1) for _ in range(count))
-        if count > KEPT_ARRAY:
-            for _ in values:
-                pass
-            return None
-        return list(values)
+            keys[name] = self._text()
+        elif kind == _ARRAY:
+            keys[name] = self._array(name)
+        else:
+            keys[name] = self._scalar(_SCALARS[kind])
+        self._keep(len(name) + ELEMENT_BYTES)
 
-    def _string(self) -> str:
-        return self._bytes(self._bounded("<Q", MAX_STRING_BYTES, "bytes in a string")).decode("utf-8", "replace")
+    def _tensors(self, count: int, alignment: int) -> tuple[Tensors, int]:
+        """Return the table and where the data of the last tensor ends, counted from the start of all data.
+
+        Tensors lie in the order of the table, each at a multiple of the alignment, as ggml wants it: what overlaps
+        is told by comparing each with the one before.
+        """
+        table, end = Tensors(count), 0
+        for _ in range(count):
+            layer = _LAYER.match(self._name())
+            size, elements, offset = self._tensor()
+            table.known = table.known and size is not None
+            if offset % alignment or offset < end:
+                raise _broken(f"a tensor starts at {offset}, inside another one or not aligned")
+            end = offset + (size or 0)
+            table.parameters += elements
+            table.add(int(layer[1]) if layer else None, size or 0)
+        return table, end
+
+    def _tensor(self) -> tuple[int | None, int, int]:
+        """Return the size in bytes (``None`` where its type is not known), the elements and the offset."""
+        dimensions = [self._scalar("<Q") for _ in range(self._bounded("<I", MAX_DIMENSIONS, "dimensions"))]
+        elements = 1
+        for dimension in dimensions:
+            elements *= dimension
+            if elements > MAX_ELEMENTS:
+                raise _broken(f"a tensor of {dimensions} elements is not possible")
+        kind, offset = self._scalar("<I"), self._scalar("<Q")
+        if kind not in _BLOCKS:
+            return None, elements, offset
+        block_bytes, block = _BLOCKS[kind]
+        if dimensions and dimensions[0] % block:
+            raise _broken(f"a row of {dimensions[0]} elements is not made of blocks of {block}")
+        return elements // block * block_bytes, elements, offset
+
+    def _array(self, name: str) -> list[Any] | None:
+        inner = self._scalar("<I")
+        count = self._lengths[name] = self._bounded("<Q", MAX_ARRAY, "elements in an array")
+        if inner == _STRING:
+            self._strings += count
+            if self._strings > MAX_STRINGS:
+                raise _broken(f"{self._strings} strings are more than the {MAX_STRINGS} that are believable")
+            self._cursor.skip_strings(count)
+            return None
+        form = _SCALARS[inner]  # an array of arrays is refused, as ggml does
+        if count > KEPT_ARRAY:
+            self._cursor.skip(count * struct.calcsize(form))
+            return None
+        self._keep(count * ELEMENT_BYTES)
+        return [self._scalar(form) for _ in range(count)]
+
+    def _text(self) -> str | None:
+        """Return a string; ``None`` for one that is too long to be of use."""
+        size = self._scalar("<Q")
+        if size > KEPT_STRING_BYTES:
+            self._cursor.skip(size)
+            return None
+        self._keep(size)
+        return self._cursor.take(size).decode("utf-8", "replace")
+
+    def _keep(self, size: int) -> None:
+        self._kept += size
+        if self._kept > KEPT_BYTES:
+            raise _broken(f"its keys hold more than the {KEPT_BYTES} bytes that are believable")
+
+    def _name(self) -> bytes:
+        return self._cursor.take(self._bounded("<Q", MAX_NAME_BYTES, "bytes in a name"))
 
     def _bounded(self, form: str, limit: int, what: str) -> int:
         count = self._scalar(form)
@@ -175,19 +222,11 @@ class _Reader:
         return int(count)
 
     def _scalar(self, form: str) -> Any:
-        return struct.unpack(form, self._bytes(struct.calcsize(form)))[0]
+        return struct.unpack(form, self._cursor.take(struct.calcsize(form)))[0]
 
-    def _skip(self, size: int) -> None:
-        if size > self._left:
-            raise EOFError
-        self._file.seek(size, 1)
-        self._left -= size
 
-    def _bytes(self, size: int) -> bytes:
-        if size > self._left:
-            raise EOFError
-        data = self._file.read(size)
-        if len(data) != size:
-            raise EOFError
-        self._left -= size
-        return data
+def _alignment(keys: dict[str, Any]) -> int:
+    alignment = keys.get("general.alignment", DEFAULT_ALIGNMENT)
+    if not isinstance(alignment, int) or not 0 < alignment <= MAX_ALIGNMENT or alignment & (alignment - 1):
+        raise _broken(f"an alignment of {alignment} is not possible")
+    return alignment

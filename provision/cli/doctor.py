@@ -2,50 +2,166 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
 from provision.cli import output
-from provision.cli.facts import show_facts
+from provision.cli.facts_view import show_facts
 from provision.cli.present import choice_document, show_choice
 from provision.cli.session import Result, Session, verb
-from provision.domain.finding import Severity
+from provision.domain.facts import Facts
+from provision.domain.finding import Finding, Severity
+from provision.domain.plan import Plan
 from provision.domain.spec import Spec
-from provision.errors import FabricError
+from provision.errors import FabricError, UsageError
 
-_STYLES = {Severity.ERROR: output.BAD, Severity.WARNING: "yellow", Severity.INFO: output.DIM}
+_STYLES = {Severity.ERROR: output.BAD, Severity.WARNING: output.WARN, Severity.INFO: output.DIM}
+_WORST_FIRST = [*_STYLES]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is to be told of a machine: a plan for it, or why there is none."""
+
+    facts: Facts
+    findings: Sequence[Finding]
+    plan: Plan | None
+    refusal: FabricError | None
+
+    @property
+    def exit_code(self) -> int:
+        """The status of the contract: a machine that nothing suits is a failure."""
+        return self.refusal.exit_code if self.refusal else 0
+
+    def document(self) -> dict[str, Any]:
+        """Return the keys of the contract."""
+        import msgspec
+
+        refusal = self.refusal
+        return {
+            "facts": msgspec.to_builtins(self.facts),
+            "findings": msgspec.to_builtins(self.findings),
+            "recommendation": choice_document(self.plan) if self.plan else None,
+            "refusal": {"code": refusal.code, "message": refusal.message, "hint": refusal.hint} if refusal else None,
+        }
+
+    def show(self) -> None:
+        """Print everything for people."""
+        show_facts(self.facts)
+        output.line()
+        show_findings(self.findings)
+        output.line()
+        if self.plan:
+            show_choice(self.plan)
+        elif self.refusal:
+            output.line(f"{self.refusal.message} {self.refusal.hint or ''}", output.BAD)
 
 
 @verb("doctor")
-def command(session: Session) -> Result:
-    """Explain this machine: facts, findings with their fixes, the recommendation, why, and why not the others."""
-    import msgspec
+def command(
+    session: Session,
+    replay: Annotated[
+        Path | None, typer.Option("--replay", metavar="DIR", help="Explain the machine captured there, or in a bundle.")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", metavar="FILE", help="Write a .tar.gz for a bug report, redacted.")
+    ] = None,
+) -> Result:
+    """Explain this machine: facts, findings with their fixes, the recommendation, why, and why not the others.
 
+    [bold]fabric doctor --bundle report.tar.gz[/bold]   for a bug report
+
+    [bold]fabric doctor --replay report.tar.gz[/bold]   for whoever gets one
+    """
+    if replay and bundle:
+        raise UsageError("--bundle is of this machine, --replay is of another one.", "Leave one of them away.")
+    if bundle:
+        return _bundle(session, bundle)
     fabric = session.fabric
-    facts = fabric.facts()
-    state = fabric.state()
-    findings = (*facts.findings, *(state.findings if state else ()))
-    plan, refusal = None, None
+    facts = fabric.facts(replay)
+    diagnosis = _diagnose_elsewhere(fabric, facts) if replay else _diagnose(fabric, facts)
+    return Result(diagnosis.document(), diagnosis.show, diagnosis.exit_code)
+
+
+def _diagnose(fabric: Any, facts: Facts) -> Diagnosis:
     try:
-        plan = fabric.plan(Spec())
+        state = fabric.state()
     except FabricError as error:
-        refusal = error
-    document = {
-        "facts": msgspec.to_builtins(facts),
-        "findings": msgspec.to_builtins(findings),
-        "recommendation": choice_document(plan) if plan else None,
-        "refusal": {"code": refusal.code, "message": refusal.message, "hint": refusal.hint} if refusal else None,
-    }
+        return Diagnosis(facts, _sorted(facts.findings), None, error)
+    findings = _sorted((*facts.findings, *(state.findings if state else ())))
+    try:
+        return Diagnosis(facts, findings, fabric.plan(Spec()), None)
+    except FabricError as error:
+        return Diagnosis(facts, findings, None, error)
+
+
+def _diagnose_elsewhere(fabric: Any, facts: Facts) -> Diagnosis:
+    try:
+        return Diagnosis(facts, _sorted(facts.findings), fabric.plan_on(Spec(), facts), None)
+    except FabricError as error:
+        return Diagnosis(facts, _sorted(facts.findings), None, error)
+
+
+def _sorted(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return the worst first; those that weigh the same stay in their order."""
+    return tuple(sorted(findings, key=lambda finding: _WORST_FIRST.index(finding.severity)))
+
+
+def _bundle(session: Session, path: Path) -> Result:
+    from provision import captures
+    from provision.host import bundle
+
+    bundle.check_place(path)
+    taken = session.fabric.take()
+    diagnosis = _diagnose(session.fabric, taken.facts)
+    document = diagnosis.document()
+    files = captures.bundle_files(taken, session.layout, {"facts": document["facts"], "doctor": document})
+    size_bytes = bundle.write(files, path)
+    written = {"path": str(path.absolute()), "size_bytes": size_bytes, "files": sorted(files)}
 
     def show() -> None:
-        show_facts(facts)
+        diagnosis.show()
         output.line()
-        for finding in findings:
-            output.line(f"{finding.severity.value:<8} {finding.code}: {finding.evidence}", _STYLES[finding.severity])
-            output.line(f"         fix: {finding.fix}")
-        if not findings:
-            output.line("No findings.", output.GOOD)
-        output.line()
-        if plan:
-            show_choice(plan)
-        elif refusal:
-            output.line(f"{refusal.message} {refusal.hint or ''}", output.BAD)
+        _show_bundle(written)
 
-    return Result(document, show, 1 if refusal else 0)
+    return Result({**document, "bundle": written}, show, diagnosis.exit_code)
+
+
+def _show_bundle(written: Mapping[str, Any]) -> None:
+    path, files = written["path"], written["files"]
+    output.line(f"Written to {path} ({written['size_bytes'] / 1e3:.0f} kB).", output.GOOD)
+    read = sum(name.startswith("capture/") for name in files)
+    rest = ", ".join(name for name in files if not name.startswith("capture/"))
+    output.line(f"It holds what detection read ({read} files), and {rest}.")
+    output.line("Names, addresses, logins and serial numbers are taken out. Look at it before you send it:")
+    output.line(f"    tar -tzf {path}")
+    output.line(f"    tar -xzOf {path} | less")
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Print the worst first, each with its evidence, and with its fix on a line of its own, ready to be pasted."""
+    if not findings:
+        output.line("No findings.", output.GOOD)
+        return
+    counts = Counter(finding.severity for finding in findings)
+    output.line(
+        f"Findings: {', '.join(_count(counts[level], level) for level in _WORST_FIRST if counts[level])}", "bold"
+    )
+    for finding in _sorted(findings):
+        output.line()
+        output.line(output.printable(f"{finding.severity.value} {finding.code}"), _STYLES[finding.severity])
+        output.line(f"  {output.printable(finding.evidence)}")
+        if finding.fix:
+            output.line("  To fix it:", output.DIM)
+        for text in finding.fix.splitlines():
+            output.line(f"    {output.printable(text)}")
+
+
+def _count(number: int, severity: Severity) -> str:
+    plural = "" if number == 1 or severity is Severity.INFO else "s"
+    return f"{number} {severity.value}{plural}"

@@ -2,36 +2,67 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
 from provision.cli import output
 from provision.cli.session import Result, Session, verb
 from provision.domain.facts import Facts
+from provision.errors import UsageError
 
 
 @verb("facts")
-def command(session: Session) -> Result:
-    """Show what was found out about this machine. Unknown is null, never a guess."""
+def command(
+    session: Session,
+    capture: Annotated[
+        Path | None,
+        typer.Option("--capture", metavar="DIR", help="Keep what was read, redacted, in a new directory."),
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option("--replay", metavar="DIR", help="Show the machine captured there, or in a bundle.")
+    ] = None,
+) -> Result:
+    """Show what was found out about this machine. Unknown is null, never a guess.
+
+    [bold]fabric facts --capture DIR[/bold]   take this machine along
+
+    [bold]fabric facts --replay DIR[/bold]    look at one that was taken along
+    """
+    if capture and replay:
+        raise UsageError("--capture is of this machine, --replay is of another one.", "Leave one of them away.")
+    if capture:
+        return _capture(session, capture)
+    facts = session.fabric.facts(replay)
+    return Result(_document(facts), lambda: _show(facts))
+
+
+def _show(facts: Facts) -> None:
+    from provision.cli.facts_view import show_facts
+
+    show_facts(facts)
+
+
+def _document(facts: Facts) -> dict[str, Any]:
     import msgspec
 
-    facts = session.fabric.facts()
-    return Result(msgspec.to_builtins(facts), lambda: show_facts(facts))
+    document: dict[str, Any] = msgspec.to_builtins(facts)
+    return document
 
 
-def show_facts(facts: Facts) -> None:
-    """Show facts as a person reads them."""
-    os, cpu, memory = facts.os, facts.cpu, facts.memory
-    cores = f"{cpu.cores_usable} usable of {cpu.cores_logical} ({cpu.cores_physical} physical)"
-    libc = f"{os.libc.name} {os.libc.version}" if os.libc.name else None
-    output.pairs(
-        [
-            ("system", " ".join(filter(None, (os.system, os.distribution, os.version, os.arch)))),
-            ("libc", libc),
-            ("kernel", os.kernel),
-            ("container", os.container),
-            ("processor", cpu.model),
-            ("cores", cores),
-            ("memory", f"{output.size(memory.available_bytes)} available of {output.size(memory.total_bytes)}"),
-            ("limit", output.size(memory.limit_bytes) if memory.limit_bytes else None),
-            ("disk", f"{output.size(facts.disk.free_bytes)} free at {facts.disk.path}"),
-            ("GPUs", len(facts.gpus) or None),
-        ]
-    )
+def _capture(session: Session, directory: Path) -> Result:
+    from provision.host import capture_files
+
+    capture_files.check_place(directory)
+    taken = session.fabric.take()
+    capture_files.write(taken.files, directory)
+    place = str(directory.absolute())
+
+    def show() -> None:
+        _show(taken.facts)
+        output.line()
+        output.line(f"Captured into {place}: {len(taken.files)} files.", output.GOOD)
+        output.line("Names, addresses and serial numbers are taken out. Look at it before you give it away.")
+
+    return Result({**_document(taken.facts), "capture": {"path": place, "files": sorted(taken.files)}}, show)

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
-GOOD, BAD, DIM, BOLD = "green", "red", "dim", "bold"
+GOOD, WARN, BAD, DIM, BOLD = "green", "yellow", "red", "dim", "bold"
+
+Span: TypeAlias = tuple[str, str | None]
+
+
+class Section(NamedTuple):
+    """A title, and rows of a name and what is told of it: pieces of text, each with a style."""
+
+    title: str
+    rows: Sequence[tuple[str, Sequence[Span]]]
 
 
 def on_terminal() -> bool:
@@ -31,6 +41,49 @@ def pairs(rows: Sequence[tuple[str, object]]) -> None:
         line(f"{name:<{width}}  {value}")
 
 
+def sections(shown: Sequence[Section]) -> None:
+    """Print sections with aligned names; those without rows are left out."""
+    filled = [section for section in shown if section.rows]
+    width = max((len(name) for section in filled for name, _ in section.rows), default=0)
+    if on_terminal():
+        _rich_sections(filled, width)
+        return
+    for section in filled:
+        sys.stdout.write(f"{printable(section.title)}\n")
+        for name, spans in section.rows:
+            sys.stdout.write(f"  {name:<{width}}  {printable(''.join(text for text, _ in spans))}".rstrip() + "\n")
+
+
+def _rich_sections(shown: Sequence[Section], width: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for section in shown:
+        console.print(Text(printable(section.title), style="bold"))
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(width=width + 2, no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, spans in section.rows:
+            told = Text.assemble(*((printable(text), style or "") for text, style in spans))
+            grid.add_row(Text(f"  {name}", style="dim"), told)
+        console.print(grid)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` as this terminal can show it; what a device calls itself may hold control characters."""
+    visible = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    encoding = sys.stdout.encoding or "utf-8"
+    return visible.encode(encoding, "replace").decode(encoding)
+
+
+def mark(*, good: bool) -> str:
+    """Return a tick or a cross, in letters where stdout has no such characters."""
+    tick, words = ("✓", "yes") if good else ("✗", "no")
+    return tick if printable(tick) == tick else words
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], styles: Sequence[str | None] = ()) -> None:
     """Print rows under a head. ``styles`` colours whole rows on a terminal."""
     texts = [[str(cell) for cell in row] for row in rows]
@@ -54,6 +107,18 @@ def _rich_table(head: Sequence[str], texts: Sequence[Sequence[str]], styles: Seq
         style = styles[number] if number < len(styles) else None
         shown.add_row(*(escape(cell) for cell in row), style=style)
     Console().print(shown)
+
+
+def gib(count: int | None) -> str:
+    """Return a number of bytes in GiB, in which memory is counted."""
+    return "unknown" if count is None else f"{count / (1 << 30):.1f} GiB"
+
+
+def gib_of(part: int | None, whole: int | None) -> str:
+    """Return how much of a memory, such as ``23.0 of 24.0 GiB``."""
+    if part is None or whole is None:
+        return gib(part if whole is None else whole)
+    return f"{part / (1 << 30):.1f} of {gib(whole)}"
 
 
 def size(count: int | None) -> str:

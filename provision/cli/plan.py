@@ -10,10 +10,7 @@ import typer
 from provision.cli.present import plan_result
 from provision.cli.session import Result, Session, verb
 from provision.cli.wish import Wish, with_wish
-from provision.domain.facts import Facts
-from provision.errors import InvalidInputError
-
-EXIT_PENDING = 2
+from provision.errors import UsageError
 
 
 @verb("plan")
@@ -21,8 +18,18 @@ EXIT_PENDING = 2
 def command(
     session: Session,
     wish: Wish,
-    facts: Annotated[Path | None, typer.Option("--facts", help="Plan for the machine in this `facts --json`.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Save the plan for `fabric apply`.")] = None,
+    *,
+    facts: Annotated[
+        list[Path] | None,
+        typer.Option("--facts", metavar="PATH", help="A `facts --json` file, a capture, or a directory of them."),
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option("--replay", metavar="DIR", help="Plan for the machine captured there.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Save it for `fabric apply`.")] = None,
+    json_lines: Annotated[
+        bool, typer.Option("--json-lines", help="With several machines: one JSON document a line.")
+    ] = False,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit with 2 when there are changes.")
     ] = False,
@@ -30,23 +37,31 @@ def command(
     """Show what `up` would change, and why. Changes nothing.
 
     [bold]fabric plan --out plan.json && fabric apply plan.json[/bold]
+
+    [bold]fabric plan --facts laptop.json --facts server.json[/bold]   one table over several machines
+
+    [bold]fabric plan --facts fleet/ --json-lines[/bold]               a line of JSON for each
     """
-    plan = session.fabric.plan(wish.spec, _read_facts(facts) if facts else None)
+    elsewhere = [*(facts or []), *([replay] if replay else [])]
+    if elsewhere and out:
+        raise UsageError("A plan for another machine cannot be applied here.", "Leave --out away.")
+    if elsewhere:
+        from provision.facts.stored import is_several
+
+        if json_lines or is_several(elsewhere):
+            return _matrix(session, wish, elsewhere, json_lines=json_lines)
+        return plan_result(session.fabric.plan_for(wish.spec, elsewhere[0]), detailed=detailed_exitcode)
+    if json_lines:
+        raise UsageError("--json-lines is for several machines.", "Name them with --facts, or use --json.")
+    plan = session.fabric.plan(wish.spec)
     if out:
         from provision.apply.saved_plan import save
 
         save(plan, out)
-    return plan_result(plan, EXIT_PENDING if detailed_exitcode and plan.changed else 0)
+    return plan_result(plan, detailed=detailed_exitcode)
 
 
-def _read_facts(path: Path) -> Facts:
-    import msgspec
+def _matrix(session: Session, wish: Wish, paths: list[Path], *, json_lines: bool) -> Result:
+    from provision.cli.matrix import matrix_result
 
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Facts)
-    except OSError as error:
-        raise InvalidInputError(f"Cannot read the facts in {path}: {error.strerror}.") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InvalidInputError(
-            f"{path} does not hold facts: {error}.", "Make it with `fabric facts --json > FILE`."
-        ) from error
+    return matrix_result(session.fabric.matrix(wish.spec, paths), json_lines=json_lines)

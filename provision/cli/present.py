@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from provision.cli import output
 from provision.cli.session import Result
+from provision.domain.choice import Recommendation
 from provision.domain.measure import SmokeReport
+from provision.domain.model import Model
 from provision.domain.plan import Action, Change, Plan
 
+EXIT_PENDING = 2
 _STYLES = {Action.CREATE: output.GOOD, Action.NONE: output.DIM, Action.DELETE: output.BAD}
 
 
@@ -37,30 +41,49 @@ def show_smoke(report: SmokeReport) -> None:
 
 def choice_document(plan: Plan) -> dict[str, Any]:
     """Return what was chosen, with the keys of the contract."""
-    chosen, model, fit = plan.selection, plan.selection.model, plan.selection.fit
+    chosen, model = plan.selection, plan.selection.model
     return {
         "backend": chosen.backend,
         "acceleration": chosen.acceleration,
         "engine_version": chosen.release.version,
-        "model": {
-            "name": model.name,
-            "reference": model.reference,
-            "format": model.format,
-            "size_bytes": model.size_bytes,
-            "quantization": model.quantization,
-            "license": model.license,
-        },
+        "model": model_document(model),
         "endpoint": {"base_url": chosen.base_url, "model": model.name},
-        "fit": {
-            "verdict": fit.verdict,
-            "need_bytes": fit.need_bytes,
-            "budget_bytes": fit.budget_bytes,
-            "weights_bytes": fit.weights_bytes,
-            "kv_cache_bytes": fit.kv_cache_bytes,
-            "context_length": fit.context_length,
-        },
+        "fit": asdict(chosen.fit),
         "why": list(chosen.why),
         "why_not": dict(chosen.why_not),
+        "recommendation": recommendation_document(plan.recommended),
+        "alternatives": [asdict(alternative) for alternative in plan.alternatives],
+    }
+
+
+def recommendation_document(best: Recommendation | None) -> dict[str, Any] | None:
+    """Return what suits a machine best, whether or not this version can install it."""
+    if best is None:
+        return None
+    return {
+        "profile": best.profile,
+        "backend": best.backend,
+        "acceleration": best.acceleration,
+        "build": best.build,
+        "devices": list(best.devices),
+        "model": model_document(best.model),
+        "fit": asdict(best.fit),
+        "installable": best.installable,
+        "obstacle": best.obstacle,
+        "why": list(best.why),
+        "advice": best.advice,
+    }
+
+
+def model_document(model: Model) -> dict[str, Any]:
+    """Return a model with the keys of the contract."""
+    return {
+        "name": model.name,
+        "reference": model.reference,
+        "format": model.format,
+        "size_bytes": model.size_bytes,
+        "quantization": model.quantization,
+        "license": model.license,
     }
 
 
@@ -76,8 +99,9 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     }
 
 
-def plan_result(plan: Plan, exit_code: int = 0) -> Result:
-    """Present a plan."""
+def plan_result(plan: Plan, *, detailed: bool = False) -> Result:
+    """Present a plan; where ``detailed``, the exit status says whether anything would change."""
+    exit_code = EXIT_PENDING if detailed and plan.changed else 0
     return Result(plan_document(plan), lambda: show_plan(plan), exit_code)
 
 
@@ -100,6 +124,22 @@ def show_choice(plan: Plan) -> None:
         output.line(f"  why      {reason}", output.DIM)
     for name, reason in chosen.why_not.items():
         output.line(f"  why not  {name}: {reason}", output.DIM)
+    if plan.recommended is not None and not plan.recommended.installable:
+        output.line()
+        show_recommendation(plan.recommended)
+
+
+def show_recommendation(best: Recommendation) -> None:
+    """Show what suits the machine best."""
+    devices = f" ({', '.join(best.devices)})" if best.devices else ""
+    output.line(f"Suits this machine best: {best.backend} on {best.acceleration}{devices}", output.BOLD)
+    output.line(f"  model    {best.model.name}, {best.model.reference}")
+    for reason in best.why:
+        output.line(f"  why      {reason}", output.DIM)
+    if best.obstacle:
+        output.line(f"  not yet  {best.obstacle}", output.DIM)
+    if best.advice:
+        output.line(f"  advice   {best.advice}", output.DIM)
 
 
 def show_plan(plan: Plan) -> None:

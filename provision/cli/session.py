@@ -23,11 +23,15 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when some
 
 @dataclass(frozen=True)
 class Result:
-    """What a verb found or did: a document for programs, lines for people, and the exit status."""
+    """What a verb found or did: a document for programs, lines for people, and the exit status.
+
+    ``printed`` says that the verb has written its documents itself.
+    """
 
     document: Mapping[str, Any]
     show: Callable[[], None]
     exit_code: int = 0
+    printed: bool = False
 
 
 @dataclass
@@ -96,10 +100,10 @@ def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 
 def _present(name: str, result: Result, *, as_json: bool) -> None:
-    if as_json:
+    if as_json and not result.printed:
         document = {"schema": f"fabric.{name}/v1", **result.document}
         sys.stdout.write(json.dumps(document, indent=2, default=str) + "\n")
-    else:
+    elif not as_json:
         result.show()
     if result.exit_code:
         raise typer.Exit(result.exit_code)

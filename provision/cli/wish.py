@@ -39,7 +39,9 @@ _SPEC_OPTIONS: dict[str, Any] = {
     "acceleration": _option(
         str | None, "--acceleration", metavar="NAME", text="auto, cpu, cuda, rocm, vulkan or metal."
     ),
-    "profile": _option(str | None, "--profile", metavar="NAME", text="A hardware profile; auto by default."),
+    "profile": _option(
+        str | None, "--profile", metavar="NAME", text="A rule of profiles/hardware.yaml, or server; auto by default."
+    ),
     "context": _option(int | None, "--context", metavar="N", text="Tokens of context for each request."),
     "parallel": _option(int | None, "--parallel", metavar="N", text="Requests served at once."),
     "threads": _option(

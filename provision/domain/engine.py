@@ -23,7 +23,7 @@ class EngineRelease:
     """One build of an engine for one kind of machine.
 
     ``isa`` are the processor features without which it dies with SIGILL; ``glibc`` is the oldest version it
-    runs on; ``installed_bytes`` is the size of the unpacked environment.
+    runs on; ``installed_bytes`` is the size of the unpacked environment; ``formats`` are those of models it loads.
     """
 
     engine: str
@@ -38,6 +38,7 @@ class EngineRelease:
     isa: tuple[str, ...] = ()
     glibc: str | None = None
     libraries: tuple[Library, ...] = ()
+    formats: tuple[str, ...] = ("gguf",)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,8 @@ class Cpu:
     """The processor. ``cores_usable`` is what this process may use: affinity and every cgroup quota.
 
     ``cores_performance`` are the physical cores of the fastest kind that this process may use, where there are
-    several kinds. ``isa`` holds the kernel's own feature names (``avx2``, ``fma``, ``asimd`` …), sorted.
+    several kinds. ``numa_nodes`` are the memory nodes that have processors. ``isa`` holds the kernel's own feature
+    names (``avx2``, ``fma``, ``asimd`` …), sorted.
     """
 
     vendor: str | None = None
@@ -110,9 +111,10 @@ class Disk:
 
 @dataclass(frozen=True)
 class Network:
-    """How the outside is reached. ``offline`` is known only where there is no route at all.
+    """How the outside is reached.
 
-    ``proxies`` maps a scheme to an address without its login.
+    ``offline`` is true where the kernel has no route away from this machine, and false where it has one, which does
+    not prove that anything answers. ``proxies`` maps ``http``, ``https`` and ``all`` to addresses without logins.
     """
 
     offline: bool | None = None
@@ -179,7 +181,9 @@ class Gpu:
     ``device_id`` is ``vendor:device`` in hexadecimal. ``apis`` are those that it can be used through: ``cuda``,
     ``rocm``, ``vulkan``, ``level-zero``, ``metal``. ``driver`` is the version of ``driver_name``, ``cuda`` the newest
     CUDA that this driver runs. ``obstacle`` and ``detail`` say why it did not climb further. ``masked`` says that
-    an environment variable hides it. With ``partitioned``, only its ``instances`` can be used.
+    an environment variable hides it, ``l4t`` is the release of Jetson Linux. With ``partitioned``, only its
+    ``instances`` can be used. ``uvm`` says whether the node of unified memory, which CUDA needs beside the GPU's own,
+    is there (NVIDIA only).
     """
 
     vendor: str | None = None
@@ -201,7 +205,9 @@ class Gpu:
     partitioned: bool | None = None
     instances: tuple[GpuInstance, ...] = ()
     access_group: str | None = None
+    l4t: str | None = None
     sources: tuple[str, ...] = ()
+    uvm: bool | None = None
 
 
 @dataclass(frozen=True)

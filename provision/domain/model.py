@@ -8,11 +8,28 @@ from provision.domain.artifacts import WheelMember
 
 
 @dataclass(frozen=True)
+class AttentionGroup:
+    """Layers whose KV cache is alike: each keeps ``heads_kv`` keys and values of these lengths for a token.
+
+    ``window`` is how many tokens a sliding-window layer looks back; ``None`` means the whole context. Latent
+    attention (MLA) caches one vector for all heads: one head, its length as ``key_length``, no value.
+    """
+
+    layers: int
+    heads_kv: int
+    key_length: int
+    value_length: int
+    window: int | None = None
+
+
+@dataclass(frozen=True)
 class ModelShape:
     """The numbers that decide how much memory a model needs.
 
-    ``heads_kv``, ``key_length`` and ``value_length`` hold for every one of ``layers``; ``context_length`` is
-    the number of tokens the model was trained for.
+    ``heads_kv``, ``key_length`` and ``value_length`` are those of the largest layer, and hold for every one of
+    ``layers`` where ``attention`` is empty. Where it is not, its groups are all layers that have a KV cache.
+    ``recurrent_bytes`` is the state of all recurrent and linear-attention layers for one sequence, of any length.
+    ``context_length`` is the number of tokens the model was trained for, ``vocabulary`` the number of its tokens.
     """
 
     architecture: str
@@ -21,14 +38,25 @@ class ModelShape:
     key_length: int
     value_length: int
     context_length: int
+    attention: tuple[AttentionGroup, ...] = ()
+    recurrent_bytes: int = 0
+    embedding_length: int | None = None
+    vocabulary: int | None = None
+
+    @property
+    def groups(self) -> tuple[AttentionGroup, ...]:
+        """Every layer that has a KV cache, by kind."""
+        return self.attention or (AttentionGroup(self.layers, self.heads_kv, self.key_length, self.value_length),)
 
 
 @dataclass(frozen=True)
 class Model:
     """``name`` is what clients ask for; ``reference`` is what the user wrote or could have written.
 
-    Either ``source`` says where to fetch it, or ``path`` is a file of the user's, used where it lies and never
-    removed.
+    Either ``source`` says where to fetch it, or ``path`` is a file or directory of the user's, used where it lies
+    and never removed. ``size_bytes`` is what its files take; ``weights_bytes`` what its tensors do, where their
+    headers were read: ``layer_bytes`` is the largest of the layers that repeat, ``other_bytes`` what belongs to
+    none of them (embeddings, output).
     """
 
     name: str
@@ -41,3 +69,7 @@ class Model:
     source: WheelMember | None = None
     path: str | None = None
     license: str | None = None
+    parameters: int | None = None
+    weights_bytes: int | None = None
+    layer_bytes: int | None = None
+    other_bytes: int | None = None

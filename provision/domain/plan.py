@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
+from provision.domain.choice import Alternative, Recommendation
 from provision.domain.selection import Selection
 
 
@@ -49,7 +50,8 @@ class Change:
 class Plan:
     """A choice and the changes that bring it about.
 
-    ``lineage`` and ``serial`` name the state that the plan was made against: it fits no other.
+    ``lineage`` and ``serial`` name the state that the plan was made against: it fits no other. ``recommended`` is
+    what suits the machine best, whether or not it is what the plan brings about; ``alternatives`` are the others.
     """
 
     selection: Selection
@@ -57,7 +59,8 @@ class Plan:
     lineage: str
     serial: int
     digest: str = ""
-    notes: tuple[str, ...] = field(default_factory=tuple)
+    recommended: Recommendation | None = None
+    alternatives: tuple[Alternative, ...] = ()
 
     @property
     def changed(self) -> bool:

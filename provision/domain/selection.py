@@ -13,7 +13,11 @@ from provision.domain.spec import Spec
 class Fit:
     """Whether the model fits into memory, in bytes.
 
-    ``verdict`` is ``comfortable``, ``fits``, ``no`` or, where memory is not known, ``unknown``.
+    ``verdict`` is ``comfortable``, ``fits``, ``partial`` (the GPU takes ``layers_on_gpu`` of the ``layers``, main
+    memory the rest), ``no`` or, where memory is not known, ``unknown``. ``budget_bytes`` is what may be taken of the
+    memory that ``budget_kind`` names: ``cpu``, ``dedicated`` or ``unified``. With ``partial`` and ``no``,
+    ``suggested_context`` and ``suggested_quantization`` would each, alone, fit wholly; ``suggestion`` says so in
+    words, without a full stop.
     """
 
     verdict: str
@@ -22,6 +26,13 @@ class Fit:
     weights_bytes: int
     kv_cache_bytes: int
     context_length: int
+    compute_bytes: int = 0
+    layers: int | None = None
+    layers_on_gpu: int | None = None
+    budget_kind: str | None = None
+    suggestion: str | None = None
+    suggested_context: int | None = None
+    suggested_quantization: str | None = None
 
 
 @dataclass(frozen=True)

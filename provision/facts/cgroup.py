@@ -7,10 +7,10 @@ proc_pid_mountinfo(5).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from provision.facts.mounts import unescape
 from provision.host.machine import Machine
 
 UNIFIED = ""
@@ -18,7 +18,6 @@ NO_LIMIT_BYTES = 1 << 60
 _DEFAULT_PERIOD_US = 100_000
 _MAX_PATH_CHARACTERS = 4096
 _USUAL_POINTS = {UNIFIED: "/sys/fs/cgroup", "memory": "/sys/fs/cgroup/memory", "cpu": "/sys/fs/cgroup/cpu"}
-_OCTAL_ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 # Named tuples here and in the other probes: making each data class would cost start-up a millisecond.
@@ -85,13 +84,9 @@ def parse_mountinfo(text: str) -> tuple[Mount, ...]:
             continue
         fields, options = place.split(" "), kind.rpartition(" ")[2]
         controllers = frozenset() if kind.startswith("2 ") else frozenset(options.split(","))
-        point = _unescape(fields[4])
-        mounts[point] = Mount(_unescape(fields[3]), point, controllers)
+        point = unescape(fields[4])
+        mounts[point] = Mount(unescape(fields[3]), point, controllers)
     return tuple(mounts.values())
-
-
-def _unescape(path: str) -> str:
-    return _OCTAL_ESCAPE.sub(lambda match: chr(int(match[1], 8)), path)
 
 
 def directories(group: str, mounts: Sequence[Mount]) -> tuple[str, ...]:

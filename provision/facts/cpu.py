@@ -19,15 +19,20 @@ _MAX_PROCESSORS = 1 << 16
 _ALLOWED = re.compile(r"^Cpus_allowed_list:\s*(\S*)$", re.MULTILINE)
 
 Core = tuple[str, str]
+Kind = tuple[int, int]
 
 
 class CpuInfo(NamedTuple):
-    """/proc/cpuinfo. ``cores`` maps each processor to its (package, core), where the kernel says so."""
+    """/proc/cpuinfo. ``cores`` maps each processor to its (package, core), where the kernel says so.
+
+    ``kinds`` maps each Arm processor to its (implementer, part).
+    """
 
     vendor: str | None = None
     model: str | None = None
     isa: tuple[str, ...] = ()
     cores: Mapping[int, Core | None] = {}
+    kinds: Mapping[int, Kind] = {}
 
 
 class Processors(NamedTuple):
@@ -57,6 +62,7 @@ def parse_cpuinfo(text: str) -> CpuInfo:
         model=_model_name(first) or _arm_model(processors),
         isa=tuple(sorted(set(isa.lower().split()))),
         cores={int(block["processor"]): _core(block) for block in processors},
+        kinds={int(block["processor"]): kind for block in processors if (kind := _arm_ids(block))},
     )
 
 
@@ -76,7 +82,7 @@ def _model_name(block: Mapping[str, str]) -> str | None:
     return None if name.lower() in ("", "unknown") else name
 
 
-def _arm_ids(block: Mapping[str, str]) -> tuple[int, int] | None:
+def _arm_ids(block: Mapping[str, str]) -> Kind | None:
     implementer, part = block.get("CPU implementer"), block.get("CPU part")
     return (int(implementer, 0), int(part, 0)) if implementer and part else None
 
@@ -120,7 +126,7 @@ def read_cpuinfo(machine: Machine) -> CpuInfo | None:
     if info.model is not None:
         return info
     board = (machine.read_text(BOARD_PATH) or "").strip("\0 \n")
-    return CpuInfo(info.vendor, board or None, info.isa, info.cores)
+    return info._replace(model=board or None)
 
 
 def read_processors(machine: Machine) -> Processors | None:
@@ -135,29 +141,45 @@ def read_processors(machine: Machine) -> Processors | None:
     )
 
 
-def describe_cpu(info: CpuInfo, processors: Processors, limits: Limits) -> Cpu:
+def describe_cpu(
+    info: CpuInfo,
+    processors: Processors,
+    limits: Limits,
+    fastest: frozenset[int] = frozenset(),
+    numa_nodes: int | None = None,
+) -> Cpu:
     """Put together what was read.
 
     ``cores_logical`` counts the processors of the machine, ``cores_physical`` the cores behind those that this
     process may use. ``cores_usable`` is the smaller of the allowed processors and the quota, rounded up.
+    ``fastest`` are those of the fastest kind, none where there is only one kind.
     """
-    online = processors.online or frozenset(info.cores)
-    allowed = _runnable(processors.allowed, online)
+    allowed = runnable(info, processors)
     return Cpu(
         vendor=info.vendor,
         model=info.model,
         cores_physical=count_cores(info, allowed, processors.smt),
-        cores_logical=len(online) or None,
+        cores_logical=len(_online(info, processors)) or None,
         cores_usable=usable_cores(len(allowed), limits.cpus),
         isa=info.isa,
+        cores_performance=count_cores(info, fastest, processors.smt),
+        numa_nodes=numa_nodes,
     )
 
 
-def _runnable(allowed: frozenset[int] | None, online: frozenset[int]) -> frozenset[int]:
-    """Leave out processors that are allowed and not there: a virtual machine may list some to be added later."""
-    if allowed is None:
+def _online(info: CpuInfo, processors: Processors) -> frozenset[int]:
+    return processors.online or frozenset(info.cores)
+
+
+def runnable(info: CpuInfo, processors: Processors) -> frozenset[int]:
+    """Return the processors that this process may run on.
+
+    Those that are allowed and not there are left out: a virtual machine may list some to be added later.
+    """
+    online = _online(info, processors)
+    if processors.allowed is None:
         return online
-    return allowed & online or allowed
+    return processors.allowed & online or processors.allowed
 
 
 def count_cores(info: CpuInfo, allowed: frozenset[int], smt: bool | None) -> int | None:

@@ -10,7 +10,13 @@ from provision.host.machine import Command, Machine
 
 # Whole branches, because a name that one Mac lacks would end the listing there.
 SYSCTL = Command(("/usr/sbin/sysctl", "hw", "machdep.cpu", "kern.osproductversion"), timeout_s=5)
+# Names that not every Mac has: what such a listing says before it ends still counts.
+OPTIONAL = Command(
+    ("/usr/sbin/sysctl", "kern.hv_vmm_present", "sysctl.proc_translated", "iogpu.wired_limit_mb"), timeout_s=5
+)
 VM_STAT = Command(("/usr/bin/vm_stat",), timeout_s=5)
+HOMEBREW = ("/opt/homebrew/bin/brew", "/usr/local/bin/brew")
+VIRTUAL_MACHINE = "apple-virtualization"
 TIMEOUT_CODE = 124
 
 _MAX_DIGITS = 20
@@ -73,6 +79,16 @@ def read_sysctl(machine: Machine) -> dict[str, str] | None:
     return parse_sysctl(_output(machine, SYSCTL)) or None
 
 
+def read_optional(machine: Machine) -> dict[str, str] | None:
+    """Run ``sysctl`` for what only some Macs know: whether they are virtual or translate, and the GPU's limit."""
+    return parse_sysctl(_output(machine, OPTIONAL)) or None
+
+
+def read_package_manager(machine: Machine) -> str | None:
+    """Return ``brew`` where Homebrew is installed, for Arm or for Intel."""
+    return "brew" if any(machine.exists(path) for path in HOMEBREW) else None
+
+
 def read_available(machine: Machine) -> int | None:
     """Run ``vm_stat``."""
     text = _output(machine, VM_STAT)
@@ -91,19 +107,47 @@ def is_arm(values: Mapping[str, str]) -> bool:
     return values.get("hw.optional.arm64") == "1"
 
 
+def is_translated(values: Mapping[str, str]) -> bool | None:
+    """Tell whether Rosetta translates this process: on Intel, where the kernel knows no such thing, never."""
+    model = values.get("machdep.cpu.brand_string", "")
+    if model.startswith("VirtualApple"):
+        return True
+    translated = {"0": False, "1": True}.get(values.get("sysctl.proc_translated", ""))
+    return False if translated is None and model.startswith("Intel") else translated
+
+
+def virtual_machine(values: Mapping[str, str]) -> str | None:
+    """Name the hypervisor that this Mac runs in: on Arm there is Apple's only, on Intel any (``vm``)."""
+    if values.get("kern.hv_vmm_present") != "1":
+        return None
+    return VIRTUAL_MACHINE if is_arm(values) else "vm"
+
+
+def number(values: Mapping[str, str], name: str) -> int | None:
+    """Return a value that is a number, ``None`` where there is none of that name or it is something else."""
+    text = values.get(name, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS else None
+
+
 def describe_cpu(values: Mapping[str, str]) -> Cpu:
     """Name the processor; macOS has neither affinity nor quotas, so all logical processors are usable."""
     model = values.get("machdep.cpu.brand_string") or None
-    logical = _number(values, "hw.logicalcpu") or _number(values, "hw.ncpu")
+    logical = number(values, "hw.logicalcpu") or number(values, "hw.ncpu")
     on_arm = is_arm(values)
     return Cpu(
         vendor="Apple" if on_arm else values.get("machdep.cpu.vendor"),
         model=model,
-        cores_physical=_number(values, "hw.physicalcpu"),
+        cores_physical=number(values, "hw.physicalcpu"),
         cores_logical=logical,
         cores_usable=logical,
         isa=arm_isa(values) if on_arm else intel_isa(values),
+        cores_performance=_performance_cores(values),
     )
+
+
+def _performance_cores(values: Mapping[str, str]) -> int | None:
+    """Return the cores of level 0, the fastest, whatever its name; ``None`` where all cores are of one kind."""
+    return number(values, "hw.perflevel0.physicalcpu") if (number(values, "hw.nperflevels") or 1) > 1 else None
 
 
 def arm_isa(values: Mapping[str, str]) -> tuple[str, ...]:
@@ -119,9 +163,4 @@ def intel_isa(values: Mapping[str, str]) -> tuple[str, ...]:
 
 def describe_memory(values: Mapping[str, str], available_bytes: int | None) -> Memory:
     """Put total and available memory together; macOS limits no process by group."""
-    return Memory(total_bytes=_number(values, "hw.memsize"), available_bytes=available_bytes)
-
-
-def _number(values: Mapping[str, str], name: str) -> int | None:
-    text = values.get(name, "")
-    return int(text) if text.isdecimal() and len(text) <= _MAX_DIGITS else None
+    return Memory(total_bytes=number(values, "hw.memsize"), available_bytes=available_bytes)

@@ -1,24 +1,34 @@
-"""What surrounds the programs: architecture, C library, container, Windows beneath, init."""
+"""What surrounds the programs: architecture, C library, container, virtual machine, Windows beneath, init."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from provision.domain.facts import Libc
+from provision.facts.virtual_machine import read_vm
 from provision.host.machine import Machine
 
 _ARCHITECTURES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 _DECLARED = ("docker", "lxc", "oci", "podman", "systemd-nspawn")
 _V1_CONTAINERS = (("kubepods", "kubernetes"), ("docker", "docker"), ("libpod", "podman"), ("lxc", "lxc"))
+_INITS = (
+    ("systemd", "/run/systemd/system"),
+    ("openrc", "/run/openrc"),
+    ("runit", "/run/runit"),
+    ("s6", "/run/s6"),
+    ("s6", "/etc/s6"),
+)
 
 
 class Environment(NamedTuple):
-    """``container``, ``wsl`` and ``init`` may hold at once; ``None`` is *no sign of it*."""
+    """``container``, ``vm``, ``wsl`` and ``init`` may hold at once; ``None`` is *no sign of it*."""
 
     kernel: str | None = None
     container: str | None = None
     wsl: int | None = None
     init: str | None = None
+    vm: str | None = None
 
 
 def normalise_arch(system: str, machine: str) -> str | None:
@@ -49,22 +59,36 @@ def read_kernel(machine: Machine) -> str | None:
     return text.strip() or None
 
 
-def read_environment(machine: Machine) -> Environment:
-    """Read the markers that container engines, Windows and init systems leave."""
+def read_environment(machine: Machine, isa: Collection[str] = ()) -> Environment:
+    """Read the marks that container engines, hypervisors, Windows and init systems leave.
+
+    ``isa`` are the processor's features, of which one tells of a hypervisor.
+    """
     kernel = read_kernel(machine)
-    return Environment(kernel, read_container(machine), wsl_version(kernel or "", machine), read_init(machine))
+    wsl = wsl_version(kernel or "", machine)
+    return Environment(kernel, read_container(machine), wsl, read_init(machine), _vm(machine, isa, wsl))
+
+
+def _vm(machine: Machine, isa: Collection[str], wsl: int | None) -> str | None:
+    """WSL 2 is a Hyper-V machine by definition. WSL 1 is none, whatever Windows' processor shows."""
+    if wsl is None:
+        return read_vm(machine, isa)
+    return "hyper-v" if wsl == 2 else None
 
 
 def read_container(machine: Machine) -> str | None:
     """Return ``kubernetes``, ``podman``, ``docker``, ``lxc`` … by the most telling marker.
 
-    A marker is no proof: some virtual machines are made from container images and keep theirs.
+    A marker is no proof: some virtual machines are made from container images and keep theirs. What anybody may
+    set in the environment, such as Distrobox's CONTAINER_ID, counts only where its value is an engine's name.
+    What the first process was started with would tell as well, and holds secrets: it is left alone.
     """
     markers = (
         ("kubernetes", "KUBERNETES_SERVICE_HOST" in machine.env),
         ("kubernetes", machine.exists("/var/run/secrets/kubernetes.io")),
         ("podman", machine.exists("/run/.containerenv")),
         ("docker", machine.exists("/.dockerenv")),
+        ("toolbox", machine.exists("/run/.toolboxenv")),
         ("flatpak", machine.exists("/.flatpak-info")),
     )
     for name, found in markers:
@@ -95,9 +119,10 @@ def wsl_version(kernel: str, machine: Machine) -> int | None:
 
 
 def read_init(machine: Machine) -> str | None:
-    """Return ``systemd``, ``openrc`` or ``launchd``. A ``systemctl`` on the path would prove nothing."""
+    """Return ``systemd``, ``openrc``, ``runit``, ``s6`` or ``launchd``.
+
+    A ``systemctl`` on the path would prove nothing.
+    """
     if machine.platform.system == "Darwin":
         return "launchd"
-    if machine.exists("/run/systemd/system"):
-        return "systemd"
-    return "openrc" if machine.exists("/run/openrc") else None
+    return next((name for name, marker in _INITS if machine.exists(marker)), None)

@@ -7,13 +7,14 @@ The rules are those of ld.so(8) and ldconfig(8), without running either: LD_LIBR
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from posixpath import dirname, join
 
 from provision.host.machine import Machine
 
 WANTED = ("libgomp.so.1", "libstdc++.so.6")
+CUDA_DRIVER = "libcuda.so.1"
 CONFIGURATION = "/etc/ld.so.conf"
 _MUSL_DIRECTORIES = ("/lib", "/usr/local/lib", "/usr/lib")
 _MULTIARCH = re.compile(r"([a-z0-9_]+)-linux-(?:gnu|musl)\w*")
@@ -21,10 +22,20 @@ _FOREIGN_ON_64_BIT = ("lib32", "libx32")
 _MAX_FILES = 200
 
 
-def read_libraries(machine: Machine, arch: str | None, libc: str | None) -> dict[str, str | None]:
-    """Map each of ``WANTED`` to the path where the loader would find it, or to ``None``."""
+def read_libraries(
+    machine: Machine, arch: str | None, libc: str | None, *, in_wsl: bool = False
+) -> dict[str, str | None]:
+    """Map what engines link to to the path where the loader would find it, or to ``None``.
+
+    In WSL 2 the driver of Windows brings its library along, in a directory that the loader has to be told of.
+    """
+    return find_libraries(machine, (*WANTED, CUDA_DRIVER) if in_wsl else WANTED, arch, libc)
+
+
+def find_libraries(machine: Machine, names: Sequence[str], arch: str | None, libc: str | None) -> dict[str, str | None]:
+    """Map each of ``names`` to the path where the loader would find it, or to ``None``."""
     places = list(dict.fromkeys(search_path(machine, arch, libc)))
-    return {name: _find(machine, places, name) for name in WANTED}
+    return {name: _find(machine, places, name) for name in names}
 
 
 def _find(machine: Machine, places: list[str], name: str) -> str | None:

@@ -11,21 +11,34 @@ _QUOTES = ("'", '"')
 
 
 class OsRelease(NamedTuple):
-    """``version_id`` is ``None`` for rolling releases, which have none."""
+    """``version_id`` is ``None`` for rolling releases, which have none.
+
+    ``like`` are the distributions that this one is made from, nearest first. ``ostree_version`` is there where the
+    system is one image, deployed as a whole.
+    """
 
     distribution: str | None = None
     version_id: str | None = None
+    like: tuple[str, ...] = ()
+    variant: str | None = None
+    ostree_version: str | None = None
 
 
 def parse_os_release(text: str) -> OsRelease:
-    """Return ``ID`` and ``VERSION_ID``. Raises ``ValueError`` where the text assigns neither."""
+    """Return what the assignments say. Raises ``ValueError`` where there is neither ``ID`` nor ``VERSION_ID``."""
     values: dict[str, str] = {}
     for line in text.splitlines():
         name, assigned, value = line.strip().partition("=")
         if assigned:
             values[name] = _unquote(value.strip())
-    release = OsRelease(values.get("ID") or None, values.get("VERSION_ID") or None)
-    if release == OsRelease():
+    release = OsRelease(
+        distribution=values.get("ID") or None,
+        version_id=values.get("VERSION_ID") or None,
+        like=tuple(dict.fromkeys(values.get("ID_LIKE", "").split())),
+        variant=values.get("VARIANT_ID") or None,
+        ostree_version=values.get("OSTREE_VERSION") or None,
+    )
+    if release.distribution is None and release.version_id is None:
         raise ValueError("it has neither ID nor VERSION_ID")
     return release
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
 from provision.errors import FabricError, RefusedError, UnreachableError
+from provision.host.url import without_login
 
 if TYPE_CHECKING:
     import urllib3
@@ -224,7 +225,7 @@ def request(
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             sent.update(urllib3.make_headers(basic_auth=login))
         try:
-            response = pool.request("GET", _without_login(url), headers=sent, preload_content=False, redirect=False)
+            response = pool.request("GET", without_login(url), headers=sent, preload_content=False, redirect=False)
         except urllib3.exceptions.HTTPError as error:
             reason = getattr(error, "reason", None) or error
             raise UnreachableError(f"Cannot reach {redact(url)}: {reason}.", _RETRY_HINT) from error
@@ -232,7 +233,7 @@ def request(
         if response.status not in (301, 302, 303, 307, 308) or not location:
             return _checked(response, url)
         response.close()
-        url = urljoin(_without_login(url), location)
+        url = urljoin(without_login(url), location)
     raise UnreachableError(f"{redact(url)} redirects for ever.", _RETRY_HINT)
 
 
@@ -241,8 +242,3 @@ def _checked(response: urllib3.BaseHTTPResponse, url: str) -> urllib3.BaseHTTPRe
         return response
     response.close()
     raise UnreachableError(f"{redact(url)} answers {response.status} {response.reason or ''}.", _RETRY_HINT)
-
-
-def _without_login(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

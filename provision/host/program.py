@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -56,16 +58,20 @@ def run(command: Command, base_env: Mapping[str, str], stop: threading.Event | N
             stderr=subprocess.PIPE,
             env=env,
             cwd=command.cwd,
+            start_new_session=True,  # so that all that it starts can be ended with it
             preexec_fn=_end_with_parent(),  # noqa: PLW1509 - one system call, looked up before the fork
         )
     except OSError as error:
         return CommandResult(126, "", str(error))
-    with child:
-        try:
-            return _wait(child, command, stop or threading.Event())
-        except BaseException:  # Ctrl-C: the program does not outlive us, nor stay as a zombie
-            _end(child)
-            raise
+    try:
+        return _wait(child, command, stop or threading.Event())
+    except BaseException:  # Ctrl-C: the program does not outlive us, nor stay as a zombie
+        _end(child)
+        raise
+    finally:
+        for stream in (child.stdin, child.stdout, child.stderr):
+            if stream is not None:
+                stream.close()
 
 
 def _end_with_parent() -> Callable[[], object] | None:
@@ -98,9 +104,10 @@ def _communicate(child: subprocess.Popen[bytes], given: bytes | None) -> tuple[b
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    child.terminate()
-    try:
-        child.communicate(timeout=KILL_GRACE_S)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.communicate()
+    """End the program and all that it started. One that even SIGKILL cannot end, as it hangs in a driver, is left."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.communicate(timeout=KILL_GRACE_S)
+            return

@@ -2,19 +2,24 @@
 
 A capture is a directory::
 
-    platform.json   system, machine; maybe version, release, libc, uid, free_bytes, access, note
+    platform.json   system, machine; maybe version, release, libc, uid, free_bytes, prefix, note, and what files
+                    cannot say: access, links, missing, listings
     root/           files of the machine at their own paths; an empty directory holds a .gitkeep; a symbolic link
                     may be a file that holds where it points to
     commands.json   [{"argv": [...], "returncode": 0, "stdout": "", "stderr": ""}, ...]; may be absent
     env.json        the environment; may be absent
+
+``docs/captures.md`` describes it for people.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -24,6 +29,11 @@ from provision.host.machine import MAX_READ_BYTES, NOT_FOUND, Access, Command, C
 T = TypeVar("T")
 
 PLACEHOLDER = ".gitkeep"
+PLATFORM_FILE = "platform.json"
+COMMANDS_FILE = "commands.json"
+ENV_FILE = "env.json"
+ROOT = "root"
+MAX_JSON_BYTES = 1 << 26
 CAPTURE_VERSION = 1
 MAX_LINK_BYTES = 4096
 
@@ -32,11 +42,19 @@ class UnknownCommand(AssertionError):  # noqa: N818 - a failed assertion of a te
     """A program was run that the capture does not hold; only a strict replay says so."""
 
 
-class CapturedPlatform(msgspec.Struct, forbid_unknown_fields=True):
+class CapturedFormat(msgspec.Struct):
+    """What is read of ``platform.json`` before all else, whatever a later version added."""
+
+    version: Annotated[int, msgspec.Meta(ge=1)] = CAPTURE_VERSION
+
+
+class CapturedPlatform(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """``platform.json``.
 
-    ``version`` is that of the capture's format. ``access`` says who may use a device node; a node that is in
-    ``root/`` and not here may be used. ``note`` is for people: where the capture comes from.
+    ``version`` is that of the capture's format. ``prefix`` is where the room was measured. ``access`` says who may
+    use a device node; a node that is in ``root/`` and not here may be used. ``links`` maps symbolic links to the last
+    part of what they point to, ``missing`` are names that stand in a directory and lead nowhere, ``listings`` are the
+    names in directories where they are not those in ``root/``. ``note`` is for people: where the capture comes from.
     """
 
     system: str
@@ -46,11 +64,15 @@ class CapturedPlatform(msgspec.Struct, forbid_unknown_fields=True):
     libc: str | None = None
     uid: int | None = None
     free_bytes: int | None = None
-    access: dict[str, Access] = {}
+    prefix: str | None = None
+    access: dict[str, Access | None] = {}
+    links: dict[str, str | None] = {}
+    missing: tuple[str, ...] = ()
+    listings: dict[str, tuple[str, ...]] = {}
     note: str = ""
 
 
-class CapturedCommand(msgspec.Struct, forbid_unknown_fields=True):
+class CapturedCommand(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """One program that was run, and what it answered."""
 
     argv: tuple[str, ...]
@@ -69,19 +91,23 @@ class ReplayMachine:
     """
 
     def __init__(self, directory: Path, strict: bool = False) -> None:
-        self._root = os.path.realpath(directory / "root")
+        self._root = os.path.realpath(directory / ROOT)
         self._strict = strict
-        captured = _load(directory / "platform.json", CapturedPlatform)
-        self._platform = Platform(captured.system, captured.machine, captured.release, captured.libc, captured.uid)
-        self._free_bytes = captured.free_bytes
-        self._access = captured.access
-        self._env = _load(directory / "env.json", dict[str, str], {})
-        commands = _load(directory / "commands.json", list[CapturedCommand], [])
+        self._captured = _load_platform(directory / PLATFORM_FILE)
+        self._missing = frozenset(self._captured.missing)
+        self._env = _load(directory / ENV_FILE, dict[str, str], {})
+        commands = _load(directory / COMMANDS_FILE, list[CapturedCommand], [])
         self._results = {c.argv: CommandResult(c.returncode, c.stdout, c.stderr) for c in commands}
 
     @property
+    def prefix(self) -> str | None:
+        """Where the room was measured; ``None`` where the capture does not say."""
+        return self._captured.prefix
+
+    @property
     def platform(self) -> Platform:
-        return self._platform
+        captured = self._captured
+        return Platform(captured.system, captured.machine, captured.release, captured.libc, captured.uid)
 
     @property
     def env(self) -> Mapping[str, str]:
@@ -89,15 +115,14 @@ class ReplayMachine:
 
     def read_text(self, path: str) -> str | None:
         place = self._inside(path)
-        if place is None:
-            return None
         try:
-            with open(place, "rb") as file:
-                return file.read(MAX_READ_BYTES).decode("utf-8", errors="replace")
+            return None if place is None else _text(place, MAX_READ_BYTES)
         except OSError:
             return None
 
     def list_dir(self, path: str) -> tuple[str, ...]:
+        if path in self._captured.listings:
+            return self._captured.listings[path]
         place = self._inside(path)
         if place is None:
             return ()
@@ -108,26 +133,28 @@ class ReplayMachine:
 
     def exists(self, path: str) -> bool:
         place = self._inside(path)
-        return place is not None and os.path.exists(place)
+        return place is not None and path not in self._missing and os.path.exists(place)
 
     def link_name(self, path: str) -> str | None:
+        if path in self._captured.links:
+            return self._captured.links[path]
         place = self._inside(os.path.dirname(path))
         if place is None:
             return None
         link = os.path.join(place, os.path.basename(path))
         try:
-            target = os.readlink(link) if os.path.islink(link) else _small_text(link)
+            target = os.readlink(link) if os.path.islink(link) else _text(link, MAX_LINK_BYTES)
         except (OSError, ValueError):
             return None
         return os.path.basename(target.strip()) or None
 
     def access(self, path: str) -> Access | None:
-        if path in self._access:
-            return self._access[path]
+        if path in self._captured.access:
+            return self._captured.access[path]
         return Access(allowed=True) if self.exists(path) else None
 
     def free_bytes(self, path: str) -> int | None:  # noqa: ARG002 - a capture has one file system
-        return self._free_bytes
+        return self._captured.free_bytes
 
     def run(self, command: Command) -> CommandResult:
         result = self._results.get(command.argv)
@@ -144,19 +171,41 @@ class ReplayMachine:
         return place if place == self._root or place.startswith(self._root + os.sep) else None
 
 
-def _small_text(path: str) -> str:
+def _text(path: str, limit: int) -> str:
+    """Read a regular file; of anything else, such as a pipe that somebody put there, reading could wait for ever."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError
     with open(path, "rb") as file:
-        return file.read(MAX_LINK_BYTES).decode("utf-8", errors="replace")
+        return file.read(limit).decode("utf-8", errors="replace")
+
+
+def _load_platform(path: Path) -> CapturedPlatform:
+    version = _load(path, CapturedFormat).version
+    if version > CAPTURE_VERSION:
+        raise InvalidInputError(
+            f"{path.parent} was captured by a newer fabric, in format {version}; this one reads {CAPTURE_VERSION}.",
+            "Update fabric, then try again.",
+        )
+    return _load(path, CapturedPlatform)
 
 
 def _load(path: Path, kind: type[T], absent: T | None = None) -> T:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return msgspec.json.decode(_bytes(path), type=kind)
     except FileNotFoundError as error:
         if absent is not None:
             return absent
         raise InvalidInputError(f"{path} is missing.", "A capture is a directory with platform.json.") from error
     except OSError as error:
         raise InvalidInputError(f"Cannot read {path}: {error.strerror}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInputError(f"Cannot use {path}: {error}.") from error
+
+
+def _bytes(path: Path) -> bytes:
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_JSON_BYTES:
+        raise InvalidInputError(f"Cannot use {path}: it is no file, or larger than {MAX_JSON_BYTES >> 20} MiB.")
+    return path.read_bytes()

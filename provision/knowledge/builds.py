@@ -24,7 +24,8 @@ class Build(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``compute_capability`` and ``driver`` are the oldest that NVIDIA's library in it accepts; ``gfx`` are AMD's
     targets that it holds kernels for; ``formats`` are the model formats that it loads; ``partial`` says that it can
-    keep some layers in main memory; ``installed_bytes`` is what it takes on disk, about.
+    keep some layers in main memory; ``l4t`` and ``l4t_below`` bound the release of Jetson Linux; ``disk_bytes`` is
+    about what it takes.
     """
 
     engine: str
@@ -41,6 +42,7 @@ class Build(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     compute_capability: Version | None = None
     gfx: tuple[str, ...] = ()
     l4t: Version | None = None
+    l4t_below: Version | None = None
     partial: bool = False
     disk_bytes: int | None = None
 
@@ -55,4 +57,5 @@ class Builds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def load_builds() -> tuple[Build, ...]:
     """Return every build that is known, best first within one engine and acceleration."""
-    return load("builds", Builds).builds
+    builds: Builds = load("builds", Builds)
+    return builds.builds

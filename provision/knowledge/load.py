@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
 from functools import cache
-from typing import TypeVar
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -25,8 +27,42 @@ def load(name: str, kind: type[T]) -> T:
 def check(data: object, kind: type[T], source: str) -> T:
     """Return parsed YAML as ``kind``. Raises ``InvalidInputError`` that names ``source`` and the key."""
     try:
+        _refuse_unknown(data, kind, "$")
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         raise InvalidInputError(
             f"{source} cannot be used: {error}.", "Its JSON schema, for editors, is in profiles/schema/."
         ) from error
+
+
+def _refuse_unknown(data: object, kind: Any, place: str) -> None:
+    """Structs refuse unknown keys themselves; the dataclasses inside them would ignore them."""
+    if isinstance(data, list):
+        for number, each in enumerate(data):
+            _refuse_unknown(each, _items(kind), f"{place}[{number}]")
+    elif isinstance(data, dict):
+        fields = _fields(kind)
+        unknown = sorted(str(key) for key in data if fields is not None and key not in fields)
+        if unknown:
+            raise msgspec.ValidationError(f"Object contains unknown field `{unknown[0]}` - at `{place}`")
+        for key, each in data.items():
+            _refuse_unknown(each, _items(kind) if fields is None else fields[key], f"{place}.{key}")
+
+
+@cache
+def _fields(kind: Any) -> dict[str, Any] | None:
+    """Return the types of the fields of a struct or a dataclass, ``None`` for anything else."""
+    for each in _alternatives(kind):
+        if isinstance(each, type) and (issubclass(each, msgspec.Struct) or is_dataclass(each)):
+            return get_type_hints(each)
+    return None
+
+
+def _items(kind: Any) -> Any:
+    """Return the type of what is in a list, or of the values of a mapping."""
+    arguments = [argument for each in _alternatives(kind) for argument in get_args(each) if argument is not Ellipsis]
+    return arguments[-1] if arguments else object
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)

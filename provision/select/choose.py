@@ -2,193 +2,206 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from provision.domain.engine import EngineRelease
+from provision.domain.choice import Alternative, Recommendation
 from provision.domain.facts import Facts
-from provision.domain.model import Model
-from provision.domain.selection import Fit, Selection
-from provision.domain.spec import ACCELERATIONS, AUTO, BACKENDS, LOOPBACK_HOSTS, Spec
-from provision.errors import FabricError, RefusedError, UsageError, did_you_mean
-from provision.select.fit import fit
+from provision.domain.selection import Selection
+from provision.domain.spec import AUTO, BACKENDS, Spec
+from provision.errors import FabricError
+from provision.select.candidates import Candidate, candidates
+from provision.select.explain import device_names, why_recommended, why_selected
+from provision.select.knowledge import Knowledge
+from provision.select.offer import Offer, Wanted, offer_default, offer_tier
+from provision.select.requirements import unmet
 
-MIN_CONTEXT = 256
-GIB = 1 << 30
+Judged = tuple[Candidate, Offer]
 
 
 class CannotRunError(FabricError):
-    """What was asked for cannot run on this machine."""
+    """What was asked for cannot run on this machine. ``choice`` holds what was weighed, once it is made."""
 
     code = "cannot-run"
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True)
-class Knowledge:
-    """The data that a choice rests on.
+class Choice:
+    """What suits the machine best, what of it this version of fabric brings about, and what else was weighed.
 
-    ``releases`` are the installable releases of every engine, ``not_yet`` the engines known by name only, with
-    the reason; ``serving`` is profiles/serving.yaml.
+    Exactly one of ``selection`` and ``refusal`` is there.
     """
 
-    releases: Mapping[str, Sequence[EngineRelease]]
-    not_yet: Mapping[str, str]
-    serving: Mapping[str, Any]
+    recommended: Recommendation | None
+    alternatives: tuple[Alternative, ...]
+    selection: Selection | None = None
+    refusal: CannotRunError | None = None
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Whether one release runs here: ``reason`` is empty where it does."""
+class Chooser:
+    """One choice. ``wanted`` is the model that was asked for, ``None`` for any that suits.
 
-    release: EngineRelease
-    reason: str
-
-
-def check_spec(spec: Spec) -> None:
-    """Refuse unknown words and unsafe addresses before anything is looked at."""
-    for word, known, what in (
-        (spec.backend, BACKENDS, "backend"),
-        (spec.acceleration, ACCELERATIONS, "acceleration"),
-        (spec.profile, (AUTO,), "profile"),
-    ):
-        if word not in known:
-            raise UsageError(
-                f"There is no {what} {word!r}.{did_you_mean(word, list(known))}", f"Known: {', '.join(known)}."
-            )
-    for count, option in ((spec.parallel, "--parallel"), (spec.threads, "--threads")):
-        if count is not None and count < 1:
-            raise UsageError(f"{option} {count} is not possible.", "Use 1 or more.")
-    if spec.host not in LOOPBACK_HOSTS and not spec.api_key_env:
-        raise RefusedError(
-            f"Will not listen on {spec.host} without an API key: all who reach this machine could use the model.",
-            "Put a key into an environment variable and name it: --api-key-env NAME. Or stay on 127.0.0.1.",
-        )
-
-
-def choose(
-    spec: Spec, facts: Facts, model: Model, knowledge: Knowledge, *, port: int, previous: Selection | None = None
-) -> Selection:
-    """Choose engine, acceleration, context and threads for ``model``; ``port`` has been found to be free or ours.
-
-    A library that was provided to the ``previous`` engine stays provided, even if the system has it by now.
-    Raises ``CannotRunError`` where nothing that was asked for runs here.
+    ``port`` has been found to be free or ours. A library that was provided to the ``previous`` engine stays
+    provided, even if the system has it by now.
     """
-    release, why_not = _choose_release(spec, facts, knowledge)
-    context = _context(spec, model, knowledge.serving)
-    judged = fit(model, context, spec.parallel, facts.memory)
-    _check_fit(spec, model, judged)
-    cores = facts.cpu.cores_usable or 1
-    rule = knowledge.serving["threads"]
-    kept = previous.provided_libraries if previous and previous.release.wheel == release.wheel else ()
-    provided = tuple(lib.name for lib in release.libraries if lib.name in kept or not facts.libraries.get(lib.name))
-    return Selection(
-        spec=spec,
-        backend=release.engine,
-        acceleration=release.acceleration,
-        release=release,
-        provided_libraries=provided,
-        model=model,
-        context=context,
-        parallel=spec.parallel,
-        threads=spec.threads or max(1, cores * rule["per_usable_core"]),
-        spin_count=rule["spin_count"],
-        host=spec.host,
-        port=port,
-        fit=judged,
-        why=(*_why_engine(spec, facts, release, provided), _why_model(spec, model, judged)),
-        why_not=why_not,
-    )
 
+    spec: Spec
+    facts: Facts
+    wanted: Wanted
+    knowledge: Knowledge
+    port: int
+    previous: Selection | None = None
 
-def _choose_release(spec: Spec, facts: Facts, knowledge: Knowledge) -> tuple[EngineRelease, dict[str, str]]:
-    releases, not_yet = knowledge.releases, knowledge.not_yet
-    why_not = dict(not_yet)
-    if spec.backend in not_yet:
-        nearest = next(iter(releases))
-        raise CannotRunError(f"Cannot use {spec.backend}: {not_yet[spec.backend]}.", f"Use --backend {nearest}.")
-    wanted = releases if spec.backend == AUTO else {spec.backend: releases[spec.backend]}
-    reasons = []
-    for engine, candidates in wanted.items():
-        verdicts = [Verdict(release, why_unfit(release, spec, facts)) for release in candidates]
-        for verdict in verdicts:
-            if not verdict.reason:
-                return verdict.release, why_not
-        reasons.append(f"{engine}: {_nearest_miss(verdicts, facts)}")
-        why_not[engine] = reasons[-1]
-    raise CannotRunError(f"Nothing that fabric can install runs here. {'; '.join(reasons)}.", _CANNOT_RUN_HINT)
+    def choose(self) -> Choice:
+        """Choose engine, acceleration, devices, model, context and threads.
 
+        Raises ``UsageError`` for a context that the model cannot have.
+        """
+        known = self.knowledge
+        listed = candidates(self.spec, self.facts, known.hardware, known.builds, known.release_of)
+        judged = self._judge(listed)
+        best = next((pair for pair in judged if not pair[1].reason), None)
+        recommended = self._recommend(*best, listed) if best else None
+        alternatives = tuple(self._alternative(*pair) for pair in judged if pair is not best)
+        installed, misses = self._install(listed)
+        if installed is None:
+            return Choice(recommended, alternatives, refusal=self._refuse(judged, misses))
+        chosen, offer = installed
+        selection = self._select(chosen, offer)
+        why, why_not = why_selected(selection, self.facts, chosen), self._why_not(chosen, judged, recommended)
+        return Choice(recommended, alternatives, replace(selection, why=why, why_not=why_not))
 
-_CANNOT_RUN_HINT = "`fabric doctor` shows what was found out about this machine."
+    def _judge(self, listed: Sequence[Candidate]) -> list[Judged]:
+        """Look for a model for each candidate until there is one; what comes later is weighed by its hardware alone."""
+        judged: list[Judged] = []
+        found = False
+        for candidate in listed:
+            offer = Offer(reason=candidate.reason)
+            if not candidate.reason and not found:
+                offer = offer_tier(candidate, self.spec, self.facts, self.wanted, self.knowledge)
+                found = not offer.reason
+            judged.append((candidate, offer))
+        return judged
 
-
-def why_unfit(release: EngineRelease, spec: Spec, facts: Facts) -> str:
-    """Return why ``release`` cannot run here as wished, or an empty string. The first rule that is broken tells."""
-    system, libc, isa = facts.os, facts.os.libc, set(facts.cpu.isa)
-    missing = sorted(set(release.isa) - isa) if isa else []
-    rules = (
-        ((release.system, release.arch) != (system.system, system.arch), f"no build for {system.system} {system.arch}"),
-        (release.glibc and libc.name != "glibc", f"the build needs glibc, this system has {libc.name or 'another'}"),
-        (
-            release.glibc and _version(libc.version) < _version(release.glibc),
-            f"the build needs glibc {release.glibc}, this system has {libc.version}",
-        ),
-        (missing, f"this processor lacks {', '.join(missing)}"),
-        (
-            spec.acceleration not in (AUTO, release.acceleration),
-            f"this build runs on {release.acceleration}, not on {spec.acceleration}",
-        ),
-        (spec.require_gpu and release.acceleration == "cpu", "a GPU is required, and this build runs on the CPU"),
-    )
-    return next((reason for broken, reason in rules if broken), "")
-
-
-def _version(text: str | None) -> tuple[int, ...]:
-    return tuple(int(part) for part in (text or "").split(".") if part.isdigit())
-
-
-def _nearest_miss(verdicts: Sequence[Verdict], facts: Facts) -> str:
-    """Prefer the reason of a build that is at least for this kind of machine."""
-    for verdict in verdicts:
-        if (verdict.release.system, verdict.release.arch) == (facts.os.system, facts.os.arch):
-            return verdict.reason
-    return verdicts[0].reason
-
-
-def _context(spec: Spec, model: Model, serving: Mapping[str, Any]) -> int:
-    trained = model.shape.context_length
-    if spec.context is None:
-        return min(int(serving["context"]), trained)
-    if spec.context < MIN_CONTEXT:
-        raise UsageError(f"A context of {spec.context} tokens is too small.", f"Use at least {MIN_CONTEXT}.")
-    if spec.context > trained:
-        raise UsageError(
-            f"{model.name} was trained for {trained} tokens of context, not {spec.context}.",
-            f"Use --context {trained} or less.",
+    def _recommend(self, candidate: Candidate, offer: Offer, listed: Sequence[Candidate]) -> Recommendation:
+        if offer.model is None or offer.fit is None:
+            raise AssertionError("an offer without a reason has a model and a fit")
+        later = listed[listed.index(candidate) + 1 :]
+        runner_up = next((each for each in later if not each.reason and each.engine != candidate.engine), None)
+        return Recommendation(
+            profile=candidate.profile.name,
+            backend=candidate.engine,
+            acceleration=candidate.acceleration,
+            build=candidate.build.name if candidate.build else "",
+            devices=device_names(candidate.devices),
+            model=offer.model,
+            fit=offer.fit,
+            installable=candidate.release is not None,
+            why=why_recommended(candidate, offer.model, offer.fit, runner_up),
+            obstacle=None if candidate.release else self._not_installable(candidate),
+            advice=candidate.profile.advice,
         )
-    return spec.context
+
+    def _alternative(self, candidate: Candidate, offer: Offer) -> Alternative:
+        return Alternative(candidate.profile.name, candidate.engine, candidate.acceleration, offer.reason)
+
+    def _install(self, listed: Sequence[Candidate]) -> tuple[Judged | None, list[Offer]]:
+        """Return the first that this version can install, with a model that it can fetch, and what was in the way."""
+        misses: list[Offer] = []
+        for candidate in listed:
+            if candidate.release is None or candidate.reason:
+                continue
+            offer = offer_default(candidate, self.spec, self.facts, self.wanted, self.knowledge)
+            if not offer.reason:
+                return (candidate, offer), misses
+            misses.append(offer)
+        return None, misses
+
+    def _select(self, candidate: Candidate, offer: Offer) -> Selection:
+        release, spec, serving = candidate.release, self.spec, self.knowledge.serving
+        if release is None or offer.model is None or offer.fit is None:
+            raise AssertionError("only what has a release and a model is installed")
+        rule, libraries = serving["threads"], self.facts.libraries
+        same = self.previous is not None and self.previous.release.wheel == release.wheel
+        kept = self.previous.provided_libraries if same and self.previous else ()
+        provided = tuple(lib.name for lib in release.libraries if lib.name in kept or not libraries.get(lib.name))
+        return Selection(
+            spec=spec,
+            backend=release.engine,
+            acceleration=release.acceleration,
+            release=release,
+            provided_libraries=provided,
+            model=offer.model,
+            context=offer.fit.context_length,
+            parallel=spec.parallel,
+            threads=spec.threads or max(1, (self.facts.cpu.cores_usable or 1) * rule["per_usable_core"]),
+            spin_count=rule["spin_count"],
+            host=spec.host,
+            port=self.port,
+            fit=offer.fit,
+        )
+
+    def _why_not(
+        self, chosen: Candidate, judged: Sequence[Judged], recommended: Recommendation | None
+    ) -> dict[str, str]:
+        """Say for every other engine, and for the chosen one on what suits better, why it is not this."""
+        told = {}
+        for backend in BACKENDS:
+            if backend not in (AUTO, chosen.engine):
+                told[backend] = self._reason_against(backend, judged)
+        if recommended and not recommended.installable and recommended.backend in told:
+            reason = told[recommended.backend]
+            told[recommended.backend] = f"recommended here, on {recommended.acceleration}, but {reason}"
+        return told
+
+    def _reason_against(self, backend: str, judged: Sequence[Judged]) -> str:
+        """Tell the reason of the candidate that comes nearest: one that would run, else one that has a build."""
+        own = [(candidate, offer) for candidate, offer in judged if candidate.engine == backend]
+        runs = next((candidate for candidate, offer in own if not offer.reason), None)
+        if runs is not None:
+            return "it comes later" if runs.release else self._not_installable(runs)
+        reasons = [offer.reason for candidate, offer in own if candidate.build is not None]
+        reasons += [offer.reason for _, offer in reversed(own)]
+        return reasons[0] if reasons else self.knowledge.not_yet.get(backend, "no rule leads to it as asked")
+
+    def _not_installable(self, candidate: Candidate) -> str:
+        """Say why this version cannot install what would run here."""
+        known = self.knowledge
+        if candidate.engine in known.not_yet:
+            return known.not_yet[candidate.engine]
+        kind = (candidate.engine, candidate.acceleration)
+        own = [b for b in known.builds if b.name in known.release_of and (b.engine, b.acceleration) == kind]
+        reasons = [unmet(build, self.facts, None) for build in own]
+        nearest = next((reason for reason in reasons if reason and not reason.startswith("no build for")), None)
+        name = candidate.build.name if candidate.build else candidate.acceleration
+        against = f"{nearest}; " if nearest else ""
+        return f"{against}this version of fabric does not install the build {name} of {candidate.engine}"
+
+    def _refuse(self, judged: Sequence[Judged], misses: Sequence[Offer]) -> CannotRunError:
+        """Say why nothing is installed, and the nearest thing that can be."""
+        if misses:
+            return CannotRunError(f"It cannot be served here: {misses[0].reason}.", misses[0].hint)
+        backends = dict.fromkeys(candidate.engine for candidate, _ in judged) or {self.spec.backend: None}
+        told = "; ".join(f"{backend}: {self._reason_against(backend, judged)}" for backend in backends)
+        asked = _narrowed(self.spec)
+        return CannotRunError(
+            f"Nothing that fabric can install runs here{f' with {asked}' if asked else ''}. {told}.",
+            self._nearest(asked),
+        )
+
+    def _nearest(self, asked: str) -> str:
+        relaxed = replace(self.spec, backend=AUTO, acceleration=AUTO, profile=AUTO, require_gpu=False)
+        near = replace(self, spec=relaxed).choose().selection if asked else None
+        if near is not None:
+            return f"What can run here: {near.backend} on {near.acceleration}. Leave {asked} out."
+        return "`fabric doctor` shows what was found out about this machine."
 
 
-def _check_fit(spec: Spec, model: Model, judged: Fit) -> None:
-    if judged.verdict != "no" or judged.budget_bytes is None:
-        return
-    raise CannotRunError(
-        f"{model.name} needs {judged.need_bytes / GIB:.2f} GiB of memory with a context of {judged.context_length} "
-        f"tokens for {spec.parallel} requests, and {judged.budget_bytes / GIB:.2f} GiB can be used.",
-        "Use a smaller --context, fewer --parallel requests or a smaller --model.",
+def _narrowed(spec: Spec) -> str:
+    """Return the options that leave fewer ways than there are."""
+    kept = Spec(
+        backend=spec.backend, acceleration=spec.acceleration, profile=spec.profile, require_gpu=spec.require_gpu
     )
-
-
-def _why_engine(spec: Spec, facts: Facts, release: EngineRelease, provided: tuple[str, ...]) -> tuple[str, ...]:
-    asked = "asked for" if spec.backend != AUTO else "the first engine whose build runs here"
-    lines = [f"{release.engine}: {asked}; {release.source} {release.version} for {release.system} {release.arch}"]
-    if release.isa:
-        lines.append(f"the processor has what the build needs: {', '.join(release.isa)}")
-    if release.acceleration == "cpu" and not facts.gpus:
-        lines.append("cpu: no usable GPU was found")
-    lines += [f"{name} is missing on this system and is provided to the engine alone" for name in provided]
-    return tuple(lines)
-
-
-def _why_model(spec: Spec, model: Model, judged: Fit) -> str:
-    return f"{model.name}: {'the default' if spec.model == AUTO else 'asked for'}; memory {judged.verdict}"
+    return " ".join(kept.options())

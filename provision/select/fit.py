@@ -1,54 +1,168 @@
-"""Whether a model fits into memory: weights + KV cache + compute + reserve against the budget.
+"""Whether a model fits into memory: weights, KV cache and compute against the budget, and what would fit if not.
 
-All figures in bytes. KV cache of llama.cpp without a unified cache: for every layer and token one key and one
-value vector of 16-bit floats for each KV head. Compute: measured for llama.cpp on CPU with the default batch, it
-grows slowly with the weights. The reserve is left to the rest of the machine.
+Pure: the constants come in as a value, ``Sizing``. All figures in bytes.
 """
 
 from __future__ import annotations
 
-from provision.domain.facts import Memory
+from dataclasses import dataclass, replace
+
 from provision.domain.model import Model
 from provision.domain.selection import Fit
+from provision.knowledge.sizing import EngineMemory, Sizing
+from provision.select.budget import CPU, DEDICATED, Budget
+from provision.select.need import Need, need_of, usable_bytes, weights_of
 
-MIB = 1 << 20
 GIB = 1 << 30
-KV_ELEMENT_BYTES = 2
-COMPUTE_BYTES = 64 * MIB
-COMPUTE_SHARE = 0.10
-COMPUTE_CAP_BYTES = 1536 * MIB
-RESERVE_BYTES = 2 * GIB
-RESERVE_SHARE = 0.10
-COMFORTABLE_SHARE = 0.85
+DEFAULT_ENGINE = "llamacpp"
 
 
-def kv_cache_bytes(model: Model, tokens: int) -> int:
-    """Return the size of the KV cache for ``tokens`` tokens over all slots."""
-    shape = model.shape
-    return shape.layers * shape.heads_kv * (shape.key_length + shape.value_length) * KV_ELEMENT_BYTES * tokens
+def fit(
+    model: Model,
+    context: int,
+    parallel: int,
+    budget: Budget,
+    sizing: Sizing,
+    *,
+    engine: str = DEFAULT_ENGINE,
+    partial: bool = False,
+    host_budget: Budget | None = None,
+) -> Fit:
+    """Judge ``model`` with ``parallel`` requests of ``context`` tokens each.
+
+    ``partial`` says that the engine's build can keep layers in main memory; ``host_budget`` is what it may take
+    there. Layers are only divided between a GPU with memory of its own and main memory.
+    """
+    rule = sizing.engine(engine)
+    need = need_of(model, context, parallel, kind=budget.kind, rule=rule, sizing=sizing)
+    usable = usable_bytes(budget, rule)
+    verdict = _verdict(need.total, usable, sizing.comfortable_share)
+    on_gpu = _layers_on_gpu(model, budget, verdict)
+    if verdict == "no" and partial and budget.kind == DEDICATED:
+        room = usable_bytes(host_budget, rule) if host_budget else None
+        on_gpu = _split(model, need, rule, usable or 0, room or 0)
+        verdict = "partial" if on_gpu else "no"
+    judged = Fit(
+        verdict=verdict,
+        need_bytes=need.total,
+        budget_bytes=usable,
+        weights_bytes=need.weights,
+        kv_cache_bytes=need.cache,
+        context_length=context,
+        compute_bytes=need.compute,
+        layers=model.shape.layers,
+        layers_on_gpu=on_gpu,
+        budget_kind=budget.kind,
+    )
+    if verdict not in ("no", "partial"):
+        return judged
+    return _with_suggestion(judged, _Case(model, parallel, budget, rule, sizing))
 
 
-def budget_bytes(memory: Memory) -> int | None:
-    """Return what a server on the CPU may take; ``None`` where memory is not known."""
-    if memory.available_bytes is None or memory.total_bytes is None:
-        return None
-    whole = min(memory.total_bytes, memory.limit_bytes or memory.total_bytes)
-    reserve = min(max(RESERVE_BYTES, int(whole * RESERVE_SHARE)), whole // 2)
-    return max(0, memory.available_bytes - reserve)
+def largest_context(
+    model: Model, parallel: int, budget: Budget, sizing: Sizing, *, engine: str = DEFAULT_ENGINE
+) -> int | None:
+    """Return the longest context in tokens that fits wholly, in steps; ``None`` where none does, or nobody knows.
+
+    The trained length counts where it is shorter than one step; it is never exceeded.
+    """
+    return _Case(model, parallel, budget, sizing.engine(engine), sizing).largest_context()
 
 
-def fit(model: Model, context: int, parallel: int, memory: Memory) -> Fit:
-    """Judge ``model`` with ``parallel`` slots of ``context`` tokens on a CPU with this memory."""
-    cache = kv_cache_bytes(model, context * parallel)
-    compute = COMPUTE_BYTES + min(int(model.size_bytes * COMPUTE_SHARE), COMPUTE_CAP_BYTES)
-    need = model.size_bytes + cache + compute
-    budget = budget_bytes(memory)
-    return Fit(_verdict(need, budget), need, budget, model.size_bytes, cache, context)
-
-
-def _verdict(need: int, budget: int | None) -> str:
-    if budget is None:
+def _verdict(need: int, usable: int | None, comfortable_share: float) -> str:
+    if usable is None:
         return "unknown"
-    if need <= budget * COMFORTABLE_SHARE:
+    if need <= usable * comfortable_share:
         return "comfortable"
-    return "fits" if need <= budget else "no"
+    return "fits" if need <= usable else "no"
+
+
+def _layers_on_gpu(model: Model, budget: Budget, verdict: str) -> int | None:
+    if budget.kind == CPU:
+        return 0
+    return {"comfortable": model.shape.layers, "fits": model.shape.layers, "no": 0}.get(verdict)
+
+
+def _split(model: Model, need: Need, rule: EngineMemory, usable: int, room: int) -> int:
+    """Return how many layers a GPU takes when main memory takes the rest; 0 where that does not work out.
+
+    Every layer counts as the largest one, and one layer's cache more than the average is kept on either side:
+    layers with a long cache and with a short one follow each other in a pattern that may be cut anywhere. What is
+    in no layer (embeddings, output) stays in main memory.
+    """
+    layers = max(1, model.shape.layers)
+    layer = model.layer_bytes or -(-need.weights // layers)
+    other = model.other_bytes or 0
+    left = usable - rule.gpu.bytes_for(need.weights) - need.largest_cache
+    on_gpu = min(layers - 1, left * layers // (layer * layers + need.cache)) if left > 0 else 0
+    on_host = layers - on_gpu
+    weights = min(need.weights, other + on_host * layer)
+    cache = min(need.cache, -(-need.cache * on_host // layers) + need.largest_cache)
+    return on_gpu if weights + cache + rule.cpu.bytes_for(need.weights) <= room else 0
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One model on one budget, with the context and the weights still open."""
+
+    model: Model
+    parallel: int
+    budget: Budget
+    rule: EngineMemory
+    sizing: Sizing
+
+    def fits(self, context: int, weights: int) -> bool:
+        usable = usable_bytes(self.budget, self.rule)
+        need = need_of(
+            self.model,
+            context,
+            self.parallel,
+            kind=self.budget.kind,
+            rule=self.rule,
+            sizing=self.sizing,
+            weights=weights,
+        )
+        return usable is not None and need.total <= usable
+
+    def largest_context(self) -> int | None:
+        trained = self.model.shape.context_length
+        step = min(self.sizing.context_step_tokens, trained)
+        weights = weights_of(self.model)
+        if step < 1 or not self.fits(step, weights):
+            return None
+        fits, beyond = 1, trained // step + 1  # of steps: the first that fits, the first that is not asked for
+        while beyond - fits > 1:
+            middle = (fits + beyond) // 2
+            if self.fits(middle * step, weights):
+                fits = middle
+            else:
+                beyond = middle
+        return fits * step
+
+    def smaller_quantization(self, context: int) -> tuple[str, int] | None:
+        """Return the largest offered one that fits, with the size of its weights.
+
+        A model whose quantization is not on the ladder was not made from larger weights that others quantize.
+        """
+        ladder = self.sizing.quantizations.get(self.model.format, ())
+        bits = next((each.bits for each in ladder if each.name == self.model.quantization), None)
+        for smaller in ladder if bits is not None else ():
+            weights = int(weights_of(self.model) * smaller.bits / bits) if bits else 0
+            if smaller.offered and bits and smaller.bits < bits and self.fits(context, weights):
+                return smaller.name, weights
+        return None
+
+
+def _with_suggestion(judged: Fit, case: _Case) -> Fit:
+    context = case.largest_context()
+    smaller = case.smaller_quantization(judged.context_length)
+    told = [f"a context of {context} tokens would fit"] if context else []
+    if smaller:
+        quantization = f"{smaller[0]}, about {smaller[1] / GIB:.1f} GiB"
+        told.append(f"so would {quantization}" if told else f"{quantization}, would fit")
+    return replace(
+        judged,
+        suggestion="; ".join(told) or None,
+        suggested_context=context,
+        suggested_quantization=smaller[0] if smaller else None,
+    )

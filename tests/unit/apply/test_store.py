@@ -10,7 +10,7 @@ from provision.apply.store import engine_path, model_path, record, why_damaged
 from provision.domain.state import StoreEntry
 from provision.engines.llamacpp import LlamaCpp
 from provision.host.layout import Layout
-from provision.select.catalog import catalog
+from provision.knowledge.models import load_catalog
 
 
 @pytest.fixture
@@ -74,6 +74,7 @@ def test_the_name_of_an_engine_follows_its_content(layout: Layout) -> None:
 
 
 def test_a_model_lies_under_its_hash_or_where_the_user_keeps_it(layout: Layout) -> None:
-    model = catalog()[0]
+    model = load_catalog().models[0].model("llamacpp")
+    assert model is not None
     assert model_path(layout, model).name == f"{model.sha256}.gguf"
     assert model_path(layout, replace(model, path="/home/me/m.gguf")) == Path("/home/me/m.gguf")

@@ -1,83 +1,59 @@
 from __future__ import annotations
 
 import io
-import math
 import struct
 import tracemalloc
-from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 from provision.artifacts.gguf import GgufHeader, read_header
-from provision.artifacts.local_model import describe
 from provision.errors import InvalidInputError
+from tests.unit.artifacts.gguf_file import ARRAY, F32, KEYS, STRING, U8, array, gguf, number, string, tensor, text
 
-MOST_MEMORY_BYTES = 8 << 20
-U8, I32, F32, BOOL, STRING, ARRAY, U64, F64 = 0, 5, 6, 7, 8, 9, 10, 12
-
-
-def text(value: str) -> bytes:
-    data = value.encode()
-    return struct.pack("<Q", len(data)) + data
-
-
-def number(name: str, value: int) -> bytes:
-    return text(name) + struct.pack("<IQ", U64, value)
-
-
-def string(name: str, value: str) -> bytes:
-    return text(name) + struct.pack("<I", STRING) + text(value)
-
-
-def array(name: str, kind: int, values: list[bytes]) -> bytes:
-    return text(name) + struct.pack("<IIQ", ARRAY, kind, len(values)) + b"".join(values)
-
-
-KEYS = [
-    string("general.architecture", "llama"),
-    number("general.file_type", 3),
-    string("general.license", "apache-2.0"),
-    number("llama.block_count", 30),
-    number("llama.context_length", 8192),
-    number("llama.embedding_length", 576),
-    number("llama.attention.head_count", 9),
-    number("llama.attention.head_count_kv", 3),
-    array("tokenizer.ggml.tokens", STRING, [text(f"token {n}") for n in range(1500)]),
-    array("tokenizer.ggml.scores", F32, [struct.pack("<f", n) for n in range(1500)]),
-]
-
-
-def tensor(name: str, dimensions: list[int], kind: int, offset: int) -> bytes:
-    head = text(name) + struct.pack("<I", len(dimensions))
-    return head + b"".join(struct.pack("<Q", d) for d in dimensions) + struct.pack("<IQ", kind, offset)
-
-
-def gguf(
-    keys: list[bytes] | None = None, tensors: list[bytes] | None = None, version: int = 3, data: int = 4096
-) -> bytes:
-    keys = KEYS if keys is None else keys
-    tensors = [tensor("a", [32, 8], 0, 0), tensor("b", [32, 4], 2, 1024)] if tensors is None else tensors
-    head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(keys)) + b"".join(keys) + b"".join(tensors)
-    padding = -len(head) % 32
-    return head + bytes(padding) + bytes(data)
+MOST_MEMORY_BYTES = 4 << 20
 
 
 def read(data: bytes) -> GgufHeader:
     return read_header(io.BytesIO(data), len(data))
 
 
-def test_the_numbers_of_a_model_are_read() -> None:
-    header = read(gguf())
-    assert header.quantization == "Q4_1"
-    shape = header.shape()
-    assert (shape.architecture, shape.layers, shape.context_length) == ("llama", 30, 8192)
-    assert (shape.heads_kv, shape.key_length, shape.value_length) == (3, 64, 64)
-    assert header.tensor_count == 2
-    assert "tokenizer.ggml.tokens" in header.keys
-    assert header.keys["tokenizer.ggml.tokens"] is None, "nobody needs the vocabulary"
+def test_what_nobody_needs_is_skipped_and_only_counted() -> None:
+    long = string("tokenizer.chat_template", "x" * 5000)
+    header = read(gguf([*KEYS, long, string("general.name", "kept")]))
+    assert header.keys["tokenizer.ggml.tokens"] is None
+    assert header.keys["tokenizer.ggml.scores"] is None
+    assert header.keys["tokenizer.chat_template"] is None
+    assert header.lengths["tokenizer.ggml.tokens"] == 1500
+    assert header.keys["general.name"] == "kept", "what comes after is read from the right place"
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_520, 65_536, 65_537, 200_000, 1_000_000])
+def test_a_string_in_a_skipped_array_may_be_of_any_length(size: int) -> None:
+    words = array("words", STRING, [text("a" * size), text("b"), text("c" * size)])
+    header = read(gguf([words, number("after", 7)]))
+    assert header.keys["after"] == 7
+    assert header.lengths["words"] == 3
+
+
+def test_tensors_are_counted_layer_by_layer() -> None:
+    table = [
+        tensor("token_embd.weight", [256, 4], 12, 0),  # Q4_K: 144 bytes for 256 elements
+        tensor("blk.0.attn_q.weight", [256, 2], 1, 576),  # F16
+        tensor("blk.0.ffn_up.weight", [32, 4], 8, 1600),  # Q8_0: 34 bytes for 32
+        tensor("blk.1.attn_q.weight", [64], 39, 1760),  # MXFP4: 17 bytes for 32
+        tensor("output_norm.weight", [8], 0, 1824),
+    ]
+    tensors = read(gguf([], table)).tensors
+    assert tensors.layers == {0: 1024 + 136, 1: 34}
+    assert tensors.other_bytes == 576 + 32
+    assert tensors.parameters == 1024 + 512 + 128 + 64 + 8
+    assert tensors.known
+
+
+def test_a_type_that_is_not_known_leaves_the_size_open() -> None:
+    tensors = read(gguf([], [tensor("a", [32], 99, 0), tensor("b", [8], 0, 4000)])).tensors
+    assert not tensors.known
+    assert tensors.parameters == 40
 
 
 def test_a_file_is_whole_when_its_last_tensor_is() -> None:
@@ -93,44 +69,51 @@ def test_a_header_that_ends_early_is_refused(at: int) -> None:
         read(gguf()[:at])
 
 
-def many(count: int) -> bytes:
-    return b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("k") + struct.pack("<IIQ", ARRAY, U8, count)
+def many(count: int, kind: int = U8) -> bytes:
+    return b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("k") + struct.pack("<IIQ", ARRAY, kind, count)
 
 
 def nested(depth: int) -> bytes:
-    return (
-        b"GGUF"
-        + struct.pack("<IQQ", 3, 0, 1)
-        + text("k")
-        + struct.pack("<I", ARRAY)
-        + struct.pack("<IQ", ARRAY, 1) * depth
-    )
+    arrays = struct.pack("<I", ARRAY) + struct.pack("<IQ", ARRAY, 1) * depth
+    return b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("k") + arrays
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"GGML" + bytes(100),
-        gguf(version=1),
-        gguf(version=4),
-        b"GGUF" + struct.pack("<IQQ", 3, 2**63, 0),
-        b"GGUF" + struct.pack("<IQQ", 3, 0, 2**63),
-        b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 2**60) + bytes(100),
-        many(2**40),
-        many(2**24),
-        nested(1000),
-        gguf([text("k") + struct.pack("<I", 99) + bytes(8)]),
-        gguf([number("general.alignment", 0)]),
-        gguf([number("general.alignment", 48)]),
-        gguf([number("general.alignment", 2**40)]),
-        gguf([string("general.alignment", "32")]),
-        gguf(tensors=[tensor("t", [2**63, 2**63], 0, 0)]),
-        gguf(tensors=[tensor("t", [32], 0, 2**63)]),
-        gguf(tensors=[tensor("t", [1] * 9, 0, 0)]),
-    ],
-    ids=range(18),
-)
+HOSTILE = {
+    "empty": b"",
+    "another format": b"GGML" + bytes(100),
+    "old version": gguf(version=1),
+    "new version": gguf(version=4),
+    "endless tensors": b"GGUF" + struct.pack("<IQQ", 3, 2**63, 0),
+    "endless keys": b"GGUF" + struct.pack("<IQQ", 3, 0, 2**63),
+    "endless name": b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 2**60) + bytes(100),
+    "endless text": gguf([text("k") + struct.pack("<IQ", STRING, 2**60)]),
+    "endless numbers": many(2**40),
+    "more numbers than there are": many(2**24),
+    "endless strings": many(2**40, STRING),
+    "more strings than any vocabulary": many(2**21 + 1, STRING) + bytes(8 * (2**21 + 9)),
+    "an array of arrays": nested(1),
+    "arrays in arrays": nested(1000),
+    "unknown type": gguf([text("k") + struct.pack("<I", 99) + bytes(8)]),
+    "a key twice": gguf([number("k", 1), number("k", 2)]),
+    "many long texts": gguf([string(f"k{n}", "x" * 4000) for n in range(400)]),
+    "many long arrays": gguf([array(f"k{n}", U8, [b"\1"] * 1000) for n in range(100)]),
+    "no alignment": gguf([number("general.alignment", 0)]),
+    "odd alignment": gguf([number("general.alignment", 48)]),
+    "huge alignment": gguf([number("general.alignment", 2**40)]),
+    "alignment as text": gguf([string("general.alignment", "32")]),
+    "overflowing product": gguf(tensors=[tensor("t", [2**63, 2**63], 0, 0)]),
+    "overflowing product of an unknown type": gguf(tensors=[tensor("t", [2**40, 2**40], 99, 0)]),
+    "larger than any disk": gguf(tensors=[tensor("t", [2**40], 0, 0)]),
+    "offset outside": gguf(tensors=[tensor("t", [32], 0, 2**63)]),
+    "offset between": gguf(tensors=[tensor("t", [32], 0, 8)]),
+    "one inside another": gguf(tensors=[tensor("a", [32, 8], 0, 0), tensor("b", [32], 0, 32)]),
+    "the same place twice": gguf(tensors=[tensor("a", [32], 0, 0), tensor("b", [32], 0, 0)]),
+    "half a block": gguf(tensors=[tensor("t", [33], 8, 0)]),
+    "five dimensions": gguf(tensors=[tensor("t", [1] * 5, 0, 0)]),
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
 def test_what_is_hostile_is_refused_without_memory_for_it(data: bytes) -> None:
     tracemalloc.start()
     try:
@@ -141,96 +124,7 @@ def test_what_is_hostile_is_refused_without_memory_for_it(data: bytes) -> None:
         tracemalloc.stop()
 
 
-def shapeless(*changed: bytes) -> bytes:
-    names = [key[8 : 8 + struct.unpack("<Q", key[:8])[0]] for key in changed]
-    kept = [key for key in KEYS if key[8 : 8 + struct.unpack("<Q", key[:8])[0]] not in names]
-    return gguf([*kept, *changed])
-
-
-def floating(name: str, value: float) -> bytes:
-    return text(name) + struct.pack("<Id", F64, value)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        shapeless(string("llama.block_count", "many")),
-        shapeless(number("general.architecture", 5)),
-        shapeless(floating("llama.block_count", math.nan)),
-        shapeless(floating("llama.context_length", math.inf)),
-        shapeless(array("llama.attention.head_count", STRING, [text("x")])),
-        gguf([string("general.architecture", "llama")]),
-        gguf([]),
-    ],
-    ids=["text", "architecture", "not a number", "infinite", "list of text", "only a name", "nothing"],
-)
-def test_a_header_without_a_usable_shape_is_refused(data: bytes) -> None:
-    with pytest.raises(InvalidInputError):
-        read(data).shape()
-
-
-def test_a_quantization_that_is_not_known_is_not_guessed() -> None:
-    assert read(shapeless(number("general.file_type", 999))).quantization is None
-    assert read(shapeless(array("general.file_type", U8, [b"\1"]))).quantization is None
-
-
-def test_heads_that_differ_from_layer_to_layer_count_at_their_most() -> None:
-    heads = array("llama.attention.head_count_kv", I32, [struct.pack("<i", n) for n in (1, 5, 3)])
-    assert read(shapeless(heads)).shape().heads_kv == 5
-
-
-def whole_reading(data: bytes, place: Path) -> Any:
-    place.write_bytes(data)
-    return describe(str(place))
-
-
-WHOLE = gguf(KEYS[:8])
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.data())
-def test_a_mutated_header_is_read_or_refused_in_little_memory(data: Any) -> None:
-    mutated = bytearray(WHOLE)
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, 420))
-        mutated[at : at + data.draw(st.sampled_from([0, 1, 4, 8]))] = data.draw(st.binary(max_size=8))
-    _read_or_refuse(bytes(mutated))
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=400))
-@example(b"\3\0\0\0" + b"\xff" * 16)
-def test_anything_after_the_magic_is_read_or_refused_in_little_memory(data: bytes) -> None:
-    _read_or_refuse(b"GGUF" + data)
-
-
-def _read_or_refuse(data: bytes) -> None:
-    tracemalloc.start()
-    try:
-        header = read(data)
-        assert isinstance(header.quantization, (str, type(None)))
-        header.shape()
-    except InvalidInputError:
-        pass
-    finally:
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-    assert peak < MOST_MEMORY_BYTES
-
-
-def test_a_file_of_the_users_is_described(tmp_path: Path) -> None:
-    model = whole_reading(WHOLE, tmp_path / "mein modell.gguf")
-    assert model.name == "mein modell"
-    assert model.path == str(tmp_path / "mein modell.gguf")
-    assert (model.size_bytes, model.license, model.sha256) == (len(WHOLE), "apache-2.0", None)
-
-
-@pytest.mark.parametrize("what", ["missing", "directory", "empty"])
-def test_what_is_no_file_is_named(tmp_path: Path, what: str) -> None:
-    path = tmp_path / "model.gguf"
-    if what == "directory":
-        path.mkdir()
-    elif what == "empty":
-        path.touch()
-    with pytest.raises(InvalidInputError, match=r"model\.gguf"):
-        describe(str(path))
+def test_numbers_of_every_kind_are_read() -> None:
+    single = array("halves", F32, [struct.pack("<f", 0.5)])
+    header = read(gguf([single, array("none", U8, []), text("flag") + struct.pack("<I?", 7, True)]))
+    assert header.keys == {"halves": [0.5], "none": [], "flag": True}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.domain.facts import Cpu, Facts, Outcome, Probe
+from provision.domain.facts import Cpu, Disk, Facts, Network, Outcome, Probe
 from provision.facts import cgroup
 from provision.facts.detect import detect
 from provision.facts.probing import Recorder
@@ -24,7 +24,8 @@ VALID = {
     "/sys/devices/system/cpu/online": "0-1\n",
     "/proc/meminfo": "MemTotal: 8000000 kB\nMemAvailable: 7000000 kB\n",
     "/proc/self/cgroup": "4:memory:/a\n3:cpu:/a\n0::/a/b\n",
-    "/proc/self/mountinfo": "30 23 0:26 / /cg rw - cgroup2 cgroup2 rw\n35 31 0:32 / /mem rw - cgroup cgroup rw,memory\n"
+    "/proc/self/mountinfo": "22 1 254:1 / / rw - ext4 /dev/root rw\n"
+    "30 22 0:26 / /cg rw - cgroup2 cgroup2 rw\n35 31 0:32 / /mem rw - cgroup cgroup rw,memory\n"
     "36 31 0:33 / /cpu rw - cgroup cgroup rw,cpu\n",
     "/cg/a/memory.max": "4000000000\n",
     "/cg/a/memory.current": "100\n",
@@ -34,10 +35,20 @@ VALID = {
     "/mem/a/memory.usage_in_bytes": "50\n",
     "/cpu/a/cpu.cfs_quota_us": "100000\n",
     "/cpu/a/cpu.cfs_period_us": "100000\n",
+    "/sys/devices/system/node/has_cpu": "0\n",
+    "/sys/devices/cpu_core/cpus": "0\n",
+    "/proc/net/route": "Iface\tDestination\tGateway\tFlags\neth0\t00000000\t010200C0\t0003\n",
+    "/proc/net/ipv6_route": f"{0:032x} 00 {0:032x} 00 {0:032x} 00000400 00000002 00000000 00000003 eth0\n",
+    "/sys/bus/pci/devices/0000:00:01.0/class": "0x060400\n",
+    "/run/systemd/system/": "",
+    "/run/user/1000/systemd/private": "",
     "/etc/ld.so.conf": "include /etc/ld.so.conf.d/*.conf\n",
     "/etc/ld.so.conf.d/x.conf": "/opt/lib\n",
     "/opt/lib/libgomp.so.1": "",
 }
+
+
+ENV = {"XDG_RUNTIME_DIR": "/run/user/1000", "USER": "me"}
 
 
 def outcomes(facts: Facts) -> dict[str, Outcome]:
@@ -45,7 +56,7 @@ def outcomes(facts: Facts) -> dict[str, Outcome]:
 
 
 def test_valid_files_are_all_understood(imagine: Imagine) -> None:
-    facts = detect(imagine(VALID, free_bytes=1 << 40), "/p")
+    facts = detect(imagine(VALID, env=ENV, free_bytes=1 << 40), "/p")
     assert set(outcomes(facts).values()) == {Outcome.OK}
     assert (facts.cpu.cores_usable, facts.memory.limit_bytes, facts.memory.available_bytes) == (
         1,
@@ -54,6 +65,10 @@ def test_valid_files_are_all_understood(imagine: Imagine) -> None:
     )
     assert facts.libraries == {"libgomp.so.1": "/opt/lib/libgomp.so.1", "libstdc++.so.6": None}
     assert facts.gpus == ()
+    assert (facts.os.immutable, facts.os.package_manager, facts.os.vm) == (False, "apt-get", None)
+    assert (facts.os.user_services, facts.os.linger) == (True, False)
+    assert facts.disk == Disk("/p", 1 << 40, "ext4", noexec=False, network=False, ram_backed=False)
+    assert (facts.network.offline, facts.cpu.numa_nodes, facts.cpu.cores_performance) == (False, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -65,12 +80,31 @@ def test_valid_files_are_all_understood(imagine: Imagine) -> None:
         ("/proc/meminfo", "meminfo"),
         ("/proc/self/cgroup", "cgroup"),
         ("/cg/a/memory.max", "cgroup"),
+        ("/proc/net/route", "routes"),
+        ("/sys/devices/cpu_core/cpus", "core-kinds"),
+        ("/sys/devices/system/node/has_cpu", "numa"),
     ],
 )
 def test_a_file_that_makes_no_sense_fails_its_probe_alone(path: str, probe: str, imagine: Imagine) -> None:
     facts = detect(imagine({**VALID, path: "Cpus_allowed_list:\tnonsense\n"}, free_bytes=1), "/p")
     failed = [name for name, outcome in outcomes(facts).items() if outcome is Outcome.FAILED]
     assert failed == [probe]
+
+
+def test_mounts_that_make_no_sense_leave_what_hangs_on_them_unknown(imagine: Imagine) -> None:
+    mounts = {"/proc/self/mountinfo": "22 1 254:1 / / rw - ext4 /dev/root rw\n30 22 0:"}
+    facts = detect(imagine({**VALID, **mounts}, free_bytes=1), "/p")
+    assert outcomes(facts)["mounts"] is Outcome.FAILED
+    assert outcomes(facts)["filesystem"] is outcomes(facts)["immutable"] is Outcome.MISSING
+    assert (facts.disk, facts.os.immutable) == (Disk("/p", 1), None)
+
+
+def test_proxies_and_gpu_variables_are_read_on_every_system(imagine: Imagine) -> None:
+    env = {"https_proxy": "http://me:word@proxy:3128", "NO_PROXY": ".lan", "CUDA_VISIBLE_DEVICES": ""}
+    for system in ("Linux", "Darwin", "FreeBSD"):
+        facts = detect(imagine(env=env, platform=Platform(system, "x86_64")), "/p")
+        assert facts.network == Network(None, {"https": "http://proxy:3128"}, ".lan")
+        assert facts.gpu_env == {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def test_a_machine_that_raises_leaves_null_facts_and_a_record(
@@ -134,6 +168,7 @@ def test_an_unknown_system_is_no_error(imagine: Imagine) -> None:
 def test_importing_it_loads_nothing_heavy() -> None:
     code = "import sys, provision.facts.detect; print(*sys.modules)"
     heavy = {"yaml", "psutil", "msgspec", "rich", "typer", "jinja2", "urllib3", "json", "importlib.metadata"}
+    heavy |= {"csv", "ctypes", "concurrent.futures", "ssl", "urllib.request", "xml.etree.ElementTree"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert heavy & set(done.stdout.split()) == set()
 
@@ -184,11 +219,14 @@ platforms = st.builds(
     release=st.none() | noise,
     libc=st.sampled_from([None, "glibc 2.36", "glibc", "musl 1.2"]) | noise,
 )
-environments = st.dictionaries(st.sampled_from(["LD_LIBRARY_PATH", "container", "KUBERNETES_SERVICE_HOST"]), noise)
+variables = ["LD_LIBRARY_PATH", "container", "KUBERNETES_SERVICE_HOST", "XDG_RUNTIME_DIR", "USER", "http_proxy"]
+environments = st.dictionaries(st.sampled_from([*variables, "NO_PROXY", "CUDA_VISIBLE_DEVICES"]), noise)
 
 
 def check(facts: Facts) -> None:
     usable, logical = facts.cpu.cores_usable, facts.cpu.cores_logical
+    fast, physical = facts.cpu.cores_performance, facts.cpu.cores_physical
+    assert fast is None or 1 <= fast <= (physical or fast)
     assert usable is None or usable >= 1
     assert logical is None or logical >= 1
     memory = facts.memory

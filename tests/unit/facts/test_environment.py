@@ -24,7 +24,8 @@ def test_markers(case: dict[str, Any], imagine: Imagine) -> None:
     platform = Platform("Linux", "x86_64", case["release"], "glibc 2.36")
     machine = imagine(case["files"], env=case.get("env"), platform=platform)
     kernel = case["release"] or case["files"]["/proc/sys/kernel/osrelease"].strip()
-    assert read_environment(machine) == Environment(kernel, case["container"], case["wsl"], case["init"])
+    expected = Environment(kernel, case["container"], case["wsl"], case["init"], case.get("vm"))
+    assert read_environment(machine, case.get("isa", ())) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 
 from provision.errors import InvalidInputError
-from provision.host.machine import MAX_READ_BYTES, NOT_FOUND, Command, CommandResult, Platform
+from provision.host.machine import MAX_READ_BYTES, NOT_FOUND, Access, Command, CommandResult, Platform
 from provision.host.replay import ReplayMachine, UnknownCommand
 
 
@@ -94,10 +96,19 @@ def test_environment_and_commands_may_be_absent(capture: Path) -> None:
         ("platform.json", "[]", "object"),
         ("platform.json", '{"system": "Linux"}', "machine"),
         ("platform.json", '{"system": "Linux", "machine": "x", "sytem": "typo"}', "sytem"),
+        ("platform.json", '{"system": "Linux", "machine": "x", "version": "2"}', "version"),
+        ("platform.json", '{"system": "Linux", "machine": "x", "version": 0}', "version"),
+        ("platform.json", '{"system": "Linux", "machine": "x", "links": ["/a"]}', "links"),
+        ("platform.json", "<!DOCTYPE html><html><body>404</body></html>", "malformed"),
+        ("platform.json", '{"system": "Linux", "x": ' + "[" * 100_000, "recursion"),
+        ("platform.json", "", "truncated"),
         ("env.json", '{"PATH": 1}', "str"),
         ("commands.json", '[{"argv": "ls -l"}]', "argv"),
         ("commands.json", '[{"argv": ["ls"], "returncode": "0"}]', "returncode"),
         ("commands.json", "\xff", "commands.json"),
+        ("commands.json", '{"nvidia-smi": "text"}', "array"),
+        ("commands.json", "[1, 2]", "object"),
+        ("env.json", "[" * 100_000, "object"),
     ],
 )
 def test_a_broken_capture_names_the_file_and_the_place(capture: Path, name: str, text: str, reason: str) -> None:
@@ -111,3 +122,54 @@ def test_a_broken_capture_names_the_file_and_the_place(capture: Path, name: str,
 def test_a_directory_that_is_no_capture(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"platform\.json is missing"):
         ReplayMachine(tmp_path)
+
+
+def test_a_capture_of_a_newer_fabric_says_so_whatever_it_holds(capture: Path) -> None:
+    (capture / "platform.json").write_text('{"version": 2, "sys": {"name": "Linux"}, "root": null}')
+    with pytest.raises(InvalidInputError, match="newer fabric, in format 2") as caught:
+        ReplayMachine(capture)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["platform.json", "commands.json", "env.json"])
+def test_a_directory_or_a_pipe_in_the_place_of_a_file(capture: Path, name: str) -> None:
+    (capture / name).unlink()
+    os.mkfifo(capture / name)
+    with pytest.raises(InvalidInputError, match=name):
+        ReplayMachine(capture)
+    (capture / name).unlink()
+    (capture / name).mkdir()
+    with pytest.raises(InvalidInputError, match=name):
+        ReplayMachine(capture)
+
+
+def test_a_pipe_among_the_files_keeps_nobody_waiting(capture: Path) -> None:
+    os.mkfifo(capture / "root" / "etc" / "pipe")
+    machine = ReplayMachine(capture)
+    assert machine.read_text("/etc/pipe") is None
+    assert machine.link_name("/etc/pipe") is None
+
+
+def test_what_files_cannot_say_stands_in_the_platform(capture: Path) -> None:
+    (capture / "platform.json").write_text(
+        json.dumps(
+            {
+                "system": "Linux",
+                "machine": "x",
+                "prefix": "/data/fabric",
+                "access": {"/dev/kfd": {"allowed": False, "group": "render"}, "/etc/name": None},
+                "links": {"/sys/card0/device": "0000:03:00.0", "/etc/name": None},
+                "missing": ["/empty"],
+                "listings": {"/etc": [], "/proc": ["1", "2"]},
+            }
+        )
+    )
+    machine = ReplayMachine(capture)
+    assert machine.prefix == "/data/fabric"
+    assert machine.access("/dev/kfd") == Access(allowed=False, group="render")
+    assert machine.access("/etc/name") is None
+    assert machine.link_name("/sys/card0/device") == "0000:03:00.0"
+    assert machine.link_name("/etc/name") is None
+    assert (machine.exists("/empty"), machine.exists("/etc/name")) == (False, True)
+    assert (machine.list_dir("/etc"), machine.list_dir("/proc")) == ((), ("1", "2"))
+    assert machine.read_text("/etc/name") is not None

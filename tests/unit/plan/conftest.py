@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from provision import assets
 from provision.domain.facts import Cpu, Facts, Libc, Memory, OperatingSystem
 from provision.domain.selection import Selection
 from provision.domain.server import ServerState
 from provision.domain.spec import Spec
 from provision.domain.state import State
-from provision.engines.registry import ENGINES
 from provision.plan.observed import Observed
-from provision.select.catalog import catalog
-from provision.select.choose import Knowledge, choose
+from provision.planner import read_knowledge
+from provision.select.choose import Chooser
 
 
 @pytest.fixture
 def selection() -> Selection:
-    knowledge = Knowledge({n: e.releases() for n, e in ENGINES.items()}, {}, assets.profile("serving"))
     facts = Facts(
         os=OperatingSystem(system="Linux", arch="x86_64", libc=Libc("glibc", "2.36")),
         cpu=Cpu(cores_usable=2),
         memory=Memory(8 << 30, 8 << 30),
         libraries={"libgomp.so.1": "/lib/libgomp.so.1"},
     )
-    return choose(Spec(), facts, catalog()[0], knowledge, port=8080)
+    choice = Chooser(Spec(), facts, None, read_knowledge(), 8080).choose()
+    assert choice.selection is not None
+    return choice.selection
 
 
 @pytest.fixture

@@ -8,14 +8,22 @@ from provision.domain.engine import EngineRelease
 from provision.domain.facts import Cpu, Disk, Facts, Libc, Memory, OperatingSystem
 from provision.domain.model import Model
 from provision.engines.llamacpp import LlamaCpp
-from provision.select.catalog import catalog
+from provision.planner import read_knowledge
+from provision.select.knowledge import Knowledge
 
 GIB = 1 << 30
 
 
+@pytest.fixture(scope="session")
+def knowledge() -> Knowledge:
+    return read_knowledge()
+
+
 @pytest.fixture
-def model() -> Model:
-    return next(model for model in catalog() if model.name == "smollm2-135m")
+def model(knowledge: Knowledge) -> Model:
+    found = next(row for row in knowledge.catalog.models if row.name == "smollm2-135m").model("llamacpp")
+    assert found is not None
+    return found
 
 
 @pytest.fixture

@@ -4,21 +4,34 @@ from dataclasses import replace
 
 import pytest
 
-from provision import assets
 from provision.domain.engine import EngineRelease
 from provision.domain.facts import Cpu, Facts, Libc, Memory, OperatingSystem
 from provision.domain.model import Model
 from provision.domain.selection import Selection
 from provision.domain.spec import Spec
-from provision.engines.registry import ENGINES, NOT_YET
+from provision.engines.registry import NOT_YET
 from provision.errors import FabricError, RefusedError, UsageError
-from provision.select.choose import CannotRunError, Knowledge, check_spec, choose, why_unfit
+from provision.planner import read_knowledge
+from provision.select.check import check_spec
+from provision.select.choose import CannotRunError, Chooser
+from provision.select.requirements import unmet
 
-KNOWLEDGE = Knowledge({name: e.releases() for name, e in ENGINES.items()}, NOT_YET, assets.profile("serving"))
+KNOWLEDGE = read_knowledge()
 
 
 def chosen(facts: Facts, model: Model, spec: Spec | None = None, previous: Selection | None = None) -> Selection:
-    return choose(spec or Spec(), facts, model, KNOWLEDGE, port=8080, previous=previous)
+    choice = Chooser(spec or Spec(), facts, model, KNOWLEDGE, 8080, previous).choose()
+    if choice.selection is None:
+        assert choice.refusal is not None
+        raise choice.refusal
+    return choice.selection
+
+
+def lacks(facts: Facts, release: EngineRelease) -> str:
+    """Return what the build that is installed lacks on this machine."""
+    return unmet(
+        next(build for build in KNOWLEDGE.builds if KNOWLEDGE.release_of.get(build.name) == release), facts, None
+    )
 
 
 def linux(libc: Libc, arch: str = "x86_64") -> OperatingSystem:
@@ -53,7 +66,7 @@ def test_what_is_missing_is_named(
     facts: Facts, model: Model, release: EngineRelease, change: dict[str, object], reason: str
 ) -> None:
     lacking = replace(facts, **change)  # type: ignore[arg-type]
-    assert reason in why_unfit(release, Spec(), lacking)
+    assert reason in lacks(lacking, release)
     with pytest.raises(CannotRunError, match=r"Nothing that fabric can install runs here") as told:
         chosen(lacking, model)
     assert told.value.exit_code == 1
@@ -61,7 +74,7 @@ def test_what_is_missing_is_named(
 
 def test_an_unknown_processor_is_given_the_benefit_of_the_doubt(facts: Facts, release: EngineRelease) -> None:
     """The engine proves itself after the installation anyway."""
-    assert why_unfit(release, Spec(), replace(facts, cpu=Cpu())) == ""
+    assert lacks(replace(facts, cpu=Cpu()), release) == ""
 
 
 def test_an_arm_machine_gets_the_arm_build(facts: Facts, model: Model) -> None:
@@ -71,7 +84,7 @@ def test_an_arm_machine_gets_the_arm_build(facts: Facts, model: Model) -> None:
 
 @pytest.mark.parametrize(
     ("spec", "reason"),
-    [(Spec(acceleration="cuda"), "not on cuda"), (Spec(require_gpu=True), "a GPU is required")],
+    [(Spec(acceleration="cuda"), "with --acceleration cuda"), (Spec(require_gpu=True), "with --require-gpu")],
 )
 def test_a_wish_that_no_build_meets_is_told(facts: Facts, model: Model, spec: Spec, reason: str) -> None:
     with pytest.raises(CannotRunError, match=reason):
@@ -104,7 +117,7 @@ def test_the_context_is_never_more_than_the_model_was_trained_for(facts: Facts, 
     with pytest.raises(UsageError, match="8192"):
         chosen(facts, model, Spec(context=8193))
     with pytest.raises(UsageError, match="too small"):
-        chosen(facts, model, Spec(context=255))
+        check_spec(Spec(context=255), KNOWLEDGE.hardware)
 
 
 @pytest.mark.parametrize(("cores", "threads"), [(None, 1), (1, 1), (2, 2), (64, 64)])
@@ -115,13 +128,13 @@ def test_threads_are_the_cores_that_may_be_used(facts: Facts, model: Model, core
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org", ""])  # noqa: S104 - refused
 def test_only_loopback_without_a_key(host: str) -> None:
     with pytest.raises(RefusedError):
-        check_spec(Spec(host=host))
-    check_spec(Spec(host=host or "0.0.0.0", api_key_env="KEY"))  # noqa: S104
+        check_spec(Spec(host=host), KNOWLEDGE.hardware)
+    check_spec(Spec(host=host or "0.0.0.0", api_key_env="KEY"), KNOWLEDGE.hardware)  # noqa: S104
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_loopback_needs_no_key(host: str) -> None:
-    check_spec(Spec(host=host))
+    check_spec(Spec(host=host), KNOWLEDGE.hardware)
 
 
 @pytest.mark.parametrize(
@@ -130,13 +143,13 @@ def test_loopback_needs_no_key(host: str) -> None:
 )
 def test_an_unknown_word_is_told_with_the_nearest_known_one(spec: Spec, near: str) -> None:
     with pytest.raises(UsageError, match=f"Did you mean '{near}'"):
-        check_spec(spec)
+        check_spec(spec, KNOWLEDGE.hardware)
 
 
 @pytest.mark.parametrize("spec", [Spec(parallel=0), Spec(parallel=-1), Spec(threads=-1)])
 def test_a_number_that_cannot_be_is_refused(facts: Facts, model: Model, spec: Spec) -> None:
     def check_and_choose() -> None:
-        check_spec(spec)
+        check_spec(spec, KNOWLEDGE.hardware)
         chosen(facts, model, spec)
 
     with pytest.raises(UsageError):

@@ -3,68 +3,166 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from provision.domain.facts import Memory
 from provision.domain.model import Model
-from provision.select.fit import budget_bytes, fit, kv_cache_bytes
-
-MIB, GIB = 1 << 20, 1 << 30
-
-
-@pytest.mark.parametrize(
-    ("tokens", "expected"),
-    [
-        # 30 layers x 3 KV heads x (64 + 64) elements x 2 bytes = 23 040 bytes a token
-        (1, 23_040),
-        (512, 11_796_480),
-        (4096, 94_371_840),
-        (8192, 188_743_680),
-    ],
+from provision.select.budget import Budget, budget_for_gpus
+from provision.select.fit import fit, largest_context
+from tests.unit.select.known_models import (
+    GIB,
+    GPT_OSS_20B,
+    GPT_OSS_120B,
+    LLAMA_8B,
+    LLAMA_8B_BF16,
+    LLAMA_70B,
+    MIB,
+    MODELS,
+    QWEN_4B,
+    SIZING,
+    card,
+    cpu,
+    gpu,
+    sized,
 )
-def test_the_kv_cache_of_smollm2(model: Model, tokens: int, expected: int) -> None:
-    assert kv_cache_bytes(model, tokens) == expected
 
 
 @pytest.mark.parametrize(("context", "parallel"), [(512, 1), (4096, 2), (8192, 4)])
 def test_need_is_weights_and_cache_of_all_slots_and_compute(model: Model, context: int, parallel: int) -> None:
-    judged = fit(model, context, parallel, Memory(16 * GIB, 12 * GIB, None))
-    assert judged.weights_bytes == 98_362_432
+    judged = fit(model, context, parallel, cpu(16, 12), SIZING)
+    assert judged.weights_bytes == (model.weights_bytes or model.size_bytes)
     assert judged.kv_cache_bytes == 23_040 * context * parallel
-    assert judged.need_bytes == 98_362_432 + judged.kv_cache_bytes + 64 * MIB + 9_836_243
-    assert judged.context_length == context
-    assert judged.verdict == "comfortable"
+    assert judged.compute_bytes == 64 * MIB + judged.weights_bytes // 10
+    assert judged.need_bytes == judged.weights_bytes + judged.kv_cache_bytes + judged.compute_bytes
+    assert (judged.context_length, judged.verdict, judged.budget_kind) == (context, "comfortable", "cpu")
+    assert (judged.layers, judged.layers_on_gpu) == (30, 0)
 
 
 @pytest.mark.parametrize(
-    ("memory", "budget"),
-    [
-        (Memory(16 * GIB, 12 * GIB, None), 10 * GIB),  # 2 GiB stay free
-        (Memory(64 * GIB, 60 * GIB, None), 60 * GIB - int(6.4 * GIB)),  # a tenth of a large machine
-        (Memory(64 * GIB, 2 * GIB, 2 * GIB), 1 * GIB),  # a container: half of its limit
-        (Memory(1 * GIB, 256 * MIB, None), 0),
-        (Memory(None, None, None), None),
-        (Memory(8 * GIB, None, None), None),
-    ],
-    ids=["usual", "large", "container", "full", "unknown", "half known"],
+    ("share", "verdict"), [(0.0, "no"), (0.99, "no"), (1.0, "fits"), (1.1, "fits"), (1.18, "comfortable")]
 )
-def test_the_budget_leaves_something_to_the_machine(memory: Memory, budget: int | None) -> None:
-    assert budget_bytes(memory) == budget
-
-
-@pytest.mark.parametrize(
-    ("available", "verdict"), [(0, "no"), (1, "no"), (85, "fits"), (100, "fits"), (150, "comfortable")]
-)
-def test_the_verdict_follows_the_budget(model: Model, available: int, verdict: str) -> None:
-    need = fit(model, 4096, 1, Memory(16 * GIB, 16 * GIB, None)).need_bytes
-    share = {0: 0.0, 1: 0.99, 85: 1.0, 100: 1.1, 150: 1.2}[available]
-    memory = Memory(16 * GIB, 2 * GIB + int(need * share) + (1 if share >= 1 else 0), None)
-    assert fit(model, 4096, 1, memory).verdict == verdict
+def test_the_verdict_follows_the_budget(model: Model, share: float, verdict: str) -> None:
+    need = fit(model, 4096, 1, Budget("cpu", 16 * GIB), SIZING).need_bytes
+    assert fit(model, 4096, 1, Budget("cpu", int(need * share)), SIZING).verdict == verdict
 
 
 def test_unknown_memory_is_not_a_no(model: Model) -> None:
-    assert fit(model, 8192, 1, Memory()).verdict == "unknown"
+    judged = fit(model, 8192, 1, Budget("dedicated", None, total_bytes=24 * GIB), SIZING, engine="vllm", partial=True)
+    assert (judged.verdict, judged.layers_on_gpu, judged.suggestion) == ("unknown", None, None)
 
 
-def test_twice_the_context_is_twice_the_cache(model: Model) -> None:
-    wide = replace(model, shape=replace(model.shape, heads_kv=6))
-    assert kv_cache_bytes(wide, 100) == 2 * kv_cache_bytes(model, 100) == kv_cache_bytes(model, 200)
+# One machine for each way to choose an engine, and models that people run on it.
+TABLE = {
+    "M1 8 GB, 4B": (QWEN_4B, 4096, budget_for_gpus([card(5.3, 5.3, "unified", "working-set")],
+                    Memory(8 * GIB, 6 * GIB), SIZING), "llamacpp", "comfortable"),
+    "M1 8 GB, 8B": (LLAMA_8B, 4096, budget_for_gpus([card(5.3, 5.3, "unified", "working-set")],
+                    Memory(8 * GIB, 6 * GIB), SIZING), "llamacpp", "no"),
+    "A100 40 GB, vLLM, log of issue 12330": (LLAMA_8B_BF16, 8192, gpu(39.5, 39.1), "vllm", "comfortable"),
+    "A10 24 GB, vLLM": (LLAMA_8B_BF16, 8192, gpu(22.5, 22.2), "vllm", "fits"),
+    "RTX 4060 Ti 16 GB, vLLM": (LLAMA_8B_BF16, 8192, gpu(16, 15.6), "vllm", "no"),
+    "MIG slice of 5 GB, vLLM": (LLAMA_8B_BF16, 4096, gpu(4.75, 4.7), "vllm", "no"),
+    "GB10, large mixture": (GPT_OSS_120B, 8192, budget_for_gpus([card(119, 115, "unified", "host")],
+                            Memory(119 * GIB, 115 * GIB), SIZING), "ollama", "comfortable"),
+    "RTX 4090, 20B": (GPT_OSS_20B, 8192, gpu(24, 23.5), "ollama", "comfortable"),
+    "RTX 4080 16 GB, 20B": (GPT_OSS_20B, 8192, gpu(16, 15.5), "ollama", "fits"),
+    "RTX 3060 12 GB, 20B": (GPT_OSS_20B, 8192, gpu(12, 11.6), "ollama", "no"),
+    "GTX 1060 6 GB, 8B": (LLAMA_8B, 4096, gpu(6, 5.8), "ollama", "no"),
+    "two RTX 3090, 70B": (LLAMA_70B, 4096, budget_for_gpus([card(24, 23.7)] * 2, Memory(), SIZING), "llamacpp", "fits"),
+    "two RTX 3090, 70B, long": (LLAMA_70B, 32_768, budget_for_gpus([card(24, 23.7)] * 2, Memory(), SIZING),
+                                "llamacpp", "no"),
+    "Strix Halo with 96 GB set aside": (GPT_OSS_120B, 8192, budget_for_gpus([card(96, 95, "unified", "vram")],
+                                        Memory(31 * GIB, 27 * GIB), SIZING), "llamacpp", "comfortable"),
+    "MI300X, 70B": (LLAMA_70B, 131_072, gpu(192, 191), "ollama", "comfortable"),
+    "CPU with 16 GB, 8B": (LLAMA_8B, 4096, cpu(16, 13), "ollama", "comfortable"),
+    "CPU with 8 GB, 8B": (LLAMA_8B, 4096, cpu(8, 7), "ollama", "no"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "context", "budget", "engine", "verdict"), TABLE.values(), ids=TABLE.keys())
+def test_machines_and_the_models_that_people_run_on_them(
+    model: Model, context: int, budget: Budget, engine: str, verdict: str
+) -> None:
+    assert fit(model, context, 1, budget, SIZING, engine=engine).verdict == verdict
+
+
+def test_vllm_takes_no_more_than_its_share_of_the_whole_card() -> None:
+    assert fit(LLAMA_8B_BF16, 4096, 1, gpu(40, 39.5), SIZING, engine="vllm").budget_bytes == 36 * GIB
+    assert fit(LLAMA_8B_BF16, 4096, 1, gpu(40, 20), SIZING, engine="vllm").budget_bytes == 20 * GIB - int(1.6 * GIB)
+    assert fit(LLAMA_8B, 4096, 1, gpu(40, 39.5), SIZING).budget_bytes == int(39.5 * GIB) - int(1.6 * GIB)
+
+
+def test_a_no_says_what_would_fit() -> None:
+    judged = fit(LLAMA_8B, 131_072, 1, gpu(12, 11.5), SIZING)
+    assert judged.verdict == "no"
+    # 10.5 GiB less 4.58 of weights and 0.73 of compute: 5.19 GiB of cache at 128 KiB a token, in steps of 1024
+    assert judged.suggested_context == 41 * 1024
+    assert judged.suggested_quantization is None, "the cache alone is larger than the card"
+    assert judged.suggestion == "a context of 41984 tokens would fit"
+
+
+def test_a_smaller_quantization_is_named_with_its_size() -> None:
+    large = sized("llama-3.1-8b", 7.95, LLAMA_8B.shape, "Q8_0")
+    judged = fit(large, 8192, 1, gpu(8, 7.8), SIZING)
+    assert (judged.suggested_quantization, judged.suggested_context) == ("Q4_K_M", None)
+    assert judged.suggestion == "Q4_K_M, about 4.6 GiB, would fit"
+    judged = fit(LLAMA_8B_BF16, 8192, 1, gpu(16, 15.6), SIZING, engine="vllm")
+    assert judged.suggested_quantization == "FP8"
+
+
+def test_both_are_told_where_both_would_help() -> None:
+    judged = fit(LLAMA_8B, 32_768, 1, gpu(8, 9.6), SIZING)
+    assert judged.suggestion == "a context of 26624 tokens would fit; so would Q3_K_M, about 3.7 GiB"
+
+
+@pytest.mark.parametrize("quantization", ["MXFP4", None, "Q2_K"])
+def test_a_model_that_has_no_larger_form_is_not_told_to_shrink(quantization: str | None) -> None:
+    judged = fit(replace(LLAMA_70B, quantization=quantization), 4096, 1, gpu(12, 11), SIZING)
+    assert (judged.suggested_quantization, judged.suggestion) == (None, None)
+
+
+def test_the_largest_context_is_never_more_than_the_model_was_trained_for(model: Model) -> None:
+    assert largest_context(model, 1, cpu(16, 12), SIZING) == 8192
+    short = replace(model, shape=replace(model.shape, context_length=800))
+    assert largest_context(short, 1, cpu(16, 12), SIZING) == 800
+    assert largest_context(model, 1, Budget("cpu", 0), SIZING) is None
+    assert largest_context(model, 1, Budget("cpu", None), SIZING) is None
+
+
+ENGINES = st.sampled_from(["llamacpp", "ollama", "vllm", "other"])
+ROOM = st.none() | st.integers(0, 800 * GIB)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    model=MODELS,
+    context=st.integers(1, 2**20),
+    parallel=st.integers(1, 64),
+    kind=st.sampled_from(["cpu", "dedicated", "unified"]),
+    usable=ROOM,
+    engine=ENGINES,
+    host=ROOM,
+)
+def test_whatever_is_suggested_fits(
+    *, model: Model, context: int, parallel: int, kind: str, usable: int | None, engine: str, host: int | None
+) -> None:
+    budget = Budget(kind, usable, total_bytes=usable)
+    judged = fit(model, context, parallel, budget, SIZING, engine=engine, partial=True, host_budget=Budget("cpu", host))
+    assert (judged.verdict == "unknown") == (usable is None)
+    assert 0 <= (judged.layers_on_gpu or 0) <= (judged.layers or 0)
+    if judged.verdict == "partial":
+        assert kind == "dedicated"
+        assert 0 < (judged.layers_on_gpu or 0) < (judged.layers or 0)
+    if judged.suggested_context:
+        assert judged.suggested_context <= model.shape.context_length
+        again = fit(model, judged.suggested_context, parallel, budget, SIZING, engine=engine)
+        assert again.verdict in ("comfortable", "fits")
+        longer = judged.suggested_context + 1024
+        if longer <= model.shape.context_length:
+            assert fit(model, longer, parallel, budget, SIZING, engine=engine).verdict == "no"
+    if judged.suggested_quantization:
+        ladder = {each.name: each.bits for each in SIZING.quantizations[model.format]}
+        share = ladder[judged.suggested_quantization] / ladder[str(model.quantization)]
+        smaller = replace(model, size_bytes=int(model.size_bytes * share))
+        assert share < 1
+        assert fit(smaller, context, parallel, budget, SIZING, engine=engine).verdict in ("comfortable", "fits")

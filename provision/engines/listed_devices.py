@@ -1,0 +1,109 @@
+"""The devices that an installed ``llama-server`` lists: the last word on what detection expected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from provision.domain.facts import Facts, Gpu, GpuState
+
+MIB = 1 << 20
+# Two ways to count a card's memory differ by what the driver keeps for itself, which is far less than this.
+TOLERANCE = 0.1
+
+_HEADING = re.compile(r"^Available devices:[ \t\r]*$", re.MULTILINE)
+_DEVICE = re.compile(r"[ \t]+(\S{1,100}): (.{0,300}) \(([0-9]{1,12}) MiB, ([0-9]{1,12}) MiB free\)")
+_NONE = "(none)"
+_APIS: Mapping[str, str] = {
+    "CUDA": "cuda",
+    "ROCm": "rocm",
+    "Vulkan": "vulkan",
+    "SYCL": "level-zero",
+    "Metal": "metal",
+    "MTL": "metal",  # since llama.cpp numbers Metal's devices
+}
+
+
+class ListedDevice(NamedTuple):
+    """One line of the list. ``api`` is in the words of ``Gpu.apis``, ``None`` for what is no GPU, such as BLAS."""
+
+    identifier: str
+    name: str
+    total_bytes: int
+    free_bytes: int
+
+    @property
+    def api(self) -> str | None:
+        return _APIS.get(self.identifier.rstrip("0123456789"))
+
+
+def parse_devices(text: str) -> tuple[ListedDevice, ...]:
+    """Parse the output of ``llama-server --list-devices``, with or without the log before it.
+
+    Raises ``ValueError`` where there is no list, or one in another format.
+    """
+    start = _HEADING.search(text)
+    if start is None:
+        raise ValueError("it has no list of devices")
+    return tuple(_devices(text[start.end() :]))
+
+
+def _devices(text: str) -> Iterator[ListedDevice]:
+    for line in text.splitlines():
+        if not line.startswith((" ", "\t")) or line.strip() in ("", _NONE):  # not indented: log lines that come late
+            continue
+        match = _DEVICE.fullmatch(line.rstrip())
+        if match is None:
+            raise ValueError(f"no device: {line.strip()[:100]}")
+        yield ListedDevice(match[1], match[2], int(match[3]) * MIB, int(match[4]) * MIB)
+
+
+def disagreement(listed: Sequence[ListedDevice], facts: Facts) -> str | None:
+    """Tell where the list of a build with a GPU back end differs from ``facts``; ``None`` where they agree.
+
+    Compared is each interface that the build lists devices of: their number, and the memory of cards that have their
+    own. Back ends leave GPUs out that share main memory, an environment variable may hide others, and a process that
+    sees one MIG instance sees no other GPU: those may be listed or not. A build that lists nothing disagrees with any
+    GPU that detection holds for usable.
+    """
+    gpus = [gpu for gpu in facts.gpus if gpu.state is GpuState.USABLE]
+    apis = list(dict.fromkeys(device.api for device in listed if device.api is not None))
+    if not apis:
+        expected = [gpu for gpu in gpus if not gpu.masked]
+        return f"the engine lists no GPU, detection found {_names(expected)}" if expected else None
+    by_api = ((api, [device for device in listed if device.api == api]) for api in apis)
+    told = (_compare(api, devices, [gpu for gpu in gpus if api in gpu.apis]) for api, devices in by_api)
+    return next((text for text in told if text is not None), None)
+
+
+def _compare(api: str, devices: Sequence[ListedDevice], gpus: Sequence[Gpu]) -> str | None:
+    visible = [gpu for gpu in gpus if not gpu.masked]
+    cards = sum(gpu.integrated is not True for gpu in visible)
+    fewest = min(1, len(visible)) if not cards or any(gpu.partitioned for gpu in visible) else cards
+    most = sum(len(gpu.instances) if gpu.partitioned else 1 for gpu in gpus)
+    if not fewest <= len(devices) <= most:
+        return f"for {api} the engine lists {_listed(devices)}, detection found {_names(gpus)}"
+    return _compare_memory(api, devices, gpus)
+
+
+def _compare_memory(api: str, devices: Sequence[ListedDevice], gpus: Sequence[Gpu]) -> str | None:
+    """Compare only where every device is a card with memory of its own, the largest with the largest."""
+    sizes = [gpu.memory.total_bytes for gpu in gpus if gpu.memory.kind == "dedicated" and not gpu.partitioned]
+    known = sorted((size for size in sizes if size is not None), reverse=True)
+    if not len(known) == len(gpus) == len(devices):
+        return None
+    ordered = sorted(devices, key=lambda device: device.total_bytes, reverse=True)
+    for device, size in zip(ordered, known, strict=True):
+        if abs(device.total_bytes - size) > TOLERANCE * size:
+            found = f"detection {size // MIB} MiB"
+            return f"for {api} the engine counts {device.total_bytes // MIB} MiB on {device.name}, {found}"
+    return None
+
+
+def _listed(devices: Sequence[ListedDevice]) -> str:
+    return ", ".join(f"{device.identifier} ({device.name})" for device in devices)
+
+
+def _names(gpus: Sequence[Gpu]) -> str:
+    return ", ".join(gpu.name or gpu.pci or "a GPU" for gpu in gpus) or "none"

@@ -1,0 +1,1 @@
+"""What is worth telling about a machine: one topic a file."""

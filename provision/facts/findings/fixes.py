@@ -1,0 +1,41 @@
+"""The fix for a finding on this very host. Its knowledge is read from the profiles only when there is one to fix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from provision.domain.facts import Facts, Gpu
+from provision.facts.findings.wording import numbers, quoted
+
+
+def fix_for(facts: Facts, code: str, gpus: Sequence[Gpu] = (), tags: Iterable[str] = (), **words: object) -> str:
+    """Return what to do about ``code`` on this host.
+
+    ``gpus`` are those that it is about, the first of which names the vendor. ``words`` fill the placeholders that
+    are not about the GPU; what comes from the machine has to be quoted for a shell (``quoted``).
+    """
+    from provision.knowledge.fixes import choose_fix, load_fixes
+
+    first = gpus[0] if gpus else Gpu()
+    chosen = choose_fix(load_fixes(), code, facts.os, first.vendor, tuple(tags))
+    address = quoted(first.pci or "0")
+    return chosen.do.format(**{"pci": address, "branch": branch(first), "group": group(gpus), **words})
+
+
+def branch(gpu: Gpu) -> str:
+    """Return the branch of NVIDIA's driver, such as ``570``."""
+    version = numbers(gpu.driver)
+    return str(version[0]) if version else "BRANCH"
+
+
+def group(gpus: Sequence[Gpu]) -> str:
+    """Return the group that may open the device nodes; ``render`` is what udev gives them where nothing is known."""
+    return quoted(next((gpu.access_group for gpu in gpus if gpu.access_group), "render"))
+
+
+def group_tags(gpus: Sequence[Gpu]) -> tuple[str, ...]:
+    """Return what is special about that group: only root is in it, or it has a number and no name."""
+    name = group(gpus)
+    if name in ("root", "0"):
+        return ("root",)
+    return ("numeric",) if name.isdecimal() else ()

@@ -1,0 +1,60 @@
+"""Words of findings: names, sizes and versions as a person reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from provision.domain.facts import Gpu
+
+GIB = 1 << 30
+MAX_CHARACTERS = 160
+MAX_NAMED = 3
+MAX_PARTS, MAX_DIGITS = 6, 9
+SIGNAL = "ended by signal"  # in the words of every probe that runs a program
+VENDORS = {"nvidia": "NVIDIA", "amd": "AMD", "intel": "Intel", "apple": "Apple"}
+
+
+def plain(text: str) -> str:
+    """Return what a machine said as one short line: what it holds may end in a terminal."""
+    shown = " ".join("".join(letter if letter.isprintable() else " " for letter in text[: 4 * MAX_CHARACTERS]).split())
+    return shown if len(shown) <= MAX_CHARACTERS else f"{shown[: MAX_CHARACTERS - 1]}…"
+
+
+def gib(size_bytes: int) -> str:
+    """Return a size such as ``1.5 GiB``."""
+    return f"{size_bytes / GIB:.1f} GiB"
+
+
+def numbers(version: str | None) -> tuple[int, ...]:
+    """Return ``570.133.07`` as ``(570, 133, 7)``; empty for what is not numbers with dots between them."""
+    parts = (version or "").split(".")
+    sound = len(parts) <= MAX_PARTS and all(
+        part.isascii() and part.isdecimal() and len(part) <= MAX_DIGITS for part in parts
+    )
+    return tuple(map(int, parts)) if sound else ()
+
+
+def dotted(version: tuple[int, ...]) -> str:
+    """Return ``(8, 9)`` as ``8.9``."""
+    return ".".join(map(str, version))
+
+
+def names(gpus: Sequence[Gpu]) -> str:
+    """Return what GPUs are called, each with its address; the first few of many."""
+    shown = [_name(gpu) for gpu in gpus[:MAX_NAMED]]
+    more = len(gpus) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _name(gpu: Gpu) -> str:
+    vendor = VENDORS.get(gpu.vendor or "")
+    name = plain(gpu.name or "") or " ".join(filter(None, (vendor, "GPU", plain(gpu.device_id or ""))))
+    address = plain(gpu.pci or "")
+    return f"{name} ({address})" if address else name
+
+
+def quoted(text: str) -> str:
+    """Return what a machine said as one word of a shell's command line."""
+    import shlex
+
+    return shlex.quote("".join(letter for letter in text if letter.isprintable()))

@@ -1,0 +1,91 @@
+"""Machines that are not this one: facts files, captures, and directories of either."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from provision.domain.facts import Facts
+from provision.errors import FabricError, InvalidInputError
+from provision.facts.detect import detect
+from provision.host.replay import PLATFORM_FILE, ReplayMachine
+
+SCHEMA = "fabric.facts/v1"
+MAX_FACTS_BYTES = 16 << 20
+PREFIX = "/fabric"  # where a captured machine's disk is asked about; a capture has one file system
+
+
+class _Document(msgspec.Struct):
+    schema: str = SCHEMA
+
+
+class StoredMachine(NamedTuple):
+    """One machine by name: its facts, or why they cannot be used."""
+
+    name: str
+    facts: Facts | None
+    error: FabricError | None = None
+
+
+def read_facts(path: Path) -> Facts:
+    """Return the facts in one file that ``fabric facts --json`` made, or of one capture.
+
+    Raises ``InvalidInputError`` for anything else.
+    """
+    if path.is_dir():
+        return detect(ReplayMachine(path), PREFIX)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FACTS_BYTES)
+        schema = msgspec.json.decode(data, type=_Document).schema
+        if schema != SCHEMA:
+            raise InvalidInputError(
+                f"{path} has the schema {schema}, not {SCHEMA}.", "Make it with this version: fabric facts --json."
+            )
+        return msgspec.json.decode(data, type=Facts)
+    except OSError as error:
+        raise InvalidInputError(f"Cannot read the facts in {path}: {error.strerror}.") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInputError(
+            f"{path} does not hold facts: {error}.", "Make it with `fabric facts --json > FILE`."
+        ) from error
+
+
+def read_machines(paths: Iterable[Path]) -> Iterator[StoredMachine]:
+    """Yield every machine of some files, captures and directories of them, in the order of their names.
+
+    A machine that cannot be read is yielded with its error. Raises ``InvalidInputError`` for a directory without any.
+    """
+    for path in paths:
+        found = list(_expand(path))
+        if not found:
+            raise InvalidInputError(
+                f"{path} holds neither facts files (*.json) nor captures.",
+                "Fill it with `fabric facts --json > DIR/NAME.json`, or with captures.",
+            )
+        for each in found:
+            try:
+                yield StoredMachine(_name(each), read_facts(each))
+            except FabricError as error:
+                yield StoredMachine(_name(each), None, error)
+
+
+def is_several(paths: list[Path]) -> bool:
+    """Tell whether ``paths`` mean more than one machine, or a place for several."""
+    return len(paths) > 1 or (paths[0].is_dir() and not (paths[0] / PLATFORM_FILE).is_file())
+
+
+def _expand(path: Path) -> Iterator[Path]:
+    if not path.is_dir() or (path / PLATFORM_FILE).is_file():
+        yield path
+        return
+    for entry in sorted(path.iterdir()):
+        if entry.suffix == ".json" or (entry / PLATFORM_FILE).is_file():
+            yield entry
+
+
+def _name(path: Path) -> str:
+    return path.name.removesuffix(".json")

@@ -1,0 +1,71 @@
+"""The model catalogue of ``profiles/models.yaml``: one name for a model, and what each engine loads under it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from provision.domain.artifacts import WheelMember
+from provision.domain.model import Model, ModelShape
+from provision.knowledge.load import load
+
+
+class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one engine loads. ``source`` says how this version of fabric can fetch it, if it can.
+
+    ``estimated`` marks a size that was computed; ``sha256_start`` is the start of the file's hash, where known.
+    """
+
+    reference: str
+    format: str
+    size_bytes: int
+    quantization: str | None = None
+    estimated: bool = False
+    sha256_start: str | None = None
+    source: WheelMember | None = None
+
+
+class CatalogModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One model. ``tier_gb`` is the free memory in GB (10^9 bytes) from which it is proposed by default.
+
+    ``active_parameters`` are those that are computed for each token; all of them where it is left out.
+    """
+
+    name: str
+    license: str
+    tier_gb: float
+    parameters: float
+    shape: ModelShape
+    engines: dict[str, Variant]
+    active_parameters: float | None = None
+
+    def model(self, engine: str) -> Model | None:
+        """Return what ``engine`` would load, or ``None`` where it has no variant."""
+        variant = self.engines.get(engine)
+        if variant is None:
+            return None
+        return Model(
+            name=self.name,
+            reference=variant.reference,
+            format=variant.format,
+            quantization=variant.quantization,
+            size_bytes=variant.size_bytes,
+            sha256=variant.source.sha256 if variant.source else None,
+            shape=self.shape,
+            source=variant.source,
+            license=self.license,
+        )
+
+
+class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file. ``default`` is served where the tier that fits cannot be fetched."""
+
+    version: int
+    checked: str
+    default: str
+    models: tuple[CatalogModel, ...]
+
+
+def load_catalog() -> Catalog:
+    """Return the catalogue."""
+    catalog: Catalog = load("models", Catalog)
+    return catalog

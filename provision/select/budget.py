@@ -1,0 +1,125 @@
+"""How much of which memory a server may take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from provision.domain.facts import Gpu, GpuInstance, GpuMemory, Memory
+from provision.knowledge.sizing import MIB, Sizing
+
+CPU, DEDICATED, UNIFIED = "cpu", "dedicated", "unified"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a server may take of one kind of memory, in bytes; ``None`` where that is not known.
+
+    ``kind`` is ``cpu``, ``dedicated`` or ``unified``, ``devices`` are the GPUs by UUID, PCI address or name, and
+    ``total_bytes`` is all memory of theirs that a server could ever use.
+    """
+
+    kind: str
+    usable_bytes: int | None
+    devices: tuple[str, ...] = ()
+    total_bytes: int | None = None
+
+
+def budget_for_cpu(memory: Memory, sizing: Sizing) -> Budget:
+    """Return what a server on the CPU may take of main memory."""
+    if memory.available_bytes is None or memory.total_bytes is None:
+        return Budget(CPU, None, total_bytes=memory.total_bytes)
+    whole = min(memory.total_bytes, memory.limit_bytes or memory.total_bytes)
+    reserve = min(sizing.budgets.cpu.bytes_of(whole), int(whole * sizing.budgets.small_share))
+    return Budget(CPU, max(0, memory.available_bytes - reserve), total_bytes=whole)
+
+
+def budget_for_gpus(gpus: Sequence[Gpu], memory: Memory, sizing: Sizing, *, tensor_parallel: bool = False) -> Budget:
+    """Return what a server on these GPUs may take.
+
+    Layers can be spread over unequal cards, at a small loss; ``tensor_parallel`` uses as much of each as of the
+    smallest. Where there are cards with memory of their own, GPUs that share main memory are left out. A process
+    sees one MIG instance and no other GPU beside it: the largest one counts, where it is larger than all else.
+    A card whose memory is not known cannot be counted on.
+    """
+    whole = [gpu for gpu in gpus if not gpu.partitioned]
+    cards = [_dedicated(gpu.memory, _name(gpu), sizing) for gpu in whole if _kind(gpu) == DEDICATED]
+    shared = [_unified(gpu, memory, sizing) for gpu in whole if _kind(gpu) == UNIFIED]
+    parts = [_dedicated(part.memory, _name(part), sizing) for gpu in gpus if gpu.partitioned for part in gpu.instances]
+    known = [card for card in cards if card.usable_bytes is not None]
+    several = _together(cards if tensor_parallel else known, sizing, tensor_parallel) if known else None
+    choices = ([several] if several else []) or _known(shared)
+    choices += _known(parts)
+    return max(choices, key=lambda choice: choice.usable_bytes or 0, default=Budget(DEDICATED, _nothing(gpus)))
+
+
+def _nothing(gpus: Sequence[Gpu]) -> int | None:
+    """No GPU at all is no memory; GPUs of which nothing is known may have any."""
+    return None if gpus else 0
+
+
+def _known(budgets: Sequence[Budget]) -> list[Budget]:
+    return [budget for budget in budgets if budget.usable_bytes is not None]
+
+
+def _kind(gpu: Gpu) -> str:
+    if gpu.memory.kind in (DEDICATED, UNIFIED) or gpu.integrated is None:
+        return gpu.memory.kind
+    return UNIFIED if gpu.integrated else DEDICATED
+
+
+def _name(device: Gpu | GpuInstance) -> str:
+    return device.uuid or getattr(device, "pci", None) or device.name or "GPU"
+
+
+def _dedicated(memory: GpuMemory, name: str, sizing: Sizing) -> Budget:
+    if memory.free_bytes is None:
+        return Budget(DEDICATED, None, (name,), memory.total_bytes)
+    total = max(memory.total_bytes or 0, memory.free_bytes)
+    return Budget(DEDICATED, max(0, memory.free_bytes - sizing.budgets.dedicated.bytes_of(total)), (name,), total)
+
+
+def _together(cards: Sequence[Budget], sizing: Sizing, tensor_parallel: bool) -> Budget:
+    """Return the budget of one or several cards used as one; unknown where an equal share of one is not known."""
+    names = tuple(name for card in cards for name in card.devices)
+    if len(cards) == 1:
+        return cards[0]
+    usable, totals = [card.usable_bytes for card in cards], [card.total_bytes or 0 for card in cards]
+    known = [each for each in usable if each is not None]
+    if tensor_parallel:
+        least = min(known) if len(known) == len(usable) else None
+        return Budget(DEDICATED, None if least is None else least * len(cards), names, min(totals) * len(cards))
+    kept = 1 - sizing.budgets.layer_split_share
+    return Budget(DEDICATED, int(sum(known) * kept), names, sum(totals))
+
+
+def _unified(gpu: Gpu, memory: Memory, sizing: Sizing) -> Budget:
+    """Return the budget of a GPU whose memory is main memory, or a part that the firmware took from it."""
+    pool, name = gpu.memory, (_name(gpu),)
+    if pool.pool == "working-set":
+        return _working_set(pool, memory, sizing, name)
+    free = pool.free_bytes
+    if pool.pool != "vram":  # main memory itself, which others are using too
+        free = _least(free, memory.available_bytes)
+    total = pool.total_bytes or memory.total_bytes
+    if free is None or total is None:
+        return Budget(UNIFIED, None, name, total)
+    ram = memory.total_bytes or total
+    reserve = min(sizing.budgets.unified.bytes_of(ram), int(total * sizing.budgets.small_share))
+    return Budget(UNIFIED, max(0, free - reserve), name, total)
+
+
+def _working_set(pool: GpuMemory, memory: Memory, sizing: Sizing, name: tuple[str, ...]) -> Budget:
+    """What is free of it is main memory that is free, so the figure itself counts, and main memory limits it."""
+    rule = sizing.budgets.working_set
+    working_set = pool.free_bytes if pool.total_bytes is None else pool.total_bytes
+    if working_set is None or memory.available_bytes is None:
+        return Budget(UNIFIED, None, name, pool.total_bytes)
+    large = (memory.total_bytes or working_set) >= rule.large_from_mib * MIB
+    reserve = (rule.large_reserve_mib if large else rule.reserve_mib) * MIB
+    return Budget(UNIFIED, max(0, min(working_set - reserve, memory.available_bytes)), name, pool.total_bytes)
+
+
+def _least(first: int | None, second: int | None) -> int | None:
+    known = [each for each in (first, second) if each is not None]
+    return min(known, default=None)

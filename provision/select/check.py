@@ -1,0 +1,34 @@
+"""Refusing a wish that makes no sense or is not safe, before anything is looked at. Pure."""
+
+from __future__ import annotations
+
+from provision.domain.spec import ACCELERATIONS, AUTO, BACKENDS, LOOPBACK_HOSTS, Spec
+from provision.errors import RefusedError, UsageError, did_you_mean
+from provision.knowledge.hardware import Hardware
+from provision.select.candidates import SERVER
+
+MIN_CONTEXT = 256
+
+
+def check_spec(spec: Spec, hardware: Hardware) -> None:
+    """Raise ``UsageError`` for unknown words and impossible numbers, ``RefusedError`` for an unsafe address."""
+    profiles = (AUTO, SERVER, *(profile.name for profile in hardware.profiles))
+    for word, known, what in (
+        (spec.backend, BACKENDS, "backend"),
+        (spec.acceleration, ACCELERATIONS, "acceleration"),
+        (spec.profile, profiles, "profile"),
+    ):
+        if word not in known:
+            raise UsageError(
+                f"There is no {what} {word!r}.{did_you_mean(word, list(known))}", f"Known: {', '.join(known)}."
+            )
+    for count, option in ((spec.parallel, "--parallel"), (spec.threads, "--threads")):
+        if count is not None and count < 1:
+            raise UsageError(f"{option} {count} is not possible.", "Use 1 or more.")
+    if spec.context is not None and spec.context < MIN_CONTEXT:
+        raise UsageError(f"A context of {spec.context} tokens is too small.", f"Use at least {MIN_CONTEXT}.")
+    if spec.host not in LOOPBACK_HOSTS and not spec.api_key_env:
+        raise RefusedError(
+            f"Will not listen on {spec.host} without an API key: all who reach this machine could use the model.",
+            "Put a key into an environment variable and name it: --api-key-env NAME. Or stay on 127.0.0.1.",
+        )

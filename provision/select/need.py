@@ -1,0 +1,95 @@
+"""What serving a model takes: weights, KV cache, and what the engine computes with. All figures in bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision.domain.model import AttentionGroup, Model
+from provision.knowledge.sizing import EngineMemory, Sizing
+from provision.select.budget import CPU, Budget
+
+KV_ELEMENT_BYTES = 2
+
+
+@dataclass(frozen=True)
+class Cache:
+    """How an engine lays out its cache: ``sequences`` of it, rounded up to ``step`` tokens.
+
+    A sliding-window layer keeps ``margin`` tokens beyond its window.
+    """
+
+    sequences: int = 1
+    margin: int = 0
+    step: int = 1
+    element_bytes: int = KV_ELEMENT_BYTES
+
+    def layer_bytes(self, group: AttentionGroup, tokens: int) -> int:
+        """Return what one layer of ``group`` keeps for ``tokens`` tokens of every sequence."""
+        cells = self._rounded(tokens)
+        if group.window is not None:
+            cells = min(cells, self._rounded(group.window + self.margin))
+        elements = group.heads_kv * (group.key_length + group.value_length)
+        return elements * self.element_bytes * cells * self.sequences
+
+    def _rounded(self, tokens: int) -> int:
+        return -(-tokens // self.step) * self.step
+
+
+@dataclass(frozen=True)
+class Need:
+    """``largest_cache`` is the largest part of ``cache`` that a single layer has."""
+
+    weights: int
+    cache: int
+    compute: int
+    largest_cache: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.cache + self.compute
+
+
+def kv_cache_bytes(model: Model, tokens: int, cache: Cache | None = None) -> int:
+    """Return the size of the cache for ``tokens`` tokens of every sequence, with the state of recurrent layers."""
+    cache = cache or Cache()
+    attention = sum(group.layers * cache.layer_bytes(group, tokens) for group in model.shape.groups)
+    return attention + model.shape.recurrent_bytes * cache.sequences
+
+
+def need_of(
+    model: Model,
+    context: int,
+    parallel: int,
+    *,
+    kind: str,
+    rule: EngineMemory,
+    sizing: Sizing,
+    weights: int | None = None,
+) -> Need:
+    """Return what ``parallel`` requests of ``context`` tokens take in memory of this ``kind``.
+
+    ``weights`` stands in for the model's own, in bytes.
+    """
+    weights = weights_of(model) if weights is None else weights
+    cache = Cache(
+        sequences=parallel if rule.every_slot else 1,
+        margin=rule.window_margin_tokens,
+        step=rule.cell_step_tokens,
+        element_bytes=sizing.kv_element_bytes,
+    )
+    compute = (rule.cpu if kind == CPU else rule.gpu).bytes_for(weights)
+    largest = max(cache.layer_bytes(group, context) for group in model.shape.groups)
+    return Need(weights, kv_cache_bytes(model, context, cache), compute, largest)
+
+
+def weights_of(model: Model) -> int:
+    """Return what the weights take in memory; the size of the file where its tensors were not counted."""
+    return model.size_bytes if model.weights_bytes is None else model.weights_bytes
+
+
+def usable_bytes(budget: Budget, rule: EngineMemory) -> int | None:
+    """Return what this engine may take of ``budget``; ``None`` where that is not known."""
+    if budget.usable_bytes is None or rule.utilization is None or budget.kind == CPU or budget.total_bytes is None:
+        return budget.usable_bytes
+    return min(budget.usable_bytes, int(budget.total_bytes * rule.utilization))

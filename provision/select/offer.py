@@ -1,0 +1,180 @@
+"""Which model one candidate can serve on this machine, and how it fits. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from provision.domain.facts import Facts, Gpu
+from provision.domain.model import Model
+from provision.domain.selection import Fit
+from provision.domain.spec import Spec
+from provision.errors import UsageError
+from provision.knowledge.models import CatalogModel
+from provision.select.budget import Budget, budget_for_cpu, budget_for_gpus
+from provision.select.candidates import Candidate
+from provision.select.fit import fit
+from provision.select.knowledge import Knowledge
+
+GB = 10**9
+GIB = 1 << 30
+SERVED = ("comfortable", "fits", "unknown")
+
+Wanted = Model | CatalogModel | None
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A model and how it fits, or the ``reason`` why there is none. ``hint`` is what would help."""
+
+    model: Model | None = None
+    fit: Fit | None = None
+    reason: str = ""
+    hint: str | None = None
+
+
+class Room(NamedTuple):
+    """Where a model would go: the devices' budget, and main memory for layers that do not fit."""
+
+    budget: Budget
+    host: Budget
+
+
+def offer_tier(candidate: Candidate, spec: Spec, facts: Facts, wanted: Wanted, knowledge: Knowledge) -> Offer:
+    """Offer what was asked for, or the largest model of the catalogue that fits wholly, fetchable or not."""
+    room = _room(candidate, facts, knowledge)
+    if wanted is not None:
+        return _offer_named(candidate, spec, room, wanted, knowledge)
+    last = Offer(reason=f"the catalogue has no model for {candidate.engine} that suits this machine")
+    for model in _tiers(candidate, room, knowledge):
+        if spec.context is not None and spec.context > model.shape.context_length:
+            last = Offer(reason=f"{model.name} was trained for {model.shape.context_length} tokens of context")
+            continue
+        last = _offer(candidate, spec, room, model, knowledge)
+        if last.fit is not None and last.fit.verdict in SERVED:
+            return last
+    return last if last.reason else Offer(reason=_too_large(last, spec))
+
+
+def offer_default(candidate: Candidate, spec: Spec, facts: Facts, wanted: Wanted, knowledge: Knowledge) -> Offer:
+    """Offer what was asked for or the default model, but only what this version can fetch or has as a file.
+
+    Raises ``UsageError`` for a context that the model was not trained for.
+    """
+    catalog = knowledge.catalog
+    wanted = wanted or next(row for row in catalog.models if row.name == catalog.default)
+    named = _offer_named(candidate, spec, _room(candidate, facts, knowledge), wanted, knowledge)
+    if named.model is None or named.reason:
+        return named
+    if named.model.source is None and named.model.path is None:
+        return Offer(
+            reason=f"this version of fabric cannot fetch {named.model.reference}",
+            hint="Download the GGUF file yourself and use --model file:PATH, or a name from `fabric models list`.",
+        )
+    return named
+
+
+def _room(candidate: Candidate, facts: Facts, knowledge: Knowledge) -> Room:
+    host = budget_for_cpu(facts.memory, knowledge.sizing)
+    if not candidate.devices:
+        return Room(host, host)
+    together = candidate.engine == "vllm"
+    return Room(budget_for_gpus(candidate.devices, facts.memory, knowledge.sizing, tensor_parallel=together), host)
+
+
+def _tiers(candidate: Candidate, room: Room, knowledge: Knowledge) -> Iterator[Model]:
+    """Yield the models of the catalogue that this engine loads and whose tier this memory reaches, largest first."""
+    rows = sorted(knowledge.catalog.models, key=lambda row: -row.tier_gb)
+    most = candidate.profile.max_active_parameters
+    reached = _reached(candidate, room)
+    for row in rows:
+        model = row.model(candidate.engine)
+        active = row.active_parameters or row.parameters
+        if model is None or (most is not None and active > most):
+            continue
+        if reached is not None and row.tier_gb * GB <= reached:
+            yield model
+    smallest = min((row for row in rows if candidate.engine in row.engines), key=lambda row: row.tier_gb, default=None)
+    if reached is None and smallest is not None and (model := smallest.model(candidate.engine)):
+        yield model
+
+
+def _reached(candidate: Candidate, room: Room) -> int | None:
+    """Return the bytes that tiers are compared with: free memory of GPUs, else what main memory can spare."""
+    if room.budget.kind != "dedicated":
+        return room.budget.usable_bytes
+    free = [_free(gpu) for gpu in candidate.devices]
+    known = [each for each in free if each is not None]
+    return sum(known) if known else None
+
+
+def _free(gpu: Gpu) -> int | None:
+    if not gpu.instances:
+        return gpu.memory.free_bytes
+    return max((instance.memory.free_bytes or 0 for instance in gpu.instances), default=None)
+
+
+def _offer_named(
+    candidate: Candidate, spec: Spec, room: Room, wanted: Model | CatalogModel, knowledge: Knowledge
+) -> Offer:
+    model = wanted.model(candidate.engine) if isinstance(wanted, CatalogModel) else wanted
+    if model is None:
+        return Offer(reason=f"the catalogue has no {wanted.name} for {candidate.engine}")
+    offered = _offer(candidate, spec, room, model, knowledge)
+    if offered.reason or offered.fit is None:
+        return offered
+    if offered.fit.verdict == "no" or (offered.fit.verdict == "partial" and not _splits(candidate)):
+        return Offer(reason=_too_large(offered, spec), hint=_smaller(offered.fit))
+    return offered
+
+
+def _offer(candidate: Candidate, spec: Spec, room: Room, model: Model, knowledge: Knowledge) -> Offer:
+    build = candidate.build
+    if build is None or model.format not in build.formats:
+        loads = " and ".join(build.formats) if build else "nothing"
+        return Offer(reason=f"{candidate.engine} loads {loads}, and {model.name} is {model.format}")
+    judged = fit(
+        model,
+        context_for(spec, model, knowledge),
+        spec.parallel,
+        room.budget,
+        knowledge.sizing,
+        engine=candidate.engine,
+        partial=_splits(candidate),
+        host_budget=room.host,
+    )
+    return Offer(model, judged)
+
+
+def _splits(candidate: Candidate) -> bool:
+    return bool(candidate.devices) and candidate.build is not None and candidate.build.partial
+
+
+def context_for(spec: Spec, model: Model, knowledge: Knowledge) -> int:
+    """Return the tokens of context for one request. Raises ``UsageError`` for more than the model was trained for."""
+    trained = model.shape.context_length
+    if spec.context is None:
+        return min(int(knowledge.serving["context"]), trained)
+    if spec.context > trained:
+        raise UsageError(
+            f"{model.name} was trained for {trained} tokens of context, not {spec.context}.",
+            f"Use --context {trained} or less.",
+        )
+    return spec.context
+
+
+def _too_large(offer: Offer, spec: Spec) -> str:
+    judged, model = offer.fit, offer.model
+    if judged is None or model is None:
+        return offer.reason or "no model fits"
+    budget = "unknown" if judged.budget_bytes is None else f"{judged.budget_bytes / GIB:.2f} GiB"
+    return (
+        f"{model.name} needs {judged.need_bytes / GIB:.2f} GiB of memory with a context of {judged.context_length} "
+        f"tokens for {spec.parallel} requests, and {budget} can be used"
+    )
+
+
+def _smaller(judged: Fit) -> str:
+    general = "Use a smaller --context, fewer --parallel requests or a smaller --model."
+    return f"{judged.suggestion[0].upper()}{judged.suggestion[1:]}. {general}" if judged.suggestion else general

@@ -1,0 +1,72 @@
+"""Whether one build runs on one machine: the first thing that it lacks, in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+from provision.domain.facts import Facts, Gpu
+from provision.knowledge.builds import Build
+
+GIB = 1 << 30
+
+
+def unmet(build: Build, facts: Facts, gpu: Gpu | None) -> str:
+    """Return what keeps ``build`` from running here, on ``gpu`` where it uses one; empty where nothing does.
+
+    What is not known does not count against a build: the engine proves itself after the installation.
+    """
+    return next(chain(_host_reasons(build, facts), _gpu_reasons(build, gpu) if gpu else ()), "")
+
+
+def _host_reasons(build: Build, facts: Facts) -> Iterator[str]:
+    system, libc, isa = facts.os, facts.os.libc, set(facts.cpu.isa)
+    if system.system not in build.systems or system.arch not in build.archs:
+        yield f"no build for {system.system} {system.arch}"
+    if system.system != "Linux" or not build.glibc:
+        pass  # other systems have one C library
+    elif libc.name != "glibc":
+        yield f"the build needs glibc, this system has {libc.name or 'another'}"
+    elif older(libc.version, build.glibc):
+        yield f"the build needs glibc {build.glibc}, this system has {libc.version}"
+    missing = sorted(set(build.isa) - isa)
+    if isa and missing:
+        yield f"this processor lacks {', '.join(missing)}"
+    free = facts.disk.free_bytes
+    if build.disk_bytes is not None and free is not None and free < build.disk_bytes:
+        yield f"it takes about {build.disk_bytes / GIB:.0f} GiB of disk, and {free / GIB:.1f} GiB are free"
+
+
+def _gpu_reasons(build: Build, gpu: Gpu) -> Iterator[str]:
+    name = gpu.name or gpu.device_id or "the GPU"
+    if build.l4t is not None and not _is_between(gpu.l4t, build.l4t, build.l4t_below):
+        yield f"the build is for Jetson Linux {build.l4t} and newer, {name} has {gpu.l4t or 'none'}"
+    if build.compute_capability and older(gpu.arch, build.compute_capability):
+        yield f"the build needs compute capability {build.compute_capability}, {name} has {gpu.arch}"
+    driver = oldest_driver(build, gpu)
+    if driver and older(gpu.driver, driver):
+        yield f"the build needs driver {driver}, {name} has {gpu.driver}"
+    if build.gfx and gpu.arch not in build.gfx:
+        yield f"the build has no kernels for {gpu.arch or 'an unknown target'}"
+
+
+def _is_between(version: str | None, floor: str, below: str | None) -> bool:
+    return version is not None and not older(version, floor) and (below is None or older(version, below))
+
+
+def oldest_driver(build: Build, gpu: Gpu) -> str | None:
+    """Return the oldest driver with which ``build`` runs on ``gpu``."""
+    floors = [floor.driver for floor in build.driver_floors if older(gpu.arch, floor.below)]
+    return floors[0] if floors else build.driver
+
+
+def older(version: str | None, floor: str) -> bool:
+    """Tell whether a version is known and lower than ``floor``; parts compare as numbers."""
+    known = numbers(version)
+    return bool(known) and known < numbers(floor)
+
+
+def numbers(version: str | None) -> tuple[int, ...]:
+    """Return the parts of a version as numbers, ``()`` where it has others."""
+    parts = (version or "").split(".")
+    return tuple(map(int, parts)) if all(part.isascii() and part.isdigit() and len(part) < 9 for part in parts) else ()

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision.artifacts.local_model import describe
+from provision.errors import InvalidInputError, RefusedError
+from tests.unit.artifacts.gguf_file import KEYS, gguf, number, tensor
+from tests.unit.artifacts.hf_files import LLAMA_8B, safetensors
+
+WHOLE = gguf(KEYS[:8])
+
+
+def write(place: Path, data: bytes) -> str:
+    place.write_bytes(data)
+    return str(place)
+
+
+def test_a_file_of_the_users_is_described(tmp_path: Path) -> None:
+    model = describe(write(tmp_path / "mein modell.gguf", WHOLE))
+    assert model.name == "mein modell"
+    assert model.path == str(tmp_path / "mein modell.gguf")
+    assert (model.size_bytes, model.license, model.sha256) == (len(WHOLE), "apache-2.0", None)
+    assert (model.weights_bytes, model.parameters) == (1024 + 72, 256 + 128)
+
+
+def test_layers_are_counted_apart_from_what_is_in_none(tmp_path: Path) -> None:
+    table = [tensor("token_embd.weight", [32], 0, 0), tensor("blk.0.a", [32], 1, 128), tensor("blk.1.a", [64], 1, 192)]
+    model = describe(write(tmp_path / "m.gguf", gguf(KEYS[:8], table)))
+    assert (model.weights_bytes, model.layer_bytes, model.other_bytes) == (128 + 64 + 128, 128, 128)
+
+
+def test_weights_of_a_type_that_is_not_known_count_as_the_file(tmp_path: Path) -> None:
+    model = describe(write(tmp_path / "m.gguf", gguf(KEYS[:8], [tensor("blk.0.a", [32], 99, 0)])))
+    assert (model.weights_bytes, model.layer_bytes, model.other_bytes) == (None, None, None)
+
+
+def part(no: int, count: int, name: str) -> bytes:
+    keys = KEYS[:8] if no == 0 else []
+    return gguf([*keys, number("split.no", no), number("split.count", count)], [tensor(name, [256], 0, 0)])
+
+
+def test_the_parts_of_a_model_are_counted_together(tmp_path: Path) -> None:
+    for no, name in enumerate(["token_embd.weight", "blk.0.a", "blk.0.b"]):
+        write(tmp_path / f"big-0000{no + 1}-of-00003.gguf", part(no, 3, name))
+    model = describe(str(tmp_path / "big-00001-of-00003.gguf"))
+    assert model.name == "big"
+    assert (model.weights_bytes, model.layer_bytes, model.other_bytes) == (3072, 2048, 1024)
+    assert model.size_bytes == sum(path.stat().st_size for path in tmp_path.iterdir())
+    with pytest.raises(InvalidInputError, match="part 2 of 3"):
+        describe(str(tmp_path / "big-00002-of-00003.gguf"))
+    (tmp_path / "big-00003-of-00003.gguf").unlink()
+    with pytest.raises(InvalidInputError, match=r"big-00003-of-00003\.gguf is missing"):
+        describe(str(tmp_path / "big-00001-of-00003.gguf"))
+
+
+@pytest.mark.parametrize("what", ["missing", "directory", "empty", "pipe"])
+def test_what_is_no_model_is_named(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "model.gguf"
+    if what == "directory":
+        path.mkdir()
+    elif what == "empty":
+        path.touch()
+    elif what == "pipe":
+        os.mkfifo(path)
+    with pytest.raises(InvalidInputError, match=r"model\.gguf"):
+        describe(str(path))
+
+
+@pytest.mark.parametrize("path", ["a\0b", "~nobody-is-called-that/m.gguf", ""])
+def test_a_path_that_cannot_be_is_an_error_and_no_traceback(path: str) -> None:
+    with pytest.raises(InvalidInputError):
+        describe(path)
+
+
+def directory(place: Path, config: dict[str, Any] | None, files: dict[str, bytes]) -> str:
+    place.mkdir(exist_ok=True)
+    for name, data in files.items():
+        (place / name).write_bytes(data)
+    if config is not None:
+        (place / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return str(place)
+
+
+ONE = safetensors({"a": ("BF16", [4, 8])})
+
+
+def test_a_directory_of_hugging_face_is_described(tmp_path: Path) -> None:
+    place = directory(tmp_path / "Llama-3.1-8B", LLAMA_8B, {"model.safetensors": ONE})
+    model = describe(place)
+    assert (model.name, model.format, model.quantization) == ("Llama-3.1-8B", "safetensors", "BF16")
+    assert (model.weights_bytes, model.parameters, model.size_bytes) == (64, 32, len(ONE))
+    assert (model.shape.layers, model.shape.heads_kv, model.path) == (32, 8, place)
+
+
+def test_parameters_of_packed_weights_are_not_guessed(tmp_path: Path) -> None:
+    config = LLAMA_8B | {"quantization_config": {"quant_method": "awq", "bits": 4}}
+    model = describe(directory(tmp_path / "m", config, {"model.safetensors": ONE}))
+    assert (model.quantization, model.parameters) == ("AWQ-INT4", None)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "consolidated.00.pth", "model.pt", "model.ckpt"])
+def test_pickled_weights_are_refused_with_the_reason(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RefusedError, match="program"):
+        describe(directory(tmp_path / "m", LLAMA_8B, {name: b"\x80\x02"}))
+    with pytest.raises(RefusedError, match="program"):
+        describe(str(tmp_path / "m" / name))
+
+
+def test_pickled_weights_beside_safe_ones_are_left_alone(tmp_path: Path) -> None:
+    files = {"model.safetensors": ONE, "pytorch_model.bin": b"\x80\x02"}
+    assert describe(directory(tmp_path / "m", LLAMA_8B, files)).size_bytes == len(ONE)
+
+
+def test_a_directory_without_its_configuration_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"m: config\.json is missing"):
+        describe(directory(tmp_path / "m", None, {"model.safetensors": ONE}))

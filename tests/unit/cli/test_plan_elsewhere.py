@@ -1,0 +1,135 @@
+"""``fabric plan`` for machines that are not this one: one, and a fleet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+import pytest
+from typer.testing import CliRunner, Result
+
+from provision.cli.main import app
+from provision.domain.facts import Cpu, Disk, Facts, Gpu, GpuMemory, GpuState, Libc, Memory, OperatingSystem
+from provision.errors import FabricError
+
+GIB = 1 << 30
+LAPTOP = Facts(
+    os=OperatingSystem(system="Linux", distribution="debian", version="12", arch="x86_64", libc=Libc("glibc", "2.36")),
+    cpu=Cpu(cores_usable=4, isa=("avx2", "bmi2", "f16c", "fma")),
+    memory=Memory(16 * GIB, 12 * GIB),
+    disk=Disk("/", 100 * GIB),
+)
+CARD = Gpu(
+    vendor="nvidia",
+    name="NVIDIA GeForce RTX 4090",
+    pci="0000:01:00.0",
+    arch="8.9",
+    integrated=False,
+    state=GpuState.USABLE,
+    apis=("cuda",),
+    memory=GpuMemory("dedicated", 24 * GIB, 23 * GIB),
+    driver="570.133.07",
+)
+Write: TypeAlias = Callable[[str, Facts], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    (tmp_path / "fleet").mkdir()
+
+    def write(name: str, facts: Facts) -> Path:
+        path = tmp_path / "fleet" / f"{name}.json"
+        path.write_text(json.dumps({"schema": "fabric.facts/v1", **msgspec.to_builtins(facts)}), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Callable[..., Result]:
+    def run(*arguments: object) -> Result:
+        return CliRunner().invoke(app, ["plan", "--home", str(tmp_path / "home"), *map(str, arguments)])
+
+    return run
+
+
+def test_one_machine_gives_an_ordinary_plan(write: Write, plan: Callable[..., Result]) -> None:
+    done = plan("--facts", write("laptop", LAPTOP), "--json")
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert done.exit_code == 0
+    assert document["backend"] == "llamacpp"
+    assert document["summary"]["create"] == 4
+    assert document["recommendation"]["backend"] == "ollama"
+    assert document["recommendation"]["installable"] is False
+    assert {"profile", "backend", "acceleration", "reason"} == set(document["alternatives"][0])
+
+
+def test_pending_changes_have_their_exit_code(write: Write, plan: Callable[..., Result]) -> None:
+    assert plan("--facts", write("laptop", LAPTOP), "--detailed-exitcode").exit_code == 2
+
+
+def test_a_fleet_is_one_table(write: Write, plan: Callable[..., Result], tmp_path: Path) -> None:
+    write("laptop", LAPTOP)
+    write("station", msgspec.convert({**msgspec.to_builtins(LAPTOP), "gpus": [msgspec.to_builtins(CARD)]}, Facts))
+    done = plan("--facts", tmp_path / "fleet")
+    lines = done.stdout.splitlines()
+    assert done.exit_code == 0
+    assert lines[0].split()[:2] == ["machine", "system"]
+    assert "laptop" in lines[1]
+    assert "ollama on cpu" in lines[1]
+    assert "station" in lines[2]
+    assert "NVIDIA GeForce RTX 4090" in lines[2]
+    assert "ollama on cuda" in lines[2]
+    assert "llamacpp on cpu" in lines[2]
+
+
+def test_a_machine_that_cannot_be_served_is_told_and_the_others_are_planned(
+    write: Write, plan: Callable[..., Result], tmp_path: Path
+) -> None:
+    write("laptop", LAPTOP)
+    write("router", Facts(os=OperatingSystem(system="Linux", arch="mips", libc=Libc("musl"))))
+    (tmp_path / "fleet" / "torn.json").write_text('{"os": {', encoding="utf-8")
+    done = plan("--facts", tmp_path / "fleet", "--json")
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert done.exit_code == 1, "the status of the first that has no plan"
+    assert document["summary"] == {"planned": 1, "refused": 2}
+    by_name = {host["host"]: host for host in document["hosts"]}
+    assert by_name["laptop"]["backend"] == "llamacpp"
+    assert "no build for Linux mips" in by_name["router"]["error"]["message"]
+    assert by_name["torn"]["error"]["code"] == "invalid-input"
+
+
+def test_json_lines_are_one_document_a_machine(write: Write, plan: Callable[..., Result]) -> None:
+    one, other = write("one", LAPTOP), write("other", LAPTOP)
+    done = plan("--facts", one, "--facts", other, "--json-lines")
+    documents = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [document["host"] for document in documents] == ["one", "other"]
+    assert {document["schema"] for document in documents} == {"fabric.plan/v1"}
+
+
+def test_a_capture_is_planned_for(plan: Callable[..., Result]) -> None:
+    capture = Path(__file__).parents[2] / "hosts" / "linux-debian12-epyc"
+    for option in ("--replay", "--facts"):
+        done = plan(option, capture, "--json")
+        assert json.loads(done.stdout)["backend"] == "llamacpp"
+
+
+@pytest.mark.parametrize("arguments", [("--json-lines",), ("--facts", "x.json", "--out", "plan.json")])
+def test_options_that_make_no_sense_together_are_refused(
+    plan: Callable[..., Result], arguments: tuple[str, ...]
+) -> None:
+    error = plan(*arguments).exception
+    assert isinstance(error, FabricError)
+    assert error.exit_code == 64
+
+
+def test_a_named_model_is_judged_on_every_machine(write: Write, plan: Callable[..., Result], tmp_path: Path) -> None:
+    write("laptop", LAPTOP)
+    done = plan("--facts", tmp_path / "fleet", "--model", "qwen3.5-4b", "--json")
+    host = json.loads(done.stdout)["hosts"][0]
+    assert host["recommendation"]["model"]["name"] == "qwen3.5-4b"
+    assert host["recommendation"]["fit"]["verdict"] == "comfortable"
+    assert "cannot fetch" in host["error"]["message"]

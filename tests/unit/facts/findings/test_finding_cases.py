@@ -1,0 +1,34 @@
+"""Machines with one thing wrong, and machines that only look like them: tests/cases/findings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from provision.facts.findings.find import CODES, find
+from tests.standin.finding_cases import CASES, TOPICS, build_facts, read_json
+
+LISTED = [(topic, case) for topic in TOPICS for case in read_json(topic)]
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=f"{topic}: {case['case']}") for topic, case in LISTED])
+def test_a_machine_has_exactly_its_findings(case: dict[str, Any]) -> None:
+    found = find(build_facts(case["facts"]))
+    expected = case["findings"]
+    assert [finding.code for finding in found] == [code for code, _, _, _ in expected], found
+    for finding, (_, severity, evidence, fix) in zip(found, expected, strict=True):
+        assert finding.severity.value == severity
+        assert [words for words in evidence if words not in finding.evidence] == [], finding.evidence
+        assert [words for words in fix if words not in finding.fix] == [], finding.fix
+
+
+def test_every_code_has_a_machine_that_has_it_and_every_topic_one_that_has_none() -> None:
+    seen = {code for _, case in LISTED for code, _, _, _ in case["findings"]}
+    none = {topic for topic, case in LISTED if not case["findings"]}
+    assert seen == set(CODES)
+    assert none == set(TOPICS)
+
+
+def test_every_file_of_cases_is_read() -> None:
+    assert {path.stem for path in CASES.glob("*.json")} == {*TOPICS, "systems", "gpus"}

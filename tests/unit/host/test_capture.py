@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from posixpath import dirname
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from provision.errors import CannotCreateError
+from provision.host.capture import Capture, CapturingMachine
+from provision.host.capture_files import MAX_PLACEHOLDERS, encode, write
+from provision.host.machine import MAX_READ_BYTES, NOT_FOUND, Access, Command, CommandResult, Platform
+from provision.host.replay import ReplayMachine
+
+LINUX = Platform("Linux", "x86_64", "6.1.0", "glibc 2.36", 1000)
+
+
+class TreeMachine:
+    """``nodes`` maps a path to what is there: a text, a link's target behind ``->``, or one of the words below.
+
+    ``unreadable`` is a file that may not be read, ``unlistable`` a directory that may be walked through and not
+    listed.
+    """
+
+    def __init__(self, nodes: Mapping[str, str], env: Mapping[str, str] | None = None) -> None:
+        self.nodes = dict(nodes)
+        self.platform = LINUX
+        self.env: Mapping[str, str] = env or {}
+        self.results: dict[tuple[str, ...], CommandResult] = {}
+
+    def _is_directory(self, path: str) -> bool:
+        return any(name.startswith(f"{path.rstrip('/')}/") for name in self.nodes)
+
+    def read_text(self, path: str) -> str | None:
+        node = self.nodes.get(path, "unlistable")
+        return None if node in ("unreadable", "unlistable") or node.startswith("->") else node
+
+    def list_dir(self, path: str) -> tuple[str, ...]:
+        if self.nodes.get(path) == "unlistable":
+            return ()
+        start = f"{path.rstrip('/')}/"
+        return tuple(sorted({name[len(start) :].split("/")[0] for name in self.nodes if name.startswith(start)}))
+
+    def exists(self, path: str) -> bool:
+        return (path in self.nodes and not self.nodes[path].startswith("->")) or self._is_directory(path)
+
+    def link_name(self, path: str) -> str | None:
+        node = self.nodes.get(path, "")
+        return node.rpartition("/")[2].removeprefix("->") or None if node.startswith("->") else None
+
+    def access(self, path: str) -> Access | None:
+        return Access(len(path) % 2 == 0, "render") if self.exists(path) else None
+
+    def free_bytes(self, path: str) -> int | None:
+        return 12345
+
+    def run(self, command: Command) -> CommandResult:
+        return self.results.get(command.argv, NOT_FOUND)
+
+
+def replayed(capture: Capture, directory: Path) -> ReplayMachine:
+    write(encode(capture), directory)
+    return ReplayMachine(directory, strict=True)
+
+
+NAME = st.sampled_from(["a", "b", "c.d", "ö", "a b", "0000:01:00.0"])
+PATH = st.lists(NAME, min_size=1, max_size=4).map(lambda names: "/" + "/".join(names))
+NODE = st.text(max_size=20) | st.sampled_from(
+    ["unreadable", "->../../drivers/amdgpu", "->gone", "\xff\0", "\ufffd\ufffdx"]
+)
+QUESTIONS = st.lists(st.tuples(st.sampled_from(["read_text", "list_dir", "exists", "link_name", "access"]), PATH))
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> dict[str, str]:
+    """A tree in which nothing lies below a file; some directories cannot be listed."""
+    nodes: dict[str, str] = {}
+    for path, node in draw(st.dictionaries(PATH, NODE, max_size=8)).items():
+        above = [path[:at] for at in range(1, len(path)) if path[at] == "/"]
+        if not any(place in nodes for place in above) and not any(name.startswith(f"{path}/") for name in nodes):
+            nodes[path] = node
+    for path in list(nodes):
+        if path.count("/") > 1 and draw(st.booleans()):
+            nodes.setdefault(dirname(path), "unlistable")
+    return nodes
+
+
+@settings(deadline=None, max_examples=200)
+@given(trees(), QUESTIONS, QUESTIONS)
+def test_a_replay_answers_each_question_as_the_machine_did(
+    tmp_path_factory: pytest.TempPathFactory,
+    nodes: dict[str, str],
+    questions: list[tuple[str, str]],
+    about_nodes: list[tuple[str, str]],
+) -> None:
+    named = [(question, path) for question, _ in about_nodes for path in nodes]
+    machine = CapturingMachine(TreeMachine(nodes))
+    answers = [(question, path, getattr(machine, question)(path)) for question, path in [*questions, *named]]
+    again = replayed(machine.capture(), tmp_path_factory.mktemp("capture"))
+    assert [(question, path, getattr(again, question)(path)) for question, path, _ in answers] == answers
+
+
+def test_all_else_is_kept_too(tmp_path: Path) -> None:
+    inner = TreeMachine({})
+    inner.results[("tool", "-x")] = CommandResult(3, "out\0", "é")
+    machine = CapturingMachine(inner)
+    machine.run(Command(("tool", "-x"), env={"A": "b"}))
+    machine.run(Command(("none",)))
+    assert machine.free_bytes("/prefix") == 12345
+    again = replayed(machine.capture("/prefix", "a note"), tmp_path / "capture")
+    assert again.platform == LINUX
+    assert (again.prefix, again.free_bytes("/x")) == ("/prefix", 12345)
+    assert again.run(Command(("tool", "-x"))) == CommandResult(3, "out\0", "é")
+    assert again.run(Command(("none",))) == NOT_FOUND
+    assert json.loads((tmp_path / "capture" / "platform.json").read_text())["note"] == "a note"
+
+
+def test_only_the_variables_that_were_looked_at_are_kept() -> None:
+    machine = CapturingMachine(TreeMachine({}, {"A": "1", "B": "2", "SECRET": "3", "CUDA_X": "4"}))
+    assert machine.env["A"] == "1"
+    assert "B" in machine.env
+    assert "C" not in machine.env
+    assert machine.env.get("D") is None
+    assert [name for name in machine.env if name.startswith("CUDA")] == ["CUDA_X"]
+    assert dict(machine.env.items())["SECRET"] == "3"
+    assert "3" in list(machine.env.values())
+    assert len(machine.env) == 4
+    assert machine.capture().env == {"A": "1", "B": "2"}
+
+
+def test_the_same_question_gets_the_same_answer_while_the_machine_changes() -> None:
+    inner = TreeMachine({"/proc/meminfo": "1"})
+    machine = CapturingMachine(inner)
+    assert machine.read_text("/proc/meminfo") == "1"
+    inner.nodes["/proc/meminfo"] = "2"
+    assert machine.read_text("/proc/meminfo") == "1"
+
+
+def test_threads_may_ask_at_once() -> None:
+    machine = CapturingMachine(TreeMachine({f"/d/{n}": str(n) for n in range(50)}))
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            for number in range(50):
+                machine.read_text(f"/d/{number}/{os.urandom(2).hex()}")
+                machine.run(Command((os.urandom(2).hex(),)))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        sizes = [len(machine.capture().texts) for _ in range(50)]
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert sizes == sorted(sizes)
+
+
+def test_what_is_no_utf_8_does_not_stop_it(tmp_path: Path) -> None:
+    machine = CapturingMachine(TreeMachine({"/d/\udcff": "x", "/e": "\ufffd" * MAX_READ_BYTES}, {"V": "\udcfe"}))
+    machine.list_dir("/d")
+    whole = machine.read_text("/e")
+    machine.read_text("/nul\0byte")
+    assert machine.env["V"] == "\udcfe"
+    again = replayed(machine.capture(), tmp_path / "capture")
+    assert again.read_text("/e") == whole, "as long as it was read"
+    assert (tmp_path / "capture" / "root" / "e").stat().st_size == MAX_READ_BYTES
+    assert "\ufffd" in again.env["V"]
+
+
+def test_a_huge_directory_makes_no_huge_capture(tmp_path: Path) -> None:
+    names = {f"/d/{number}": "" for number in range(MAX_PLACEHOLDERS + 1)}
+    machine = CapturingMachine(TreeMachine(names))
+    listed = machine.list_dir("/d")
+    capture = machine.capture()
+    assert len(encode(capture)) < 10
+    assert replayed(capture, tmp_path / "capture").list_dir("/d") == listed
+
+
+@given(st.dictionaries(PATH, st.none() | st.text()), st.dictionaries(PATH, st.booleans()))
+def test_answers_that_contradict_each_other_do_not_stop_it(texts: Any, exists: Any) -> None:
+    names = encode(Capture(LINUX, texts=texts, exists=exists))
+    directories = {dirname(name) for name in names}
+    assert not directories & names.keys(), "no file is a directory as well"
+
+
+FILES = {"platform.json": b'{"system": "Linux", "machine": "x"}', "root/etc/a": b"x", "root/b/.gitkeep": b""}
+
+
+def test_it_is_written_into_a_new_or_an_empty_directory_for_this_user_only(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("new", "empty"):
+        write(FILES, tmp_path / name)
+        written = {str(p.relative_to(tmp_path / name)): p for p in (tmp_path / name).rglob("*") if p.is_file()}
+        assert {path: place.read_bytes() for path, place in written.items()} == FILES
+        assert {place.stat().st_mode & 0o777 for place in written.values()} == {0o600}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "new"]
+
+
+@pytest.mark.parametrize("kind", ["not empty", "a file", "a dangling link", "no parent", "below a file"])
+def test_a_place_that_will_not_do_is_refused(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "place"
+    if kind == "not empty":
+        (place / "mine").mkdir(parents=True)
+    elif kind == "a file":
+        place.write_text("mine")
+    elif kind == "a dangling link":
+        place.symlink_to("nowhere")
+    else:
+        place = place / "below"
+        if kind == "below a file":
+            place.parent.write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(CannotCreateError) as caught:
+        write(FILES, place)
+    assert str(place.parent) in caught.value.message
+    assert "--home" not in (caught.value.hint or "")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.fixture(params=["new", "empty"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    if request.param == "empty":
+        (tmp_path / "place").mkdir()
+    yield tmp_path / "place"
+    left = [path for path in tmp_path.rglob("*") if path != tmp_path / "place"]
+    assert left == [], "nothing half-written"
+
+
+def fail(monkeypatch: pytest.MonkeyPatch, function: str, number: int, after: int) -> None:
+    """Make ``os.rename``, or ``os.open`` for a new file, fail when it was called ``after`` times."""
+    real, calls = getattr(os, function), 0
+
+    def failing(*args: Any, **options: Any) -> Any:
+        nonlocal calls
+        if function == "rename" or args[1] & os.O_CREAT:
+            calls += 1
+            if calls > after:
+                raise OSError(number, os.strerror(number), str(args[0]))
+        return real(*args, **options)
+
+    monkeypatch.setattr(os, function, failing)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EFBIG])
+@pytest.mark.parametrize(("function", "after"), [("open", 0), ("open", 2), ("rename", 0)])
+def test_a_disk_that_fails_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, place: Path, function: str, after: int, number: int
+) -> None:
+    fail(monkeypatch, function, number, after)
+    with pytest.raises(CannotCreateError, match=str(place)):
+        write(FILES, place)
+
+
+def test_half_of_a_capture_is_taken_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fail(monkeypatch, "rename", errno.EIO, 1)
+    with pytest.raises(CannotCreateError):
+        write(FILES, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interruption_leaves_nothing(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(FILES, place)
