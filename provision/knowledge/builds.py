@@ -36,6 +36,7 @@ class Build(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     formats: tuple[str, ...]
     source: str
     glibc: Version | None = None
+    macos: Version | None = None
     isa: tuple[str, ...] = ()
     driver: Version | None = None
     driver_floors: tuple[DriverFloor, ...] = ()

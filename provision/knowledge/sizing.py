@@ -36,13 +36,17 @@ class WorkingSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BudgetRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What stays free of each kind of memory."""
+    """What stays free of each kind of memory.
+
+    ``free_unknown_share`` is the share of a card's memory that is counted as free where nobody tells.
+    """
 
     cpu: Reserve
     dedicated: Reserve
     unified: Reserve
     working_set: WorkingSet
     small_share: Share
+    free_unknown_share: Share
     layer_split_share: Share
 
 

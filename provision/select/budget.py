@@ -73,10 +73,13 @@ def _name(device: Gpu | GpuInstance) -> str:
 
 
 def _dedicated(memory: GpuMemory, name: str, sizing: Sizing) -> Budget:
-    if memory.free_bytes is None:
-        return Budget(DEDICATED, None, (name,), memory.total_bytes)
-    total = max(memory.total_bytes or 0, memory.free_bytes)
-    return Budget(DEDICATED, max(0, memory.free_bytes - sizing.budgets.dedicated.bytes_of(total)), (name,), total)
+    rules, free = sizing.budgets, memory.free_bytes
+    if free is None and memory.total_bytes is not None:
+        free = int(memory.total_bytes * rules.free_unknown_share)
+    if free is None:
+        return Budget(DEDICATED, None, (name,))
+    total = max(memory.total_bytes or 0, free)
+    return Budget(DEDICATED, max(0, free - rules.dedicated.bytes_of(total)), (name,), total)
 
 
 def _together(cards: Sequence[Budget], sizing: Sizing, tensor_parallel: bool) -> Budget:

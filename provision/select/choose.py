@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from provision.domain.choice import Alternative, Recommendation
-from provision.domain.facts import Facts
+from provision.domain.facts import Cpu, Facts
 from provision.domain.selection import Selection
 from provision.domain.spec import AUTO, BACKENDS, Spec
 from provision.errors import FabricError
@@ -136,7 +136,7 @@ class Chooser:
             model=offer.model,
             context=offer.fit.context_length,
             parallel=spec.parallel,
-            threads=spec.threads or max(1, (self.facts.cpu.cores_usable or 1) * rule["per_usable_core"]),
+            threads=spec.threads or max(1, default_threads(self.facts.cpu) * rule["per_core"]),
             spin_count=rule["spin_count"],
             host=spec.host,
             port=self.port,
@@ -197,6 +197,12 @@ class Chooser:
         if near is not None:
             return f"What can run here: {near.backend} on {near.acceleration}. Leave {asked} out."
         return "`fabric doctor` shows what was found out about this machine."
+
+
+def default_threads(cpu: Cpu) -> int:
+    """Return one thread for each fast core that may be used: a core's second thread waits for the same memory."""
+    usable = cpu.cores_usable or 1
+    return min(usable, cpu.cores_performance or cpu.cores_physical or usable)
 
 
 def _narrowed(spec: Spec) -> str:

@@ -106,7 +106,7 @@ def _reached(candidate: Candidate, room: Room) -> int | None:
         return room.budget.usable_bytes
     free = [_free(gpu) for gpu in candidate.devices]
     known = [each for each in free if each is not None]
-    return sum(known) if known else None
+    return sum(known) if known else room.budget.usable_bytes
 
 
 def _free(gpu: Gpu) -> int | None:

@@ -23,12 +23,12 @@ def _host_reasons(build: Build, facts: Facts) -> Iterator[str]:
     system, libc, isa = facts.os, facts.os.libc, set(facts.cpu.isa)
     if system.system not in build.systems or system.arch not in build.archs:
         yield f"no build for {system.system} {system.arch}"
-    if system.system != "Linux" or not build.glibc:
-        pass  # other systems have one C library
-    elif libc.name != "glibc":
+    if system.system == "Linux" and build.glibc and libc.name != "glibc":
         yield f"the build needs glibc, this system has {libc.name or 'another'}"
-    elif older(libc.version, build.glibc):
+    elif system.system == "Linux" and build.glibc and older(libc.version, build.glibc):
         yield f"the build needs glibc {build.glibc}, this system has {libc.version}"
+    if build.macos and system.system == "Darwin" and older(system.version, build.macos):
+        yield f"the build needs macOS {build.macos}, this is {system.version}"
     missing = sorted(set(build.isa) - isa)
     if isa and missing:
         yield f"this processor lacks {', '.join(missing)}"

@@ -20,7 +20,8 @@ from provision.host.redaction.stand_ins import StandIns
 REDACTED = "redacted"
 _KEPT_USERS = re.compile(r"(?:root|user\d*|shared|public|all|linuxbrew|lost\+found|default|\..*)", re.IGNORECASE)
 _LOCAL_DOMAINS = ("localdomain", "local", "lan", "home")
-# All are bounded, so that no text, however odd, takes long. A name ends at a separator; mountinfo writes a space as \040, JSON a slash as \/.
+# All are bounded, so that no text takes long. A name ends at a separator; mountinfo writes a space as \040, JSON a
+# slash as \/.
 _HOME = re.compile(r"((?<![/\\])[/\\]+(?:home|Users)[/\\]+)((?:\\0\d\d|[^/\\\s:;,\"'<>|)\]}])+)")
 _USERS_PLACE = re.compile(r"((?:/run)?/media/|/var/lib/systemd/linger/)([^/\s:;,\"']+)")
 _LOGIN = re.compile(r"(?<=://)[^\s\"'<>]{0,500}@")

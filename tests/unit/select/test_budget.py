@@ -51,11 +51,20 @@ def test_a_card_in_use_counts_with_what_is_left() -> None:
 
 @pytest.mark.parametrize(
     "gpu",
-    [card(24, None), Gpu(), Gpu(memory=GpuMemory(free_bytes=8 * GIB)), Gpu(memory=GpuMemory("unified", 8 * GIB))],
-    ids=["free unknown", "nothing known", "kind unknown", "unified without main memory"],
+    [
+        Gpu(memory=GpuMemory("dedicated")),
+        Gpu(),
+        Gpu(memory=GpuMemory(free_bytes=8 * GIB)),
+        Gpu(memory=GpuMemory("unified", 8 * GIB)),
+    ],
+    ids=["size unknown", "nothing known", "kind unknown", "unified without main memory"],
 )
 def test_memory_that_is_not_known_stays_unknown(gpu: Gpu) -> None:
     assert budget_for_gpus([gpu], Memory(), SIZING).usable_bytes is None
+
+
+def test_a_card_whose_driver_does_not_tell_what_is_free_counts_with_most_of_it() -> None:
+    assert budget_for_gpus([card(12, None)], RAM, SIZING).usable_bytes == int(12 * GIB * 0.9) - GIB
 
 
 def test_no_gpu_has_no_memory() -> None:
@@ -73,7 +82,7 @@ def test_tensor_parallel_uses_as_much_of_each_as_of_the_smallest() -> None:
 
 
 def test_a_card_whose_memory_is_not_known_is_not_counted_on() -> None:
-    cards = [card(24, 23.5, uuid="a"), card(24, None, uuid="b")]
+    cards = [card(24, 23.5, uuid="a"), Gpu(uuid="b", memory=GpuMemory("dedicated"))]
     assert budget_for_gpus(cards, RAM, SIZING).devices == ("a",)
     assert budget_for_gpus(cards, RAM, SIZING, tensor_parallel=True).usable_bytes is None
 

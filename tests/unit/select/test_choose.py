@@ -120,9 +120,20 @@ def test_the_context_is_never_more_than_the_model_was_trained_for(facts: Facts, 
         check_spec(Spec(context=255), KNOWLEDGE.hardware)
 
 
-@pytest.mark.parametrize(("cores", "threads"), [(None, 1), (1, 1), (2, 2), (64, 64)])
-def test_threads_are_the_cores_that_may_be_used(facts: Facts, model: Model, cores: int | None, threads: int) -> None:
-    assert chosen(replace(facts, cpu=replace(facts.cpu, cores_usable=cores)), model).threads == threads
+@pytest.mark.parametrize(
+    ("cpu", "threads"),
+    [
+        (Cpu(), 1),
+        (Cpu(cores_usable=2), 2),
+        (Cpu(cores_usable=64, cores_physical=64), 64),
+        (Cpu(cores_usable=32, cores_physical=16), 16),  # two threads a core
+        (Cpu(cores_usable=20, cores_physical=12, cores_performance=8), 8),
+        (Cpu(cores_usable=2, cores_physical=16), 2),  # a quota
+    ],
+    ids=["unknown", "physical unknown", "server", "SMT", "hybrid", "container"],
+)
+def test_threads_are_the_fast_cores_that_may_be_used(facts: Facts, model: Model, cpu: Cpu, threads: int) -> None:
+    assert chosen(replace(facts, cpu=replace(cpu, isa=facts.cpu.isa)), model).threads == threads
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org", ""])  # noqa: S104 - refused

@@ -91,7 +91,7 @@ ROWS: list[tuple[str, Facts, tuple[Gpu, ...], Spec, tuple[str, str, str, str]]] 
     ("Jetson", ARM, (ORIN,), Spec(), ("jetson", "ollama", "cuda", "jetpack")),
     ("GB10", ARM, (GB10,), Spec(), ("nvidia-unified", "ollama", "cuda", "cuda_v13")),
     ("GB10 server", ARM, (GB10,), Spec(parallel=8), ("nvidia-unified-server", "vllm", "cuda", "cu130")),
-    ("Strix Halo", LINUX, (STRIX_HALO,), Spec(), ("strix-halo", "llamacpp", "vulkan", "vulkan")),
+    ("Strix Halo", LINUX, (STRIX_HALO,), Spec(), ("strix-halo", "ollama", "vulkan", "vulkan")),
     (
         "Strix Halo, long contexts",
         LINUX,
@@ -100,7 +100,7 @@ ROWS: list[tuple[str, Facts, tuple[Gpu, ...], Spec, tuple[str, str, str, str]]] 
         ("amd-rocm-unified", "ollama", "rocm", "rocm"),
     ),
     ("RX 7900 XTX", LINUX, (amd("gfx1100", 24, "rocm", "vulkan"),), Spec(), ("amd-rocm", "ollama", "rocm", "rocm")),
-    ("RX 580", LINUX, (amd("gfx803", 8, "rocm", "vulkan"),), Spec(), ("amd-vulkan", "llamacpp", "vulkan", "vulkan")),
+    ("RX 580", LINUX, (amd("gfx803", 8, "rocm", "vulkan"),), Spec(), ("amd-vulkan", "ollama", "vulkan", "vulkan")),
     ("gfx1031", LINUX, (amd("gfx1031", 12, "rocm", "vulkan"),), Spec(), ("amd-rocm", "llamacpp", "rocm", "rocm")),
     (
         "Arc",
