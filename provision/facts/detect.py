@@ -22,8 +22,8 @@ from provision.facts import (
     services,
 )
 from provision.facts.findings.find import find
-from provision.facts.gpu_env import read_gpu_env
-from provision.facts.gpus import read_graphics
+from provision.facts.gpu.gpu_env import read_gpu_env
+from provision.facts.gpu.gpus import read_graphics
 from provision.facts.package_manager import read_package_manager
 from provision.facts.probing import Recorder
 from provision.host.machine import Machine
@@ -158,7 +158,8 @@ def _linux_system(machine: Machine, record: Recorder, info: cpu.CpuInfo, mounted
 
 
 def _detect_darwin(machine: Machine, record: Recorder) -> Facts:
-    from provision.facts import apple, darwin
+    from provision.facts import darwin
+    from provision.facts.gpu import apple
 
     values = record.run("sysctl", darwin.SYSCTL.argv[0], lambda: darwin.read_sysctl(machine), dict[str, str]())
     values |= record.run(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from provision.domain.facts import Facts, Gpu, Libc, Memory, OperatingSystem, Probe
-from provision.facts import amd, intel, pci
+from provision.facts.gpu import amd, intel, pci
 from provision.facts.probing import Recorder
 from provision.host.machine import Access, Machine
 

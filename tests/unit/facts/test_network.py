@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.facts.gpu_env import read_gpu_env
+from provision.facts.gpu.gpu_env import read_gpu_env
 from provision.facts.network import has_ipv4_route, has_ipv6_route, no_proxy, proxies, read_offline
 from provision.host.machine import Machine
 
