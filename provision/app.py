@@ -11,29 +11,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.apply.drift import drift
-from provision.apply.progress import Progress
-from provision.apply.state import read_state
-from provision.domain.plan import Change, Plan
-from provision.domain.selection import Selection
-from provision.domain.server import Observation, ServerState
-from provision.domain.spec import Spec
-from provision.domain.state import State
 from provision.errors import FabricError, UnreachableError
 from provision.host.layout import Layout
-from provision.serve.observation import Server
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # each use case loads what it needs: looking at the machine does without the server's side
+    from provision.apply.progress import Progress
     from provision.captures import Taken
     from provision.domain.benchmark import BenchReport
     from provision.domain.choice import Recommendation
     from provision.domain.facts import Facts
     from provision.domain.measure import SmokeReport
+    from provision.domain.plan import Change, Plan
+    from provision.domain.selection import Selection
+    from provision.domain.server import Observation
+    from provision.domain.spec import Spec
+    from provision.domain.state import State
     from provision.host.loopback import LoopbackClient
     from provision.host.machine import Machine
     from provision.observe.bench import BenchOptions
     from provision.plan.render import ClientConfig
     from provision.planner import Planner
+    from provision.serve.observation import Server
 
 LOCK_WAIT_S = 900.0
 REQUEST_TIMEOUT_S = 600.0
@@ -91,10 +89,14 @@ class Fabric:
 
     def state(self) -> State | None:
         """Return what is recorded; ``None`` where nothing was ever made."""
+        from provision.apply.state import read_state
+
         return read_state(self.layout)
 
     def server(self) -> Server:
         """Return the server as recorded."""
+        from provision.serve.observation import Server
+
         state = self.state()
         return Server(self.layout, state.selection if state else None)
 
@@ -107,6 +109,8 @@ class Fabric:
 
     def client(self) -> LoopbackClient:
         """Return a client for the running server. Raises ``UnreachableError`` where it does not run."""
+        from provision.domain.server import ServerState
+
         selection, server = self.served(), self.server()
         seen = server.observe()
         if seen.state is not ServerState.READY:
@@ -116,6 +120,8 @@ class Fabric:
 
     def drift(self) -> tuple[Observation, tuple[Change, ...]]:
         """Return how the server is, and what differs from what was set up."""
+        from provision.apply.drift import drift
+
         state = self.state()
         seen = self.server().observe()
         return seen, drift(self.layout, state, seen) if state and state.selection else ()

@@ -6,19 +6,28 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from provision.cli import output
 from provision.cli.facts_view import show_facts
-from provision.cli.present import choice_document, show_choice
+from provision.cli.present import (
+    choice_document,
+    show_alternatives,
+    show_choice,
+    show_recommendation,
+    weighed_document,
+)
 from provision.cli.session import Result, Session, verb
 from provision.domain.facts import Facts
 from provision.domain.finding import Finding, Severity
 from provision.domain.plan import Plan
 from provision.domain.spec import Spec
 from provision.errors import FabricError, UsageError
+
+if TYPE_CHECKING:
+    from provision.select.choose import Choice
 
 _STYLES = {Severity.ERROR: output.BAD, Severity.WARNING: output.WARN, Severity.INFO: output.DIM}
 _WORST_FIRST = [*_STYLES]
@@ -34,6 +43,11 @@ class Diagnosis:
     refusal: FabricError | None
 
     @property
+    def weighed(self) -> Plan | Choice | None:
+        """Everything that was weighed, whether or not there is a plan."""
+        return self.plan or getattr(self.refusal, "choice", None)
+
+    @property
     def exit_code(self) -> int:
         """The status of the contract: a machine that nothing suits is a failure."""
         return self.refusal.exit_code if self.refusal else 0
@@ -46,9 +60,14 @@ class Diagnosis:
         return {
             "facts": msgspec.to_builtins(self.facts),
             "findings": msgspec.to_builtins(self.findings),
-            "recommendation": choice_document(self.plan) if self.plan else None,
+            "recommendation": choice_document(self.plan) if self.plan else self._refused(),
             "refusal": {"code": refusal.code, "message": refusal.message, "hint": refusal.hint} if refusal else None,
         }
+
+    def _refused(self) -> dict[str, Any] | None:
+        """What would suit the machine, although this version cannot install it."""
+        weighed = self.weighed
+        return weighed_document(weighed.recommended, weighed.alternatives) if weighed else None
 
     def show(self) -> None:
         """Print everything for people."""
@@ -60,6 +79,13 @@ class Diagnosis:
             show_choice(self.plan)
         elif self.refusal:
             output.line(f"{self.refusal.message} {self.refusal.hint or ''}", output.BAD)
+            if self.weighed and self.weighed.recommended:
+                output.line()
+                show_recommendation(self.weighed.recommended)
+        if self.weighed:
+            output.line()
+            output.line("Weighed", output.BOLD)
+            show_alternatives(self.weighed.alternatives)
 
 
 @verb("doctor")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -35,20 +36,13 @@ def command(
     if capture:
         return _capture(session, capture)
     facts = session.fabric.facts(replay)
-    return Result(_document(facts), lambda: _show(facts))
+    return Result(asdict(facts), lambda: _show(facts))
 
 
 def _show(facts: Facts) -> None:
     from provision.cli.facts_view import show_facts
 
     show_facts(facts)
-
-
-def _document(facts: Facts) -> dict[str, Any]:
-    import msgspec
-
-    document: dict[str, Any] = msgspec.to_builtins(facts)
-    return document
 
 
 def _capture(session: Session, directory: Path) -> Result:
@@ -65,4 +59,4 @@ def _capture(session: Session, directory: Path) -> Result:
         output.line(f"Captured into {place}: {len(taken.files)} files.", output.GOOD)
         output.line("Names, addresses and serial numbers are taken out. Look at it before you give it away.")
 
-    return Result({**_document(taken.facts), "capture": {"path": place, "files": sorted(taken.files)}}, show)
+    return Result({**asdict(taken.facts), "capture": {"path": place, "files": sorted(taken.files)}}, show)

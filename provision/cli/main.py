@@ -91,6 +91,7 @@ def main() -> int:
     """Run the command line and return the exit status."""
     from provision.cli import failure
 
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may not know all letters
     arguments = globals_last(sys.argv[1:])
     failure.catch_termination()
     try:

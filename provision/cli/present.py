@@ -8,7 +8,7 @@ from typing import Any
 
 from provision.cli import output
 from provision.cli.session import Result
-from provision.domain.choice import Recommendation
+from provision.domain.choice import Alternative, Recommendation
 from provision.domain.measure import SmokeReport
 from provision.domain.model import Model
 from provision.domain.plan import Action, Change, Plan
@@ -51,8 +51,15 @@ def choice_document(plan: Plan) -> dict[str, Any]:
         "fit": asdict(chosen.fit),
         "why": list(chosen.why),
         "why_not": dict(chosen.why_not),
-        "recommendation": recommendation_document(plan.recommended),
-        "alternatives": [asdict(alternative) for alternative in plan.alternatives],
+        **weighed_document(plan.recommended, plan.alternatives),
+    }
+
+
+def weighed_document(best: Recommendation | None, alternatives: Sequence[Alternative]) -> dict[str, Any]:
+    """Return what suits best, and what else was weighed, with what is against it."""
+    return {
+        "recommendation": recommendation_document(best),
+        "alternatives": [asdict(alternative) for alternative in alternatives],
     }
 
 
@@ -140,6 +147,21 @@ def show_recommendation(best: Recommendation) -> None:
         output.line(f"  not yet  {best.obstacle}", output.DIM)
     if best.advice:
         output.line(f"  advice   {best.advice}", output.DIM)
+
+
+def show_alternatives(alternatives: Sequence[Alternative]) -> None:
+    """Show what else was weighed: what comes later, then what cannot be, by the reason against it."""
+    later = [_way(each) for each in alternatives if not each.reason]
+    if later:
+        output.line(f"  later    {', '.join(dict.fromkeys(later))}", output.DIM)
+    reasons = dict.fromkeys(each.reason for each in alternatives if each.reason)
+    for reason in reasons:
+        ways = dict.fromkeys(_way(each) for each in alternatives if each.reason == reason)
+        output.line(f"  why not  {', '.join(ways)}: {reason}", output.DIM)
+
+
+def _way(alternative: Alternative) -> str:
+    return f"{alternative.backend} on {alternative.acceleration}"
 
 
 def show_plan(plan: Plan) -> None:

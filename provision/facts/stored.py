@@ -10,12 +10,12 @@ import msgspec
 
 from provision.domain.facts import Facts
 from provision.errors import FabricError, InvalidInputError
-from provision.facts.detect import detect
-from provision.host.replay import PLATFORM_FILE, ReplayMachine
+from provision.facts.replayed import read_replay
+from provision.host.replay import PLATFORM_FILE
 
 SCHEMA = "fabric.facts/v1"
 MAX_FACTS_BYTES = 16 << 20
-PREFIX = "/fabric"  # where a captured machine's disk is asked about; a capture has one file system
+BUNDLE = ".tar.gz"
 
 
 class _Document(msgspec.Struct):
@@ -31,12 +31,12 @@ class StoredMachine(NamedTuple):
 
 
 def read_facts(path: Path) -> Facts:
-    """Return the facts in one file that ``fabric facts --json`` made, or of one capture.
+    """Return the facts in one file that ``fabric facts --json`` made, or of one capture or bundle.
 
     Raises ``InvalidInputError`` for anything else.
     """
-    if path.is_dir():
-        return detect(ReplayMachine(path), PREFIX)
+    if path.is_dir() or path.name.endswith(BUNDLE):
+        return read_replay(path)
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FACTS_BYTES)
@@ -83,9 +83,9 @@ def _expand(path: Path) -> Iterator[Path]:
         yield path
         return
     for entry in sorted(path.iterdir()):
-        if entry.suffix == ".json" or (entry / PLATFORM_FILE).is_file():
+        if entry.name.endswith((".json", BUNDLE)) or (entry / PLATFORM_FILE).is_file():
             yield entry
 
 
 def _name(path: Path) -> str:
-    return path.name.removesuffix(".json")
+    return path.name.removesuffix(".json").removesuffix(BUNDLE)

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from provision.domain.facts import Facts, Gpu, Vulkan, VulkanDevice
-from provision.facts.gpu import pci, tegra
+from provision.domain.facts import Facts, Gpu, Vulkan
+from provision.facts.gpu import pci
 from provision.facts.gpu.pci import PciGpu
 from provision.facts.probing import Recorder
 from provision.host.machine import Machine
 
 PARAVIRTUAL_GPU = "/dev/dxg"  # how WSL 2 hands the GPUs of Windows through
-ReadGpus = Callable[[], tuple[Gpu, ...]]
+ReadGpus = Callable[[Recorder], tuple[Gpu, ...]]
 
 
 class Graphics(NamedTuple):
@@ -30,31 +30,37 @@ def read_graphics(machine: Machine, record: Recorder, so_far: Facts) -> Graphics
     """
     cards = record.run("pci", pci.DEVICES, lambda: pci.read_gpus(machine), tuple[PciGpu, ...]())
     in_wsl = so_far.os.wsl == 2 and machine.exists(PARAVIRTUAL_GPU)
-    on_tegra = so_far.os.arch == "aarch64" and tegra.is_board(machine)
-    readers = list(_readers(machine, record, cards, so_far, in_wsl=in_wsl, on_tegra=on_tegra))
+    on_tegra = so_far.os.arch == "aarch64" and _is_tegra(machine)
+    readers = list(_readers(machine, cards, so_far, in_wsl=in_wsl, on_tegra=on_tegra))
     if not readers:
         return Graphics()
     found = _gather(machine, record, so_far, readers, ask_vulkan=any(card.driver for card in cards))
     return _with_windows(machine, record, so_far, found) if in_wsl else found
 
 
+def _is_tegra(machine: Machine) -> bool:
+    from provision.facts.gpu import tegra
+
+    return tegra.is_board(machine)
+
+
 def _readers(
-    machine: Machine, record: Recorder, cards: Sequence[PciGpu], so_far: Facts, *, in_wsl: bool, on_tegra: bool
+    machine: Machine, cards: Sequence[PciGpu], so_far: Facts, *, in_wsl: bool, on_tegra: bool
 ) -> Iterator[ReadGpus]:
     """Yield what reads the GPUs of each vendor that may be there; another vendor's code is not even loaded."""
     vendors = {card.vendor_id for card in cards}
     if pci.NVIDIA in vendors or in_wsl or on_tegra:
         from provision.facts.gpu import nvidia
 
-        yield lambda: nvidia.read_gpus(machine, record, cards, so_far)
+        yield lambda record: nvidia.read_gpus(machine, record, cards, so_far)
     if pci.AMD in vendors or in_wsl:
         from provision.facts.gpu import amd
 
-        yield lambda: amd.read_gpus(machine, record, cards, so_far)
+        yield lambda record: amd.read_gpus(machine, record, cards, so_far)
     if pci.INTEL in vendors:
         from provision.facts.gpu import intel
 
-        yield lambda: intel.read_gpus(machine, record, cards, so_far)
+        yield lambda record: intel.read_gpus(machine, record, cards, so_far)
 
 
 def _gather(
@@ -66,16 +72,18 @@ def _gather(
     from provision.facts.gpu import vulkan, vulkan_drivers, vulkan_merge
 
     found = record.run("vulkan", "the Vulkan loader", lambda: vulkan_drivers.read_loader(machine, so_far), Vulkan())
-    with ThreadPoolExecutor(max_workers=len(readers) + 1) as pool:
+    records = [Recorder() for _ in (*readers, None)]  # one each, so that their order is always the same
+    with ThreadPoolExecutor(max_workers=len(records)) as pool:
         asked = None
         if ask_vulkan and found.loader:
-            asked = pool.submit(
-                record.run, "vulkaninfo", "vulkaninfo", lambda: vulkan.read_devices(machine), _NOBODY_ASKED
-            )
-        read = [pool.submit(reader) for reader in readers]
+            ask = records[-1].run
+            asked = pool.submit(ask, "vulkaninfo", "vulkaninfo", lambda: vulkan.read_devices(machine), None)
+        read = [pool.submit(reader, own) for reader, own in zip(readers, records, strict=False)]
         gpus = tuple(sorted((gpu for each in read for gpu in each.result()), key=lambda gpu: gpu.pci or ""))
-        devices = asked.result() if asked else _NOBODY_ASKED
-    if devices is not _NOBODY_ASKED:
+        devices = asked.result() if asked else None
+    for own in records:
+        record.probes += own.probes
+    if devices is not None:
         found = replace(found, devices=vulkan.drop_unsuited(devices, gpus))
     return Graphics(vulkan_merge.merge(machine, gpus, found), found)
 
@@ -87,6 +95,3 @@ def _with_windows(machine: Machine, record: Recorder, so_far: Facts, found: Grap
     answered = {gpu.vendor for gpu in found.gpus}
     named = windows.read_gpus(machine, record, replace(so_far, gpus=found.gpus))
     return Graphics((*found.gpus, *(gpu for gpu in named if gpu.vendor not in answered)), found.vulkan)
-
-
-_NOBODY_ASKED: tuple[VulkanDevice, ...] = (VulkanDevice(-1),)

@@ -105,6 +105,17 @@ def test_a_replay_answers_each_question_as_the_machine_did(
         assert [(question, path, getattr(again, question)(path)) for question, path, _ in answers] == answers
 
 
+def test_a_name_that_leads_nowhere_stands_in_its_directory_and_does_not_exist(tmp_path: Path) -> None:
+    machine = CapturingMachine(TreeMachine({"/dev/by-path/gone": "->../gone", "/dev/null": "unreadable"}))
+    assert machine.list_dir("/dev/by-path") == ("gone",)
+    assert not machine.exists("/dev/by-path/gone")
+    assert machine.access("/dev/by-path/gone") is None
+    again = replayed(machine.capture(), tmp_path / "capture")
+    assert again.list_dir("/dev/by-path") == ("gone",)
+    assert not again.exists("/dev/by-path/gone")
+    assert again.access("/dev/by-path/gone") is None
+
+
 def test_all_else_is_kept_too(tmp_path: Path) -> None:
     inner = TreeMachine({})
     inner.results[("tool", "-x")] = CommandResult(3, "out\0", "é")
@@ -139,6 +150,23 @@ def test_the_same_question_gets_the_same_answer_while_the_machine_changes() -> N
     assert machine.read_text("/proc/meminfo") == "1"
     inner.nodes["/proc/meminfo"] = "2"
     assert machine.read_text("/proc/meminfo") == "1"
+
+
+def test_two_probes_that_ask_side_by_side_get_the_same_answer() -> None:
+    both, answers = threading.Barrier(2), iter(["1", "2"])
+
+    class Changing(TreeMachine):
+        def read_text(self, path: str) -> str | None:
+            both.wait(10)
+            return next(answers)
+
+    machine, read = CapturingMachine(Changing({})), []
+    threads = [threading.Thread(target=lambda: read.append(machine.read_text("/x"))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [machine.capture().texts["/x"]] * 2 == read
 
 
 def test_threads_may_ask_at_once() -> None:

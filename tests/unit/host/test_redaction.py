@@ -127,6 +127,11 @@ def test_files_of_known_formats(path: str, text: str, expected: str) -> None:
     assert Redactor(ALICE).file(path, text) == expected
 
 
+def test_a_path_keeps_its_parts() -> None:
+    path = Redactor(ALICE).path("/sys/fs/cgroup/docker-4fd2a1b30c9e.scope/0000:01:00.0/home/alicex/10.0.0.1")
+    assert path == f"/sys/fs/cgroup/docker-{1:012d}.scope/0000:01:00.0/home/user/192.0.2.1"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
