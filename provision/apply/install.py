@@ -65,11 +65,11 @@ class Installer:
         staging = self.layout.staging
         with explained("making the staging directory"):
             make_private_dir(staging)
-        free = LocalMachine(self.env).free_bytes(str(staging))
-        if free is not None and free < need_bytes + SLACK_BYTES:
+        space = LocalMachine(self.env).space(str(staging))
+        if space is not None and space.free_bytes < need_bytes + SLACK_BYTES:
             raise CannotCreateError(
                 f"Not enough space in {self.layout.prefix}: {(need_bytes + SLACK_BYTES) >> 20} MiB are needed, "
-                f"{free >> 20} MiB are free. Nothing was fetched.",
+                f"{space.free_bytes >> 20} MiB are free. Nothing was fetched.",
                 "Free some space, or use --home on another disk.",
             )
         release = self.selection.release

@@ -56,6 +56,7 @@ def fact_sections(facts: Facts) -> Iterator[Section]:
     if not facts.gpus:
         yield Section("GPUs", _rows([Told("found", "none")]))
     yield Section("Vulkan", _rows(_vulkan(facts.vulkan)))
+    yield Section("Programs", _rows(Told(name, path) for name, path in facts.tools.items()))
     yield Section("Environment", _rows(Told(name, value or "(empty)") for name, value in facts.gpu_env.items()))
     failed = (probe for probe in facts.probes if probe.outcome is Outcome.FAILED)
     yield Section("Could not be read", _rows(Told(probe.name, probe.detail, output.WARN) for probe in failed))
@@ -107,7 +108,7 @@ def _memory(facts: Facts) -> Iterator[Told]:
 
 
 def _disk(disk: Disk) -> Iterator[Told]:
-    yield Told("free", f"{output.gib(disk.free_bytes)} at {disk.path}")
+    yield Told("free", f"{output.gib_of(disk.free_bytes, disk.total_bytes)} at {disk.path}")
     yield Told("filesystem", disk.filesystem)
     programs = _when(disk.noexec, "programs cannot be started there (noexec)")
     place = _joined(_when(disk.network, "on another machine"), _when(disk.ram_backed, "in main memory"))

@@ -107,6 +107,7 @@ class Disk:
     noexec: bool | None = None
     network: bool | None = None
     ram_backed: bool | None = None
+    total_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,8 @@ class Facts:
     """One snapshot of a machine: the input of every choice.
 
     ``libraries`` maps a shared library's name to the path where the loader would find it, or ``None``.
-    ``gpu_env`` holds the environment variables that change what engines see of the GPUs.
+    ``gpu_env`` holds the environment variables that change what engines see of the GPUs, ``tools`` maps engines,
+    container engines and vendors' programs that are on PATH to where they are.
     """
 
     os: OperatingSystem = OperatingSystem()
@@ -261,3 +263,4 @@ class Facts:
     network: Network = Network()
     vulkan: Vulkan = Vulkan()
     gpu_env: dict[str, str] = field(default_factory=dict)
+    tools: dict[str, str] = field(default_factory=dict)

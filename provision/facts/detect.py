@@ -26,6 +26,7 @@ from provision.facts.gpu.gpu_env import read_gpu_env
 from provision.facts.gpu.gpus import read_graphics
 from provision.facts.package_manager import read_package_manager
 from provision.facts.probing import Recorder
+from provision.facts.tools import read_tools
 from provision.host.machine import Machine
 
 Mounts: TypeAlias = Sequence[mounts.Mount]
@@ -40,10 +41,16 @@ def detect(machine: Machine, prefix: str) -> Facts:
     record = Recorder()
     on_mac = machine.platform.system == "Darwin"
     facts = _detect_darwin(machine, record) if on_mac else _detect_linux(machine, record, prefix)
-    free = record.run("disk", f"free space at {prefix}", lambda: disk.read_free_bytes(machine, prefix), None)
+    space = record.run("disk", f"free space at {prefix}", lambda: machine.space(prefix), None)
     facts = replace(
         facts,
-        disk=replace(facts.disk, path=prefix, free_bytes=free),
+        disk=replace(
+            facts.disk,
+            path=prefix,
+            free_bytes=space.free_bytes if space else None,
+            total_bytes=space.total_bytes if space else None,
+        ),
+        tools=record.run("tools", "PATH", lambda: read_tools(machine), {}),
         network=replace(facts.network, proxies=network.proxies(machine.env), no_proxy=network.no_proxy(machine.env)),
         gpu_env=read_gpu_env(machine.env),
         probes=tuple(record.probes),

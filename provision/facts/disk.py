@@ -36,11 +36,6 @@ class FileSystem(NamedTuple):
     ram_backed: bool | None = None
 
 
-def read_free_bytes(machine: Machine, prefix: str) -> int | None:
-    """Return what this user may still write at ``prefix``, or where it will be."""
-    return machine.free_bytes(prefix)
-
-
 def read_filesystem(machine: Machine, prefix: str, mounts: Sequence[Mount]) -> FileSystem | None:
     """Return what ``prefix`` lies on, or will lie on; ``None`` where that cannot be told.
 

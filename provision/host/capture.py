@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from posixpath import basename, join
 from typing import TypeVar
 
-from provision.host.machine import MAX_READ_BYTES, Access, Command, CommandResult, Machine, Platform
+from provision.host.machine import MAX_READ_BYTES, Access, Command, CommandResult, Machine, Platform, Space
 from provision.host.redaction import Redactor
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class Capture:
     exists: Mapping[str, bool] = field(default_factory=dict)
     links: Mapping[str, str | None] = field(default_factory=dict)
     access: Mapping[str, Access | None] = field(default_factory=dict)
-    free_bytes: int | None = None
+    space: Space | None = None
     commands: Mapping[tuple[str, ...], CommandResult] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -83,7 +83,7 @@ class CapturingMachine:
         self._exists: dict[str, bool] = {}
         self._links: dict[str, str | None] = {}
         self._access: dict[str, Access | None] = {}
-        self._free: dict[str, int | None] = {}
+        self._space: dict[str, Space | None] = {}
         self._commands: dict[tuple[str, ...], CommandResult] = {}
         self._env = _RecordingEnvironment(inner.env)
 
@@ -99,7 +99,7 @@ class CapturingMachine:
                 exists={_sound(at): there for at, there in self._exists.items()},
                 links={_sound(at): target and _sound(target) for at, target in self._links.items()},
                 access={_sound(at): access for at, access in self._access.items()},
-                free_bytes=next(reversed(self._free.values()), None),
+                space=next(reversed(self._space.values()), None),
                 commands={tuple(map(_sound, argv)): _bounded(done) for argv, done in self._commands.items()},
                 env={_sound(name): _sound(value) for name, value in self._env.seen().items()},
             )
@@ -127,8 +127,8 @@ class CapturingMachine:
     def access(self, path: str) -> Access | None:
         return self._asked(self._access, path, self._inner.access)
 
-    def free_bytes(self, path: str) -> int | None:
-        return self._asked(self._free, path, self._inner.free_bytes)
+    def space(self, path: str) -> Space | None:
+        return self._asked(self._space, path, self._inner.space)
 
     def run(self, command: Command) -> CommandResult:
         """Run ``command`` anew each time, as a program may answer later; the last answer is kept."""

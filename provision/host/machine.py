@@ -31,6 +31,7 @@ __all__ = [
     "LocalMachine",
     "Machine",
     "Platform",
+    "Space",
     "is_macos",
 ]
 
@@ -52,6 +53,14 @@ class Access:
 
     allowed: bool
     group: str | None = None
+
+
+@dataclass(frozen=True)
+class Space:
+    """The room on a file system: what this user may still write, and what there is in all."""
+
+    free_bytes: int
+    total_bytes: int | None = None
 
 
 class Machine(Protocol):
@@ -77,8 +86,8 @@ class Machine(Protocol):
     def access(self, path: str) -> Access | None:
         """Return who may use a device node; ``None`` where there is none."""
 
-    def free_bytes(self, path: str) -> int | None:
-        """Return the bytes that this user may still write at ``path`` or its nearest existing parent."""
+    def space(self, path: str) -> Space | None:
+        """Return the room at ``path`` or its nearest existing parent."""
 
     def run(self, command: Command) -> CommandResult:
         """Run a program with stdin closed and ``LC_ALL=C``; never raises.
@@ -136,7 +145,7 @@ class LocalMachine:
         except (OSError, ValueError):
             return None
 
-    def free_bytes(self, path: str) -> int | None:
+    def space(self, path: str) -> Space | None:
         place = Path(path)
         for candidate in (place, *place.parents):
             try:
@@ -145,7 +154,7 @@ class LocalMachine:
                 continue
             except OSError:
                 return None
-            return status.f_bavail * status.f_frsize
+            return Space(status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize)
         return None
 
     def run(self, command: Command) -> CommandResult:

@@ -2,7 +2,7 @@
 
 A capture is a directory::
 
-    platform.json   system, machine; maybe version, release, libc, uid, free_bytes, prefix, note, and what files
+    platform.json   system, machine; maybe version, release, libc, uid, the room, prefix, note, and what files
                     cannot say: access, links, missing, listings
     root/           files of the machine at their own paths; an empty directory holds a .gitkeep; a symbolic link
                     may be a file that holds where it points to
@@ -24,7 +24,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from provision.errors import InvalidInputError
-from provision.host.machine import MAX_READ_BYTES, NOT_FOUND, Access, Command, CommandResult, Platform
+from provision.host.machine import MAX_READ_BYTES, NOT_FOUND, Access, Command, CommandResult, Platform, Space
 
 T = TypeVar("T")
 
@@ -64,6 +64,7 @@ class CapturedPlatform(msgspec.Struct, forbid_unknown_fields=True, omit_defaults
     libc: str | None = None
     uid: int | None = None
     free_bytes: int | None = None
+    total_bytes: int | None = None
     prefix: str | None = None
     access: dict[str, Access | None] = {}
     links: dict[str, str | None] = {}
@@ -153,8 +154,9 @@ class ReplayMachine:
             return self._captured.access[path]
         return Access(allowed=True) if self.exists(path) else None
 
-    def free_bytes(self, path: str) -> int | None:  # noqa: ARG002 - a capture has one file system
-        return self._captured.free_bytes
+    def space(self, path: str) -> Space | None:  # noqa: ARG002 - a capture has one file system
+        free = self._captured.free_bytes
+        return None if free is None else Space(free, self._captured.total_bytes)
 
     def run(self, command: Command) -> CommandResult:
         result = self._results.get(command.argv)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from provision.host.machine import NOT_FOUND, Access, Command, CommandResult, Machine, Platform
+from provision.host.machine import NOT_FOUND, Access, Command, CommandResult, Machine, Platform, Space
 
 Imagine: TypeAlias = Callable[..., Machine]
 
@@ -65,8 +65,8 @@ class ImaginedMachine:
     def access(self, path: str) -> Access | None:
         return self._access.get(path) or (Access(allowed=True) if self.exists(path) else None)
 
-    def free_bytes(self, path: str) -> int | None:
-        return self._free_bytes
+    def space(self, path: str) -> Space | None:
+        return None if self._free_bytes is None else Space(self._free_bytes)
 
     def run(self, command: Command) -> CommandResult:
         return self._results.get(command.argv, NOT_FOUND)

@@ -12,7 +12,7 @@ from provision.domain.facts import Cpu, Disk, Facts, Network, Outcome, Probe
 from provision.facts import cgroup
 from provision.facts.detect import detect
 from provision.facts.probing import Recorder
-from provision.host.machine import Access, Command, CommandResult, LocalMachine, Machine, Platform
+from provision.host.machine import Access, Command, CommandResult, LocalMachine, Machine, Platform, Space
 
 Imagine = Callable[..., Machine]
 
@@ -202,8 +202,8 @@ class NoisyMachine:
         answer = self._next()
         return None if answer is None else Access(len(answer) % 2 == 0, answer)
 
-    def free_bytes(self, path: str) -> int | None:
-        return len(self._next() or "")
+    def space(self, path: str) -> Space | None:
+        return Space(len(self._next() or ""))
 
     def run(self, command: Command) -> CommandResult:
         return CommandResult(len(self._next() or "") % 128, self._next() or "", "")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from provision.errors import InvalidInputError
-from provision.host.machine import MAX_READ_BYTES, NOT_FOUND, Access, Command, CommandResult, Platform
+from provision.host.machine import MAX_READ_BYTES, NOT_FOUND, Access, Command, CommandResult, Platform, Space
 from provision.host.replay import ReplayMachine, UnknownCommand
 
 
@@ -29,7 +29,7 @@ def test_answers_come_from_the_capture(capture: Path) -> None:
     machine = ReplayMachine(capture)
     assert machine.platform == Platform("Linux", "aarch64", None, None)
     assert machine.env == {"PATH": "/bin"}
-    assert machine.free_bytes("/anywhere") == 5
+    assert machine.space("/anywhere") == Space(5)
     assert machine.read_text("/etc/name") == "café \N{REPLACEMENT CHARACTER}"
     assert machine.list_dir("/") == ("empty", "etc")
     assert machine.run(Command(("a", "b"))) == CommandResult(3, "o", "e")

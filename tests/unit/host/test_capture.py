@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from provision.host.capture import Capture, CapturingMachine
 from provision.host.capture_files import MAX_PLACEHOLDERS, encode, write
-from provision.host.machine import MAX_READ_BYTES, NOT_FOUND, Access, Command, CommandResult, Platform
+from provision.host.machine import MAX_READ_BYTES, NOT_FOUND, Access, Command, CommandResult, Platform, Space
 from provision.host.replay import ReplayMachine
 
 LINUX = Platform("Linux", "x86_64", "6.1.0", "glibc 2.36", 1000)
@@ -56,8 +56,8 @@ class TreeMachine:
     def access(self, path: str) -> Access | None:
         return Access(len(path) % 2 == 0, "render") if self.exists(path) else None
 
-    def free_bytes(self, path: str) -> int | None:
-        return 12345
+    def space(self, path: str) -> Space | None:
+        return Space(12345, 67890)
 
     def run(self, command: Command) -> CommandResult:
         return self.results.get(command.argv, NOT_FOUND)
@@ -122,10 +122,10 @@ def test_all_else_is_kept_too(tmp_path: Path) -> None:
     machine = CapturingMachine(inner)
     machine.run(Command(("tool", "-x"), env={"A": "b"}))
     machine.run(Command(("none",)))
-    assert machine.free_bytes("/prefix") == 12345
+    assert machine.space("/prefix") == Space(12345, 67890)
     again = replayed(machine.capture("/prefix", "a note"), tmp_path / "capture")
     assert again.platform == LINUX
-    assert (again.prefix, again.free_bytes("/x")) == ("/prefix", 12345)
+    assert (again.prefix, again.space("/x")) == ("/prefix", Space(12345, 67890))
     assert again.run(Command(("tool", "-x"))) == CommandResult(3, "out\0", "é")
     assert again.run(Command(("none",))) == NOT_FOUND
     assert json.loads((tmp_path / "capture" / "platform.json").read_text())["note"] == "a note"
