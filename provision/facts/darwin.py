@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from provision.domain.facts import Cpu, Memory
+from provision.facts.programs import finished
 from provision.host.machine import Command, Machine
 
 # Whole branches, because a name that one Mac lacks would end the listing there.
@@ -17,7 +18,6 @@ OPTIONAL = Command(
 VM_STAT = Command(("/usr/bin/vm_stat",), timeout_s=5)
 HOMEBREW = ("/opt/homebrew/bin/brew", "/usr/local/bin/brew")
 VIRTUAL_MACHINE = "apple-virtualization"
-TIMEOUT_CODE = 124
 
 _MAX_DIGITS = 20
 _PAGE_SIZE = re.compile(r"page size of (\d+) bytes")
@@ -96,10 +96,8 @@ def read_available(machine: Machine) -> int | None:
 
 
 def _output(machine: Machine, command: Command) -> str:
-    result = machine.run(command)
-    if result.returncode == TIMEOUT_CODE:
-        raise TimeoutError(f"{command.argv[0]}: {result.stderr}")
-    return result.stdout
+    result = finished(machine, command)
+    return result.stdout if result else ""
 
 
 def is_arm(values: Mapping[str, str]) -> bool:

@@ -37,8 +37,19 @@ class CommandResult:
     stdout: str = ""
     stderr: str = ""
 
+    @property
+    def missing(self) -> bool:
+        """Whether there is no such program."""
+        return self.returncode == _NOT_FOUND
 
-NOT_FOUND = CommandResult(127, "", "not found")
+    @property
+    def timed_out(self) -> bool:
+        """Whether it was ended because it took too long."""
+        return self.returncode == _TIMED_OUT
+
+
+_NOT_FOUND, _TIMED_OUT = 127, 124  # as shells and timeout(1) say it
+NOT_FOUND = CommandResult(_NOT_FOUND, "", "not found")
 
 
 def run(command: Command, base_env: Mapping[str, str], stop: threading.Event | None = None) -> CommandResult:
@@ -91,7 +102,7 @@ def _wait(child: subprocess.Popen[bytes], command: Command, stop: threading.Even
         given = None
         if stop.is_set() or time.monotonic() >= deadline:
             _end(child)
-            return CommandResult(124, "", f"no answer within {command.timeout_s:g} s")
+            return CommandResult(_TIMED_OUT, "", f"no answer within {command.timeout_s:g} s")
     output, errors = done
     return CommandResult(child.returncode, output.decode("utf-8", "replace"), errors.decode("utf-8", "replace"))
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from provision.domain.facts import Facts, Gpu, GpuMemory, GpuState, Obstacle
 from provision.facts import darwin
 from provision.facts.gpu import pci
-from provision.facts.gpu.programs import ask
+from provision.facts.json_text import parse_object
 from provision.facts.probing import Recorder
+from provision.facts.programs import ask
 from provision.host.machine import PROBE, Machine
 
 METAL = (PROBE, "metal")
@@ -68,7 +69,7 @@ def read_metal(machine: Machine) -> MetalAnswer | None:
 
 def parse_metal(text: str) -> MetalAnswer:
     """Parse what the probe prints. Raises ``ValueError`` for its error, and for anything else."""
-    document = _object(text)
+    document = parse_object(text)
     if "error" in document:
         if document["error"] == NO_DEVICE:
             return MetalAnswer(None)
@@ -79,18 +80,6 @@ def parse_metal(text: str) -> MetalAnswer:
     if not isinstance(size, int) or isinstance(size, bool) or not 0 < size < _MAX_BYTES:
         raise ValueError("it has no size of the working set")
     return MetalAnswer(MetalDevice(name[:_MAX_NAME], size, unified))
-
-
-def _object(text: str) -> dict[str, Any]:
-    import json
-
-    try:
-        document = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    if isinstance(document, dict):
-        return document
-    raise ValueError("it is no JSON object")
 
 
 def describe_gpu(answer: MetalAnswer | None, so_far: Facts, sysctl: Mapping[str, str]) -> Gpu:
@@ -156,7 +145,7 @@ def parse_displays(text: str) -> tuple[Gpu, ...]:
     A GPU that Metal supports has ``metal`` among its ``apis`` and yet is not usable: on Intel Macs engines use it
     only when asked to, as it is often slower or wrong there. Apple's processors tell no memory.
     """
-    entries = _object(text).get("SPDisplaysDataType")
+    entries = parse_object(text).get("SPDisplaysDataType")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError("it has no list of displays")
     texts = [{key: value for key, value in entry.items() if isinstance(value, str)} for entry in entries]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from provision.domain.facts import Facts, Gpu, GpuMemory, GpuState, Obstacle
 from provision.facts.gpu.pci import INTEL, VENDORS, PciGpu
-from provision.facts.gpu.programs import ask
 from provision.facts.gpu.rungs import Rung, check_driver, check_nodes, read_number, render_node
 from provision.facts.probing import Recorder
+from provision.facts.programs import ask
 from provision.host.machine import Machine
 
 if TYPE_CHECKING:

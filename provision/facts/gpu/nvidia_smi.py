@@ -25,7 +25,6 @@ PLACES = "/usr/bin:/usr/lib/wsl/lib:/run/current-system/sw/bin"
 MIB = 1 << 20
 _INFOROM_CORRUPT = 14  # a warning after a whole answer
 _EXIT_UNKNOWN_ERROR = 255
-_TIMED_OUT, _NOT_FOUND = 124, 127
 _MAX_CHARACTERS = 8 << 20
 # Most telling first: the text is the same in all releases, the exit status is not.
 _PHRASES = (
@@ -70,7 +69,7 @@ def ask_xml(machine: Machine) -> Answer | Refusal:
 def _run(machine: Machine, argv: tuple[str, ...], timeout_s: float) -> CommandResult:
     path = ":".join(part for part in (machine.env.get("PATH"), PLACES) if part)
     result = machine.run(Command(argv, timeout_s, {"PATH": path}))
-    if result.returncode == _TIMED_OUT:
+    if result.timed_out:
         raise TimeoutError(f"nvidia-smi: {clean(result.stderr)}")
     return result
 
@@ -81,7 +80,7 @@ def _read(result: CommandResult, fields: Sequence[str]) -> Answer | Refusal:
 
 def parse_failure(result: CommandResult) -> Refusal | None:
     """Return how ``nvidia-smi`` failed, ``None`` where it did not. Some releases fail with an exit status of 0."""
-    if result.returncode == _NOT_FOUND:
+    if result.missing:
         return Refusal(nvml.NO_LIBRARY, "nvidia-smi is not there")
     if result.returncode < 0:
         return Refusal(nvml.CRASHED, f"nvidia-smi was ended by signal {-result.returncode}")

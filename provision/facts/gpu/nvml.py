@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from provision.facts.gpu.pci import normalise_address
+from provision.facts.json_text import parse_object
 from provision.host.machine import PROBE, Command, Machine
 
 ARGV = (PROBE, "nvml")
@@ -30,7 +31,6 @@ MAX_BYTES = 1 << 60
 _MAX_CHARACTERS = 1 << 20
 _MAX_TEXT = 200
 _MAX_DIGITS = 20
-_TIMED_OUT, _NOT_FOUND = 124, 127
 
 
 class Memory(NamedTuple):
@@ -91,9 +91,9 @@ def ask(machine: Machine, in_wsl: bool) -> Answer | Refusal:
     """
     path = ":".join(part for part in (WSL_LIBRARIES, machine.env.get("LD_LIBRARY_PATH")) if part)
     result = machine.run(Command(ARGV, TIMEOUT_S, {"LD_LIBRARY_PATH": path} if in_wsl else {}))
-    if result.returncode == _TIMED_OUT:
+    if result.timed_out:
         raise TimeoutError(f"NVML: {clean(result.stderr)}")
-    if result.returncode == _NOT_FOUND:
+    if result.missing:
         return Refusal(NO_LIBRARY, "nobody asked NVML")
     if result.returncode < 0:
         return Refusal(CRASHED, f"NVML was ended by signal {-result.returncode}")
@@ -104,14 +104,9 @@ def ask(machine: Machine, in_wsl: bool) -> Answer | Refusal:
 
 def parse_document(text: str) -> Answer | Refusal:
     """Parse what ``probes/nvml.py`` prints. Raises ``ValueError`` for anything else."""
-    import json
-
     if len(text) > _MAX_CHARACTERS:
         raise ValueError(f"a document of {len(text)} characters")
-    try:
-        document = _object(json.loads(text, parse_int=_integer, parse_constant=_integer))
-    except RecursionError as error:
-        raise ValueError("a document nested too deeply") from error
+    document = parse_object(text, parse_int=_integer, parse_constant=_integer)
     if "error" in document:
         return Refusal(_number(document["error"], 10_000), clean(str(document.get("message") or "")))
     cuda = document.get("cuda")

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from provision.facts.gpu.kfd import pci_address
 from provision.facts.gpu.pci import normalise_address
-from provision.facts.gpu.programs import ask
 from provision.facts.probing import Recorder
+from provision.facts.programs import ask
 from provision.host.machine import Machine
 
 DIRECTORY = "/opt/rocm/bin"

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from provision.domain.facts import Gpu, VulkanDevice
 from provision.facts.gpu import pci
+from provision.facts.programs import finished
 from provision.host.machine import Command, Machine
 
 # Not its JSON: that covers one GPU a call, and goes into a file in the working directory.
@@ -26,7 +27,6 @@ _PREFERRED = (RADV, NVIDIA, ANV)
 # Drivers younger than the vulkaninfo of some distributions, which cannot name their identifiers.
 _BY_NAME = {"NVK": NVK, "Dozen": _DOZEN, "venus": _VENUS}
 
-_NOT_FOUND, _TIMED_OUT = 127, 124
 # The loader has no driver, or none of its drivers has a device: two ways to say that there is nothing.
 _NOTHING = ("ERROR_INCOMPATIBLE_DRIVER", "Found no drivers", "Failed to detect any valid GPUs")
 _KINDS: Mapping[str, str] = {
@@ -49,13 +49,9 @@ def read_devices(machine: Machine) -> tuple[VulkanDevice, ...] | None:
 
     Its standard error says nothing while it ends with 0: it complains of a missing display there.
     """
-    result = machine.run(SUMMARY)
-    if result.returncode == _NOT_FOUND:
+    result = finished(machine, SUMMARY)
+    if result is None:
         return None
-    if result.returncode == _TIMED_OUT:
-        raise TimeoutError(f"{SUMMARY.argv[0]}: {result.stderr.strip()}")
-    if result.returncode < 0:
-        raise ValueError(f"{SUMMARY.argv[0]} was ended by signal {-result.returncode}")
     if result.returncode == 0:
         return parse_summary(result.stdout)
     if any(sign in text for sign in _NOTHING for text in (result.stderr, result.stdout)):

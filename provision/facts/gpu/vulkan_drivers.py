@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from provision.domain.facts import Facts, Vulkan
 from provision.facts import libraries
+from provision.facts.json_text import parse_object
 from provision.host.machine import Machine
 
 LOADER = "libvulkan.so.1"
@@ -50,13 +51,7 @@ def read_loader(machine: Machine, so_far: Facts) -> Vulkan | None:
 
 def parse_manifest(text: str) -> Manifest:
     """Parse a driver's JSON manifest. Raises ``ValueError`` where it names no library."""
-    import json
-
-    try:
-        document = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    icd = document.get("ICD") if isinstance(document, dict) else None
+    icd = parse_object(text).get("ICD")
     library = icd.get("library_path") if isinstance(icd, dict) else None
     if not isinstance(library, str) or not library or "\0" in library:
         raise ValueError("it names no library")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from provision.domain.facts import Facts, Gpu, GpuState, Obstacle
-from provision.facts.gpu.programs import ask
 from provision.facts.probing import Recorder
+from provision.facts.programs import ask
 from provision.host.machine import Machine
 
 PARAVIRTUAL_GPU = "/dev/dxg"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from provision.facts.gpu.programs import ask
+from provision.facts.programs import ask
 from provision.host.machine import Command, CommandResult, Machine
 
 Imagine = Callable[..., Machine]
