@@ -6,14 +6,13 @@ The rules are those by which llama.cpp lays out its caches (``src/models/`` of g
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, TypeGuard
 
 from provision.artifacts.gguf import GgufHeader
+from provision.artifacts.numbers import Numbers, is_number
 from provision.domain.model import AttentionGroup, ModelShape
 from provision.errors import InvalidInputError
 
 MAX_LAYERS = 1 << 10
-MAX_NUMBER = 1 << 31
 STATE_ELEMENT_BYTES = 4  # recurrent states are kept as 32-bit floats
 _NOT_A_MODEL = "The file is not a language model."
 
@@ -56,10 +55,11 @@ class _Shape:
             raise _missing("general.architecture")
         self._keys, self._lengths = header.keys, header.lengths
         self._architecture = architecture
-        self._layers = self._number("block_count", least=1, most=MAX_LAYERS)
+        self._numbers = Numbers(header.keys, _missing, f"{architecture}.")
+        self._layers = self._numbers.need("block_count", least=1, most=MAX_LAYERS)
 
     def read(self) -> ModelShape:
-        embedding, layers = self._number("embedding_length"), self._attention()
+        embedding, layers = self._numbers.need("embedding_length"), self._attention()
         groups = tuple(AttentionGroup(count, *what) for what, count in Counter(each for each in layers if each).items())
         largest = max(groups, key=lambda group: group.heads_kv * (group.key_length + group.value_length), default=None)
         alike = len(groups) == 1 and groups[0].layers == self._layers and groups[0].window is None
@@ -69,18 +69,18 @@ class _Shape:
             heads_kv=largest.heads_kv if largest else 0,
             key_length=largest.key_length if largest else 0,
             value_length=largest.value_length if largest else 0,
-            context_length=self._number("context_length", least=1),
+            context_length=self._numbers.need("context_length", least=1),
             attention=() if alike else groups,
             recurrent_bytes=self._recurrent_layers(layers) * self._state_bytes(embedding),
             embedding_length=embedding,
-            vocabulary=self._lengths.get("tokenizer.ggml.tokens") or self._maybe("vocab_size"),
+            vocabulary=self._lengths.get("tokenizer.ggml.tokens") or self._numbers.maybe("vocab_size"),
         )
 
     def _attention(self) -> list[tuple[int, int, int, int | None] | None]:
         """Return heads, lengths and window of every layer that has a KV cache, ``None`` for the others."""
         heads = self._each("attention.head_count")
         heads_kv = self._each("attention.head_count_kv", heads)
-        window = self._maybe("attention.sliding_window")
+        window = self._numbers.maybe("attention.sliding_window")
         window = _WINDOWS.get(self._architecture, 0) if window is None else window
         windowed = self._windowed() if window else [False] * self._layers
         full, short = self._lengths_of(heads, ""), self._lengths_of(heads, "_swa")
@@ -92,17 +92,17 @@ class _Shape:
 
     def _cached(self, heads_kv: int, lengths: tuple[int, int]) -> tuple[int, int, int]:
         """Latent attention caches one vector for all heads; files from before it was done so lack the key."""
-        rank = self._maybe("attention.kv_lora_rank")
-        if rank is None or self._maybe("attention.key_length_mla") is None:
+        rank = self._numbers.maybe("attention.kv_lora_rank")
+        if rank is None or self._numbers.maybe("attention.key_length_mla") is None:
             return heads_kv, *lengths
-        rope = self._maybe("rope.dimension_count")
+        rope = self._numbers.maybe("rope.dimension_count")
         return 1, lengths[0] if rope is None else rank + rope, 0
 
     def _lengths_of(self, heads: list[int], suffix: str) -> tuple[int, int]:
         """Return how long a key and a value are; layers with a window may have lengths of their own."""
-        size = self._number("embedding_length") // next((count for count in heads if count), 1)
+        size = self._numbers.need("embedding_length") // next((count for count in heads if count), 1)
         names = [[f"attention.{part}_length{suffix}", f"attention.{part}_length"] for part in ("key", "value")]
-        key, value = (next((n for each in two if (n := self._maybe(each)) is not None), size) for two in names)
+        key, value = (next((n for each in two if (n := self._numbers.maybe(each)) is not None), size) for two in names)
         return key, value
 
     def _windowed(self) -> list[bool]:
@@ -110,7 +110,7 @@ class _Shape:
         pattern = self._keys.get(f"{self._architecture}.attention.sliding_window_pattern")
         if isinstance(pattern, list) and len(pattern) >= self._layers:
             return [bool(each) for each in pattern[: self._layers]]
-        period = pattern if _is_number(pattern) else _WINDOW_PERIODS.get(self._architecture, 1)
+        period = pattern if is_number(pattern) else _WINDOW_PERIODS.get(self._architecture, 1)
         if period == 0:
             return [True] * self._layers
         full_at = 0 if self._architecture in _DENSE_FIRST else period - 1
@@ -123,14 +123,14 @@ class _Shape:
         only predict further tokens.
         """
         recurrent = self._keys.get(f"{self._architecture}.attention.recurrent_layers")
-        interval = self._maybe("full_attention_interval") or _ATTENTION_INTERVALS.get(self._architecture, 1)
-        own = self._layers - (self._maybe("attention.shared_kv_layers") or 0) - self._predicting()
+        interval = self._numbers.maybe("full_attention_interval") or _ATTENTION_INTERVALS.get(self._architecture, 1)
+        own = self._layers - (self._numbers.maybe("attention.shared_kv_layers") or 0) - self._predicting()
         if isinstance(recurrent, list) and len(recurrent) >= self._layers:
             return [layer < own and not recurrent[layer] for layer in range(self._layers)]
         return [layer < own and (layer + 1) % interval == 0 for layer in range(self._layers)]
 
     def _predicting(self) -> int:
-        return self._maybe("nextn_predict_layers") or 0
+        return self._numbers.maybe("nextn_predict_layers") or 0
 
     def _recurrent_layers(self, attention: list[tuple[int, int, int, int | None] | None]) -> int:
         """Every layer without a cache is recurrent; where all have one, each may be both (falcon-h1)."""
@@ -139,14 +139,14 @@ class _Shape:
 
     def _state_bytes(self, embedding: int) -> int:
         """Return the state of one recurrent layer for one sequence: a convolution's, and Mamba's or RWKV's."""
-        inner, state = self._maybe("ssm.inner_size"), self._maybe("ssm.state_size")
+        inner, state = self._numbers.maybe("ssm.inner_size"), self._numbers.maybe("ssm.state_size")
         if inner is not None and state is not None:
-            tail = max(0, (self._maybe("ssm.conv_kernel") or 1) - 1)
-            elements = tail * (inner + 2 * (self._maybe("ssm.group_count") or 0) * state) + inner * state
-        elif (size := self._maybe("wkv.head_size")) is not None:
-            elements = embedding * (size + (self._maybe("token_shift_count") or 2))
+            tail = max(0, (self._numbers.maybe("ssm.conv_kernel") or 1) - 1)
+            elements = tail * (inner + 2 * (self._numbers.maybe("ssm.group_count") or 0) * state) + inner * state
+        elif (size := self._numbers.maybe("wkv.head_size")) is not None:
+            elements = embedding * (size + (self._numbers.maybe("token_shift_count") or 2))
         else:
-            elements = embedding * max(0, (self._maybe("shortconv.l_cache") or 1) - 1)
+            elements = embedding * max(0, (self._numbers.maybe("shortconv.l_cache") or 1) - 1)
         return elements * STATE_ELEMENT_BYTES
 
     def _each(self, key: str, default: list[int] | None = None) -> list[int]:
@@ -154,24 +154,9 @@ class _Shape:
         value = self._keys.get(f"{self._architecture}.{key}")
         if value is None and default is not None:
             return default
-        if isinstance(value, list) and len(value) >= self._layers and all(_is_number(each) for each in value):
+        if isinstance(value, list) and len(value) >= self._layers and all(is_number(each) for each in value):
             return value[: self._layers]
-        return [self._number(key)] * self._layers
-
-    def _maybe(self, key: str) -> int | None:
-        """Return a number, ``None`` where it is not there or is something else."""
-        value = self._keys.get(f"{self._architecture}.{key}")
-        return value if _is_number(value) else None
-
-    def _number(self, key: str, least: int = 0, most: int = MAX_NUMBER) -> int:
-        value = self._maybe(key)
-        if value is None or not least <= value <= most:
-            raise _missing(f"{self._architecture}.{key}")
-        return value
-
-
-def _is_number(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_NUMBER
+        return [self._numbers.need(key)] * self._layers
 
 
 def _missing(key: str) -> InvalidInputError:

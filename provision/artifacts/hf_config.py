@@ -10,15 +10,15 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
+from provision.artifacts.numbers import Numbers, is_number
 from provision.domain.model import AttentionGroup, ModelShape
 from provision.errors import InvalidInputError
 
 CONFIG = "config.json"
 MAX_CONFIG_BYTES = 1 << 22
 MAX_LAYERS = 1 << 10
-MAX_NUMBER = 1 << 31
 CACHE_FREE = ("linear_attention", "conv", "mamba", "mamba2", "recurrent", "moe", "mlp")
 WINDOWED = ("sliding_attention", "chunked_attention", "local_attention")
 
@@ -76,7 +76,7 @@ def quantization_of(config: dict[str, Any]) -> str | None:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", method):
         return None
     bits = said.get("bits", said.get("w_bit", 4))
-    named = {"awq": f"AWQ-INT{bits}", "gptq": f"GPTQ-INT{bits}"} if _is_number(bits) else {}
+    named = {"awq": f"AWQ-INT{bits}", "gptq": f"GPTQ-INT{bits}"} if is_number(bits) else {}
     return named.get(method) or _compressed(said) or method.upper()
 
 
@@ -86,7 +86,7 @@ def _compressed(said: dict[str, Any]) -> str | None:
     first = next(iter(groups.values()), None) if isinstance(groups, dict) else None
     weights = first.get("weights") if isinstance(first, dict) else None
     bits = weights.get("num_bits") if isinstance(weights, dict) else None
-    if not isinstance(weights, dict) or not _is_number(bits):
+    if not isinstance(weights, dict) or not is_number(bits):
         return None
     return f"{'FP' if weights.get('type') == 'float' else 'INT'}{bits}"
 
@@ -103,11 +103,14 @@ class _Config:
         if not isinstance(kind, str):
             raise _missing("model_type")
         self._kind = kind
-        self._layers = self._number("num_hidden_layers", least=1, most=MAX_LAYERS)
+        self._numbers = Numbers(config, _missing)
+        self._layers = self._numbers.need("num_hidden_layers", least=1, most=MAX_LAYERS)
 
     def shape(self) -> ModelShape:
         kinds = self._kinds()
-        layers = [self._layer(kind) for kind in kinds[: self._layers - (self._maybe("num_kv_shared_layers") or 0)]]
+        layers = [
+            self._layer(kind) for kind in kinds[: self._layers - (self._numbers.maybe("num_kv_shared_layers") or 0)]
+        ]
         counted = Counter(each for each in layers if each)
         groups = tuple(AttentionGroup(count, *layer) for layer, count in counted.items())
         largest = max(counted, key=lambda each: each.heads_kv * (each.key_length + each.value_length), default=None)
@@ -119,11 +122,11 @@ class _Config:
             heads_kv=largest.heads_kv,
             key_length=largest.key_length,
             value_length=largest.value_length,
-            context_length=self._number("max_position_embeddings", least=1),
+            context_length=self._numbers.need("max_position_embeddings", least=1),
             attention=() if alike else groups,
             recurrent_bytes=sum(kind in CACHE_FREE for kind in kinds) * self._state_bytes(),
-            embedding_length=self._maybe("hidden_size"),
-            vocabulary=self._maybe("vocab_size"),
+            embedding_length=self._numbers.maybe("hidden_size"),
+            vocabulary=self._numbers.maybe("vocab_size"),
         )
 
     def _kinds(self) -> list[str]:
@@ -131,8 +134,8 @@ class _Config:
         said = self._config.get("layer_types", self._config.get("layers_block_type"))
         if isinstance(said, list) and len(said) >= self._layers:
             return [str(each) for each in said[: self._layers]]
-        interval = self._maybe("full_attention_interval") or _ATTENTION_INTERVALS.get(self._kind)
-        period = self._maybe("sliding_window_pattern") or _WINDOW_PERIODS.get(self._kind)
+        interval = self._numbers.maybe("full_attention_interval") or _ATTENTION_INTERVALS.get(self._kind)
+        period = self._numbers.maybe("sliding_window_pattern") or _WINDOW_PERIODS.get(self._kind)
         if interval:
             return self._periodic(interval, "linear_attention")
         if period:
@@ -146,7 +149,7 @@ class _Config:
     def _first_windowed(self) -> int:
         """Return the number of the first layer from which all have a window."""
         if self._config.get("use_sliding_window") is True:
-            return self._maybe("max_window_layers") or 0
+            return self._numbers.maybe("max_window_layers") or 0
         return 0 if self._kind in _WINDOW_EVERYWHERE else self._layers
 
     def _layer(self, kind: str) -> _Layer | None:
@@ -155,40 +158,25 @@ class _Config:
             return None
         window = None
         if kind in WINDOWED:
-            window = self._maybe("sliding_window") or self._maybe("attention_chunk_size")
-        rank, rope = self._maybe("kv_lora_rank"), self._maybe("qk_rope_head_dim")
+            window = self._numbers.maybe("sliding_window") or self._numbers.maybe("attention_chunk_size")
+        rank, rope = self._numbers.maybe("kv_lora_rank"), self._numbers.maybe("qk_rope_head_dim")
         if rank is not None and rope is not None:
             return _Layer(1, rank + rope, 0, window)
-        heads = self._number("num_attention_heads")
-        heads_kv = self._maybe("num_key_value_heads")
-        length = self._maybe("head_dim") or self._number("hidden_size") // max(1, heads)
-        if kind == "full_attention" and (wide := self._maybe("global_head_dim")):
+        heads = self._numbers.need("num_attention_heads")
+        heads_kv = self._numbers.maybe("num_key_value_heads")
+        length = self._numbers.maybe("head_dim") or self._numbers.need("hidden_size") // max(1, heads)
+        if kind == "full_attention" and (wide := self._numbers.maybe("global_head_dim")):
             length = wide
-            wide_heads = self._maybe("num_global_key_value_heads")
+            wide_heads = self._numbers.maybe("num_global_key_value_heads")
             heads_kv = wide_heads if wide_heads and self._config.get("attention_k_eq_v") else heads_kv
         return _Layer(heads if heads_kv is None else heads_kv, length, length, window)
 
     def _state_bytes(self) -> int:
         """Return the state of one gated-delta-net layer for one sequence; other recurrent ones are smaller still."""
         names = ("linear_num_key_heads", "linear_key_head_dim", "linear_num_value_heads", "linear_value_head_dim")
-        keys, key, values, value = (self._maybe(name) or 0 for name in names)
-        tail = max(0, (self._maybe("linear_conv_kernel_dim") or 1) - 1)
+        keys, key, values, value = (self._numbers.maybe(name) or 0 for name in names)
+        tail = max(0, (self._numbers.maybe("linear_conv_kernel_dim") or 1) - 1)
         return (values * key * value + tail * (2 * keys * key + values * value)) * _STATE_ELEMENT_BYTES
-
-    def _maybe(self, key: str) -> int | None:
-        """Return a number, ``None`` where it is not there or is something else."""
-        value = self._config.get(key)
-        return value if _is_number(value) else None
-
-    def _number(self, key: str, least: int = 0, most: int = MAX_NUMBER) -> int:
-        value = self._maybe(key)
-        if value is None or not least <= value <= most:
-            raise _missing(key)
-        return value
-
-
-def _is_number(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_NUMBER
 
 
 def _missing(key: str) -> InvalidInputError:
