@@ -29,7 +29,7 @@ class Numbers:
         return value if is_number(value) else None
 
     def need(self, key: str, least: int = 0, most: int = MAX_NUMBER) -> int:
-        """Return a number. Raises ``InvalidInputError`` where it is not there, or not between ``least`` and ``most``."""
+        """Return a number from ``least`` to ``most``. Raises ``InvalidInputError`` where there is none."""
         value = self.maybe(key)
         if value is None or not least <= value <= most:
             raise self._missing(f"{self._prefix}{key}")

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def parse_object(text: str, **options: Any) -> dict[str, Any]:
-    """Return the object in ``text``, read with the ``options`` of ``json.loads``. Raises ``ValueError`` for the rest."""
+    """Return the object in ``text``. ``options`` go to ``json.loads``. Raises ``ValueError`` for anything else."""
     import json
 
     try:
