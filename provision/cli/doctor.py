@@ -20,6 +20,7 @@ from provision.cli.present import (
     weighed_document,
 )
 from provision.cli.session import Result, Session, verb
+from provision.cli.wish import read_wish
 from provision.domain.facts import Facts
 from provision.domain.finding import Finding, Severity
 from provision.domain.plan import Plan
@@ -85,7 +86,7 @@ class Diagnosis:
         if self.weighed:
             output.line()
             output.line("Weighed", output.BOLD)
-            show_alternatives(self.weighed.alternatives)
+            show_alternatives(self.weighed.alternatives, self.weighed.recommended)
 
 
 @verb("doctor")
@@ -110,25 +111,26 @@ def command(
         return _bundle(session, bundle)
     fabric = session.fabric
     facts = fabric.facts(replay)
-    diagnosis = _diagnose_elsewhere(fabric, facts) if replay else _diagnose(fabric, facts)
+    spec = read_wish({}, None, offline=False, timeout=None).spec
+    diagnosis = _diagnose_elsewhere(fabric, facts, spec) if replay else _diagnose(fabric, facts, spec)
     return Result(diagnosis.document(), diagnosis.show, diagnosis.exit_code)
 
 
-def _diagnose(fabric: Any, facts: Facts) -> Diagnosis:
+def _diagnose(fabric: Any, facts: Facts, spec: Spec) -> Diagnosis:
     try:
         state = fabric.state()
     except FabricError as error:
         return Diagnosis(facts, _sorted(facts.findings), None, error)
     findings = _sorted((*facts.findings, *(state.findings if state else ())))
     try:
-        return Diagnosis(facts, findings, fabric.plan(Spec()), None)
+        return Diagnosis(facts, findings, fabric.plan(spec), None)
     except FabricError as error:
         return Diagnosis(facts, findings, None, error)
 
 
-def _diagnose_elsewhere(fabric: Any, facts: Facts) -> Diagnosis:
+def _diagnose_elsewhere(fabric: Any, facts: Facts, spec: Spec) -> Diagnosis:
     try:
-        return Diagnosis(facts, _sorted(facts.findings), fabric.plan_on(Spec(), facts), None)
+        return Diagnosis(facts, _sorted(facts.findings), fabric.plan_on(spec, facts), None)
     except FabricError as error:
         return Diagnosis(facts, _sorted(facts.findings), None, error)
 
@@ -144,7 +146,7 @@ def _bundle(session: Session, path: Path) -> Result:
 
     bundle.check_place(path)
     taken = session.fabric.take()
-    diagnosis = _diagnose(session.fabric, taken.facts)
+    diagnosis = _diagnose(session.fabric, taken.facts, read_wish({}, None, offline=False, timeout=None).spec)
     document = diagnosis.document()
     files = captures.bundle_files(taken, session.layout, {"facts": document["facts"], "doctor": document})
     size_bytes = bundle.write(files, path)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from provision.app import PlannedMachine
 from provision.cli import output
-from provision.cli.present import plan_document, recommendation_document
+from provision.cli.present import EXIT_PENDING, plan_document, recommendation_document
 from provision.cli.session import Result
 from provision.domain.facts import Facts
 
@@ -17,27 +17,29 @@ SCHEMA = "fabric.plan/v1"
 HEAD = ("machine", "system", "GPU", "suits best", "model", "memory", "fabric installs")
 
 
-def matrix_result(machines: Iterable[PlannedMachine], *, json_lines: bool) -> Result:
+def matrix_result(machines: Iterable[PlannedMachine], *, json_lines: bool, detailed: bool) -> Result:
     """Present what suits each machine and what would be installed there.
 
-    The exit status is 0 where each has a plan, else that of the first that has none.
+    The exit status is 0 where each has a plan, else that of the first that has none; where ``detailed``, it says
+    whether anything would change.
     """
     if json_lines:
-        return _lines(machines)
+        return _lines(machines, detailed=detailed)
     planned = list(machines)
     hosts = [_document(machine) for machine in planned]
     served = sum(machine.plan is not None for machine in planned)
     document = {"hosts": hosts, "summary": {"planned": served, "refused": len(hosts) - served}}
-    return Result(document, lambda: _show(planned), _exit_code(planned))
+    codes = [_code(machine, detailed=detailed) for machine in planned]
+    return Result(document, lambda: _show(planned), _worst(codes))
 
 
-def _lines(machines: Iterable[PlannedMachine]) -> Result:
+def _lines(machines: Iterable[PlannedMachine], *, detailed: bool) -> Result:
     """Print each line as soon as it is known: a fleet may be large."""
     codes = []
     for machine in machines:
         sys.stdout.write(json.dumps({"schema": SCHEMA, **_document(machine)}) + "\n")
-        codes.append(_code(machine))
-    return Result({}, lambda: None, next((code for code in codes if code), 0), printed=True)
+        codes.append(_code(machine, detailed=detailed))
+    return Result({}, lambda: None, _worst(codes), printed=True)
 
 
 def _document(machine: PlannedMachine) -> dict[str, Any]:
@@ -90,9 +92,12 @@ def _gpus(facts: Facts) -> str:
     return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counted.items()) or "none"
 
 
-def _exit_code(machines: list[PlannedMachine]) -> int:
-    return next((code for machine in machines if (code := _code(machine))), 0)
+def _code(machine: PlannedMachine, *, detailed: bool) -> int:
+    if machine.error is not None:
+        return machine.error.exit_code
+    return EXIT_PENDING if detailed and machine.plan is not None and machine.plan.changed else 0
 
 
-def _code(machine: PlannedMachine) -> int:
-    return machine.error.exit_code if machine.error is not None else 0
+def _worst(codes: Sequence[int]) -> int:
+    """Return the first that is an error, else whether anything is pending."""
+    return next((code for code in codes if code not in (0, EXIT_PENDING)), max(codes, default=0))

@@ -43,13 +43,15 @@ def command(
     [bold]fabric plan --facts fleet/ --json-lines[/bold]               a line of JSON for each
     """
     elsewhere = [*(facts or []), *([replay] if replay else [])]
+    if json_lines and session.as_json:
+        raise UsageError("--json is one document, --json-lines one for each machine.", "Leave one of them away.")
     if elsewhere and out:
         raise UsageError("A plan for another machine cannot be applied here.", "Leave --out away.")
     if elsewhere:
         from provision.facts.stored import is_several
 
         if json_lines or is_several(elsewhere):
-            return _matrix(session, wish, elsewhere, json_lines=json_lines)
+            return _matrix(session, wish, elsewhere, json_lines=json_lines, detailed=detailed_exitcode)
         return plan_result(session.fabric.plan_for(wish.spec, elsewhere[0]), detailed=detailed_exitcode)
     if json_lines:
         raise UsageError("--json-lines is for several machines.", "Name them with --facts, or use --json.")
@@ -61,7 +63,7 @@ def command(
     return plan_result(plan, detailed=detailed_exitcode)
 
 
-def _matrix(session: Session, wish: Wish, paths: list[Path], *, json_lines: bool) -> Result:
+def _matrix(session: Session, wish: Wish, paths: list[Path], *, json_lines: bool, detailed: bool) -> Result:
     from provision.cli.matrix import matrix_result
 
-    return matrix_result(session.fabric.matrix(wish.spec, paths), json_lines=json_lines)
+    return matrix_result(session.fabric.matrix(wish.spec, paths), json_lines=json_lines, detailed=detailed)

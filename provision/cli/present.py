@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -119,7 +119,7 @@ def show_choice(plan: Plan) -> None:
         [
             ("engine", f"{chosen.backend} {chosen.release.version} on {chosen.acceleration}, {chosen.threads} threads"),
             ("model", f"{chosen.model.name} ({chosen.model.quantization}, {output.size(chosen.model.size_bytes)})"),
-            ("context", f"{chosen.context} tokens for each of {chosen.parallel} requests"),
+            ("context", f"{chosen.context} tokens{_for_each(chosen.parallel)}"),
             (
                 "memory",
                 f"{output.size(chosen.fit.need_bytes)} of {output.size(chosen.fit.budget_bytes)}: {chosen.fit.verdict}",
@@ -136,6 +136,10 @@ def show_choice(plan: Plan) -> None:
         show_recommendation(plan.recommended)
 
 
+def _for_each(parallel: int) -> str:
+    return "" if parallel == 1 else f" for each of {parallel} requests"
+
+
 def show_recommendation(best: Recommendation) -> None:
     """Show what suits the machine best."""
     devices = f" ({', '.join(best.devices)})" if best.devices else ""
@@ -149,19 +153,24 @@ def show_recommendation(best: Recommendation) -> None:
         output.line(f"  advice   {best.advice}", output.DIM)
 
 
-def show_alternatives(alternatives: Sequence[Alternative]) -> None:
-    """Show what else was weighed: what comes later, then what cannot be, by the reason against it."""
-    later = [_way(each) for each in alternatives if not each.reason]
-    if later:
-        output.line(f"  later    {', '.join(dict.fromkeys(later))}", output.DIM)
-    reasons = dict.fromkeys(each.reason for each in alternatives if each.reason)
-    for reason in reasons:
-        ways = dict.fromkeys(_way(each) for each in alternatives if each.reason == reason)
-        output.line(f"  why not  {', '.join(ways)}: {reason}", output.DIM)
+def show_alternatives(alternatives: Sequence[Alternative], chosen: Recommendation | None) -> None:
+    """Show what else was weighed: what comes later, then what cannot be, with the nearest reason against each."""
+    taken = {(chosen.backend, chosen.acceleration)} if chosen else set()
+    later = dict.fromkeys((each.backend, each.acceleration) for each in alternatives if not each.reason)
+    shown = [way for way in later if way not in taken]
+    if shown:
+        output.line(f"  later    {_ways(shown)}", output.DIM)
+    against: dict[str, list[tuple[str, str]]] = {}
+    for way in dict.fromkeys((each.backend, each.acceleration) for each in alternatives):
+        if way not in later and way not in taken:
+            same = (each for each in alternatives if (each.backend, each.acceleration) == way)
+            against.setdefault(min(same, key=lambda each: each.distance).reason, []).append(way)
+    for reason, ways in against.items():
+        output.line(f"  why not  {_ways(ways)}: {reason}", output.DIM)
 
 
-def _way(alternative: Alternative) -> str:
-    return f"{alternative.backend} on {alternative.acceleration}"
+def _ways(ways: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{backend} on {acceleration}" for backend, acceleration in ways)
 
 
 def show_plan(plan: Plan) -> None:

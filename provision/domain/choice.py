@@ -10,12 +10,17 @@ from provision.domain.selection import Fit
 
 @dataclass(frozen=True)
 class Alternative:
-    """One way to serve that was weighed. ``reason`` says what is against it; empty where it only comes later."""
+    """One way to serve that was weighed. ``reason`` says what is against it; empty where it only comes later.
+
+    ``distance`` says how far it is from running here: 0 it would, 1 its rule matches and its builds or models do
+    not, 2 a GPU or the machine does not match its rule, 3 the rule is for other machines.
+    """
 
     profile: str
     backend: str
     acceleration: str
     reason: str
+    distance: int = 0
 
 
 @dataclass(frozen=True)

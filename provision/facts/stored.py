@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +20,10 @@ BUNDLE = ".tar.gz"
 
 
 class _Document(msgspec.Struct):
-    schema: str = SCHEMA
+    """What a facts file has at least; nothing else about a machine is sure."""
+
+    schema: str
+    os: dict[str, object]
 
 
 class StoredMachine(NamedTuple):
@@ -39,7 +43,9 @@ def read_facts(path: Path) -> Facts:
         return read_replay(path)
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_FACTS_BYTES)
+            data = file.read(MAX_FACTS_BYTES + 1)
+        if len(data) > MAX_FACTS_BYTES:
+            raise InvalidInputError(f"{path} is too large for facts.", "Make it with `fabric facts --json > FILE`.")
         schema = msgspec.json.decode(data, type=_Document).schema
         if schema != SCHEMA:
             raise InvalidInputError(
@@ -57,20 +63,29 @@ def read_facts(path: Path) -> Facts:
 def read_machines(paths: Iterable[Path]) -> Iterator[StoredMachine]:
     """Yield every machine of some files, captures and directories of them, in the order of their names.
 
-    A machine that cannot be read is yielded with its error. Raises ``InvalidInputError`` for a directory without any.
+    What cannot be read, a directory without any machine too, is yielded with its error.
     """
-    for path in paths:
-        found = list(_expand(path))
-        if not found:
-            raise InvalidInputError(
-                f"{path} holds neither facts files (*.json) nor captures.",
-                "Fill it with `fabric facts --json > DIR/NAME.json`, or with captures.",
-            )
-        for each in found:
-            try:
-                yield StoredMachine(_name(each), read_facts(each))
-            except FabricError as error:
-                yield StoredMachine(_name(each), None, error)
+    found = [each for path in paths for each in _expand(path)]
+    counted = Counter(map(_name, found))
+    for path in found:
+        name = _name(path)
+        yield _read(f"{path.parent.name}/{name}" if counted[name] > 1 else name, path)
+
+
+def _read(name: str, path: Path) -> StoredMachine:
+    try:
+        if path.is_dir() and not (path / PLATFORM_FILE).is_file():
+            raise _nothing_in(path)
+        return StoredMachine(name, read_facts(path))
+    except FabricError as error:
+        return StoredMachine(name, None, error)
+
+
+def _nothing_in(path: Path) -> InvalidInputError:
+    return InvalidInputError(
+        f"{path} holds neither facts files (*.json) nor captures.",
+        "Fill it with `fabric facts --json > DIR/NAME.json`, or with captures.",
+    )
 
 
 def is_several(paths: list[Path]) -> bool:
@@ -82,9 +97,13 @@ def _expand(path: Path) -> Iterator[Path]:
     if not path.is_dir() or (path / PLATFORM_FILE).is_file():
         yield path
         return
-    for entry in sorted(path.iterdir()):
-        if entry.name.endswith((".json", BUNDLE)) or (entry / PLATFORM_FILE).is_file():
-            yield entry
+    entries = sorted(path.iterdir())
+    machines = [entry for entry in entries if _is_machine(entry)]
+    yield from machines or [path]
+
+
+def _is_machine(entry: Path) -> bool:
+    return entry.name.endswith((".json", BUNDLE)) or (entry / PLATFORM_FILE).is_file()
 
 
 def _name(path: Path) -> str:

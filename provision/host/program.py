@@ -1,4 +1,4 @@
-"""Running a program to its end: bounded in time, stoppable, output kept apart."""
+"""Running a program to its end: bounded in time and in output, stoppable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from provision.host.pipes import MAX_OUTPUT_BYTES, Pipes
+
 KILL_GRACE_S = 3.0
+LEFT_OPEN_S = 0.5
 POLL_S = 0.05
 PR_SET_PDEATHSIG = 1
 
@@ -55,7 +58,8 @@ NOT_FOUND = CommandResult(_NOT_FOUND, "", "not found")
 def run(command: Command, base_env: Mapping[str, str], stop: threading.Event | None = None) -> CommandResult:
     """Run ``command`` and return its output; never raises.
 
-    Ends it after the timeout, or as soon as ``stop`` is set.
+    Ends it after the timeout, as soon as ``stop`` is set, or when it prints more than ``MAX_OUTPUT_BYTES``; what it
+    printed until then is kept. That takes at most twice ``KILL_GRACE_S`` more.
     """
     env = {**base_env, **command.env}
     program = shutil.which(command.argv[0], path=env.get("PATH"))
@@ -67,6 +71,7 @@ def run(command: Command, base_env: Mapping[str, str], stop: threading.Event | N
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            bufsize=0,
             env=env,
             cwd=command.cwd,
             start_new_session=True,  # so that all that it starts can be ended with it
@@ -74,15 +79,14 @@ def run(command: Command, base_env: Mapping[str, str], stop: threading.Event | N
         )
     except OSError as error:
         return CommandResult(126, "", str(error))
+    pipes = Pipes(child, command.stdin.encode())
     try:
-        return _wait(child, command, stop or threading.Event())
+        return _wait(child, pipes, command, stop or threading.Event())
     except BaseException:  # Ctrl-C: the program does not outlive us, nor stay as a zombie
-        _end(child)
+        _end(child, pipes)
         raise
     finally:
-        for stream in (child.stdin, child.stdout, child.stderr):
-            if stream is not None:
-                stream.close()
+        pipes.close()
 
 
 def _end_with_parent() -> Callable[[], object] | None:
@@ -95,30 +99,50 @@ def _end_with_parent() -> Callable[[], object] | None:
     return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _wait(child: subprocess.Popen[bytes], command: Command, stop: threading.Event) -> CommandResult:
-    deadline = time.monotonic() + command.timeout_s
-    given: bytes | None = command.stdin.encode()
-    while (done := _communicate(child, given)) is None:
-        given = None
-        if stop.is_set() or time.monotonic() >= deadline:
-            _end(child)
-            return CommandResult(_TIMED_OUT, "", f"no answer within {command.timeout_s:g} s")
-    output, errors = done
-    return CommandResult(child.returncode, output.decode("utf-8", "replace"), errors.decode("utf-8", "replace"))
+def _wait(child: subprocess.Popen[bytes], pipes: Pipes, command: Command, stop: threading.Event) -> CommandResult:
+    ended = _follow(child, pipes, command.timeout_s, lambda: pipes.overflowing or stop.is_set())
+    output, errors = (bytes(kept).decode("utf-8", "replace") for kept in (pipes.output, pipes.errors))
+    if pipes.overflowing:
+        _kill(child)
+        return CommandResult(-signal.SIGKILL, output, f"printed more than {MAX_OUTPUT_BYTES >> 20} MiB")
+    if not ended:
+        _end(child, pipes)
+        return CommandResult(_TIMED_OUT, output, f"no answer within {command.timeout_s:g} s")
+    if pipes.open:  # by something that it left behind
+        _kill(child)
+    return CommandResult(child.returncode, output, errors)
 
 
-def _communicate(child: subprocess.Popen[bytes], given: bytes | None) -> tuple[bytes, bytes] | None:
-    try:
-        return child.communicate(given, timeout=POLL_S)
-    except subprocess.TimeoutExpired:
-        return None
+def _follow(child: subprocess.Popen[bytes], pipes: Pipes, limit_s: float, is_enough: Callable[[], bool]) -> bool:
+    """Exchange with the program until it has ended (``True``), or for ``limit_s``, or until it ``is_enough``.
+
+    What it leaves behind may hold its output open for ever: that is waited for a moment only.
+    """
+    until = time.monotonic() + limit_s
+    while child.poll() is None:
+        if time.monotonic() >= until or is_enough():
+            return False
+        pipes.exchange(POLL_S)
+    until = time.monotonic() + LEFT_OPEN_S
+    while pipes.open and time.monotonic() < until and not is_enough():
+        pipes.exchange(POLL_S)
+    return True
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End the program and all that it started. One that even SIGKILL cannot end, as it hangs in a driver, is left."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.communicate(timeout=KILL_GRACE_S)
-            return
+def _end(child: subprocess.Popen[bytes], pipes: Pipes) -> None:
+    """End the program and all that it started: asked first, then killed."""
+    _signal(child, signal.SIGTERM)
+    _follow(child, pipes, KILL_GRACE_S, lambda: False)
+    _kill(child)
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """Kill the program and all that it started. One that even SIGKILL cannot end, as it hangs in a driver, is left."""
+    _signal(child, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(KILL_GRACE_S)
+
+
+def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, number)

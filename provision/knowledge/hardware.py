@@ -10,8 +10,8 @@ from provision.knowledge.load import load
 class GpuRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a GPU has to be. What is left out does not matter.
 
-    ``api`` is one that it can be used through now. ``memory_gib`` is its least memory, in all of its devices or
-    instances each; it is asked of dedicated memory only, since unified memory is budgeted by other rules.
+    ``api`` is one that it can be used through now. ``memory_gib`` is the least memory of one GPU or instance, and
+    ``free_gib`` what others have to leave of it; both are asked of dedicated memory only, as far as it is known.
     """
 
     vendor: str | None = None
@@ -21,6 +21,7 @@ class GpuRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     integrated: bool | None = None
     l4t: bool | None = None
     memory_gib: float | None = None
+    free_gib: float | None = None
 
 
 class HostRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,8 +38,9 @@ class HardwareProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One rule: on such hardware these engines, best first, with this acceleration.
 
     ``use`` is ``server`` for rules that count only where many are served at once, ``on-request`` for those that count
-    only where this acceleration or this profile is asked for. ``advice`` is what a person should do to get more.
-    ``max_active_parameters`` bounds the model that is proposed by default: what is computed for each token.
+    only where this acceleration or this profile is asked for, ``with-engine`` where one of its engines is. ``advice``
+    is what a person should do to get more. ``max_active_parameters`` bounds the model that is proposed by default:
+    what is computed for each token.
     """
 
     name: str

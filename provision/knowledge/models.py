@@ -12,8 +12,7 @@ from provision.knowledge.load import load
 class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one engine loads. ``source`` says how this version of fabric can fetch it, if it can, and its exact size.
 
-    Without it there is ``size_bytes``; ``estimated`` marks one that was computed. ``sha256_start`` is the start of
-    the file's hash, where known.
+    Without it there is ``size_bytes``; ``estimated`` marks one that was computed.
     """
 
     reference: str
@@ -21,7 +20,6 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size_bytes: int | None = None
     quantization: str | None = None
     estimated: bool = False
-    sha256_start: str | None = None
     source: WheelMember | None = None
 
     def __post_init__(self) -> None:
@@ -68,11 +66,15 @@ class CatalogModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file. ``default`` is served where the tier that fits cannot be fetched."""
+    """The whole file. ``default`` is served where the tier that fits cannot be fetched.
+
+    ``tier_tolerance`` is the share by which memory may miss a tier; the fit decides all the same.
+    """
 
     version: int
     checked: str
     default: str
+    tier_tolerance: float
     models: tuple[CatalogModel, ...]
 
 

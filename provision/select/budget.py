@@ -37,20 +37,23 @@ def budget_for_cpu(memory: Memory, sizing: Sizing) -> Budget:
 def budget_for_gpus(gpus: Sequence[Gpu], memory: Memory, sizing: Sizing, *, tensor_parallel: bool = False) -> Budget:
     """Return what a server on these GPUs may take.
 
-    Layers can be spread over unequal cards, at a small loss; ``tensor_parallel`` uses as much of each as of the
-    smallest. Where there are cards with memory of their own, GPUs that share main memory are left out. A process
-    sees one MIG instance and no other GPU beside it: the largest one counts, where it is larger than all else.
-    A card whose memory is not known cannot be counted on.
+    Layers can be spread over unequal cards, at a small loss. ``tensor_parallel`` needs equal cards, one, two, four
+    or eight of them, as many as attention heads can be divided by, and uses as much of each as of the fullest.
+    Where there are cards with memory of their own, GPUs that share main memory are left out. A process sees one MIG
+    instance and no other GPU beside it: the largest one counts, where it is larger than all else. A card whose
+    memory is not known cannot be counted on.
     """
     whole = [gpu for gpu in gpus if not gpu.partitioned]
-    cards = [_dedicated(gpu.memory, _name(gpu), sizing) for gpu in whole if _kind(gpu) == DEDICATED]
+    cards = [_dedicated(gpu.memory, device_key(gpu), sizing) for gpu in whole if _kind(gpu) == DEDICATED]
     shared = [_unified(gpu, memory, sizing) for gpu in whole if _kind(gpu) == UNIFIED]
-    parts = [_dedicated(part.memory, _name(part), sizing) for gpu in gpus if gpu.partitioned for part in gpu.instances]
+    parts = [
+        _dedicated(part.memory, device_key(part), sizing) for gpu in gpus if gpu.partitioned for part in gpu.instances
+    ]
     known = [card for card in cards if card.usable_bytes is not None]
-    several = _together(cards if tensor_parallel else known, sizing, tensor_parallel) if known else None
-    choices = ([several] if several else []) or _known(shared)
+    several = [_in_step(known) if tensor_parallel else _spread(known, sizing)] if known else []
+    choices = several or _known(shared)
     choices += _known(parts)
-    return max(choices, key=lambda choice: choice.usable_bytes or 0, default=Budget(DEDICATED, _nothing(gpus)))
+    return max(choices, key=_usable, default=Budget(DEDICATED, _nothing(gpus)))
 
 
 def _nothing(gpus: Sequence[Gpu]) -> int | None:
@@ -68,7 +71,8 @@ def _kind(gpu: Gpu) -> str:
     return UNIFIED if gpu.integrated else DEDICATED
 
 
-def _name(device: Gpu | GpuInstance) -> str:
+def device_key(device: Gpu | GpuInstance) -> str:
+    """Return what tells a GPU or an instance from all others: the key under which it is used."""
     return device.uuid or getattr(device, "pci", None) or device.name or "GPU"
 
 
@@ -82,23 +86,42 @@ def _dedicated(memory: GpuMemory, name: str, sizing: Sizing) -> Budget:
     return Budget(DEDICATED, max(0, free - rules.dedicated.bytes_of(total)), (name,), total)
 
 
-def _together(cards: Sequence[Budget], sizing: Sizing, tensor_parallel: bool) -> Budget:
-    """Return the budget of one or several cards used as one; unknown where an equal share of one is not known."""
-    names = tuple(name for card in cards for name in card.devices)
+def _spread(cards: Sequence[Budget], sizing: Sizing) -> Budget:
+    """Return the budget of one card, or of several that share the layers."""
     if len(cards) == 1:
         return cards[0]
-    usable, totals = [card.usable_bytes for card in cards], [card.total_bytes or 0 for card in cards]
-    known = [each for each in usable if each is not None]
-    if tensor_parallel:
-        least = min(known) if len(known) == len(usable) else None
-        return Budget(DEDICATED, None if least is None else least * len(cards), names, min(totals) * len(cards))
+    usable = sum(card.usable_bytes or 0 for card in cards)
     kept = 1 - sizing.budgets.layer_split_share
-    return Budget(DEDICATED, int(sum(known) * kept), names, sum(totals))
+    return Budget(DEDICATED, int(usable * kept), _names(cards), sum(card.total_bytes or 0 for card in cards))
+
+
+def _in_step(cards: Sequence[Budget]) -> Budget:
+    """Return the budget of the cards that compute each layer together: the best single one, or as many equal ones."""
+    return max((_equal_share(cards, card, count) for card in cards for count in _DIVISORS), key=_usable)
+
+
+def _equal_share(cards: Sequence[Budget], like: Budget, count: int) -> Budget:
+    """Return what ``count`` cards of the size of ``like`` have together, nothing where there are not so many."""
+    equal = sorted((card for card in cards if card.total_bytes == like.total_bytes), key=_usable, reverse=True)[:count]
+    if len(equal) < count:
+        return Budget(DEDICATED, 0)
+    return Budget(DEDICATED, _usable(equal[-1]) * count, _names(equal), (like.total_bytes or 0) * count)
+
+
+_DIVISORS = (1, 2, 4, 8)  # of the number of attention heads of nearly every model
+
+
+def _usable(budget: Budget) -> int:
+    return budget.usable_bytes or 0
+
+
+def _names(budgets: Sequence[Budget]) -> tuple[str, ...]:
+    return tuple(name for budget in budgets for name in budget.devices)
 
 
 def _unified(gpu: Gpu, memory: Memory, sizing: Sizing) -> Budget:
     """Return the budget of a GPU whose memory is main memory, or a part that the firmware took from it."""
-    pool, name = gpu.memory, (_name(gpu),)
+    pool, name = gpu.memory, (device_key(gpu),)
     if pool.pool == "working-set":
         return _working_set(pool, memory, sizing, name)
     free = pool.free_bytes

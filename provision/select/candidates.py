@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from provision.domain.engine import EngineRelease
-from provision.domain.facts import Facts, Gpu, GpuState
+from provision.domain.facts import Facts, Gpu, GpuMemory, GpuState
 from provision.domain.spec import AUTO, Spec
 from provision.knowledge.builds import Build
 from provision.knowledge.hardware import GpuRule, Hardware, HardwareProfile, HostRule
 from provision.select.requirements import GIB, unmet
 
-SERVER, ON_REQUEST = "server", "on-request"
+SERVER, ON_REQUEST, WITH_ENGINE = "server", "on-request", "with-engine"
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ def _allowed(profile: HardwareProfile, spec: Spec, hardware: Hardware) -> bool:
         return many or by_name or spec.backend in profile.engines
     if profile.use == ON_REQUEST:
         return by_name or spec.acceleration == profile.acceleration
+    if profile.use == WITH_ENGINE:
+        return by_name or spec.backend in profile.engines
     return True
 
 
@@ -124,6 +126,12 @@ def _matching_gpus(rule: GpuRule, facts: Facts) -> tuple[tuple[Gpu, ...], str]:
     return (), next(misses, f"no {vendor}GPU was found")
 
 
+def is_far(reason: str) -> bool:
+    """Tell whether a rule is for another kind of machine altogether, which says little about this one."""
+    return reason.startswith(_FAR)
+
+
+_FAR = ("it is for ", "no ")  # as in: no NVIDIA GPU was found
 _OTHER_VENDOR = "another vendor"
 _VENDORS = {"nvidia": "NVIDIA", "amd": "AMD", "intel": "Intel", "apple": "Apple"}
 
@@ -132,11 +140,11 @@ def gpu_mismatch(rule: GpuRule, gpu: Gpu) -> str:
     """Return the first thing in which ``gpu`` does not fit ``rule``, empty where it fits."""
     name = gpu.name or gpu.device_id or "the GPU"
     told = gpu.detail or (gpu.obstacle.value if gpu.obstacle else "")
-    memory = _most_memory(gpu)
+    memory, free = _most(gpu, lambda each: each.total_bytes), _most(gpu, lambda each: each.free_bytes)
     kind = "integrated" if gpu.integrated else "not known to be discrete"
     checks = (
         (rule.vendor not in (None, gpu.vendor), _OTHER_VENDOR),
-        (gpu.masked, f"an environment variable hides {name}"),
+        (gpu.masked, f"an environment variable hides {name}"),  # where that is not known, it does not count
         (
             rule.api and (gpu.state is not GpuState.USABLE or rule.api not in gpu.apis),
             f"{name} cannot be used through {rule.api}" + (f": {told}" if told else ""),
@@ -152,17 +160,21 @@ def gpu_mismatch(rule: GpuRule, gpu: Gpu) -> str:
             rule.memory_gib and memory is not None and memory < rule.memory_gib * GIB,
             f"{name} has {(memory or 0) / GIB:.1f} GiB of memory, less than {rule.memory_gib or 0:g}",
         ),
+        (
+            rule.free_gib and free is not None and free < rule.free_gib * GIB,
+            f"{name} has {(free or 0) / GIB:.1f} GiB of memory free, others use the rest",
+        ),
     )
     return next((reason for broken, reason in checks if broken), "")
 
 
-def _most_memory(gpu: Gpu) -> int | None:
-    """Return the memory that one engine can have of a GPU: all, or that of its largest instance."""
+def _most(gpu: Gpu, of: Callable[[GpuMemory], int | None]) -> int | None:
+    """Return what one engine can have of a GPU's own memory: all, or that of the instance with most of it."""
     if gpu.memory.kind == "unified":
         return None
     if not gpu.instances:
-        return gpu.memory.total_bytes
-    return max((instance.memory.total_bytes or 0 for instance in gpu.instances), default=None)
+        return of(gpu.memory)
+    return max((of(instance.memory) or 0 for instance in gpu.instances), default=None)
 
 
 def _best_build(

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from provision.domain.choice import Alternative, Recommendation
-from provision.domain.facts import Cpu, Facts
+from provision.domain.facts import Cpu, Facts, Gpu
 from provision.domain.selection import Selection
 from provision.domain.spec import AUTO, BACKENDS, Spec
 from provision.errors import FabricError
-from provision.select.candidates import Candidate, candidates
-from provision.select.explain import device_names, why_recommended, why_selected
+from provision.select.candidates import Candidate, candidates, is_far
+from provision.select.devices import device_names
+from provision.select.explain import why_recommended, why_selected
 from provision.select.knowledge import Knowledge
 from provision.select.offer import Offer, Wanted, offer_default, offer_tier
 from provision.select.requirements import unmet
@@ -95,21 +96,28 @@ class Chooser:
             backend=candidate.engine,
             acceleration=candidate.acceleration,
             build=candidate.build.name if candidate.build else "",
-            devices=device_names(candidate.devices),
+            devices=device_names(candidate.devices, offer.devices),
             model=offer.model,
             fit=offer.fit,
             installable=candidate.release is not None,
-            why=why_recommended(candidate, offer.model, offer.fit, runner_up),
+            why=why_recommended(candidate, offer, runner_up, self._unused()),
             obstacle=None if candidate.release else self._not_installable(candidate),
             advice=candidate.profile.advice,
         )
 
+    def _unused(self) -> list[Gpu]:
+        """Return the GPUs that could do more than they may: what is mended there might change the choice."""
+        return [gpu for gpu in self.facts.gpus if gpu.integrated is not True and (gpu.masked or gpu.obstacle)]
+
     def _alternative(self, candidate: Candidate, offer: Offer) -> Alternative:
-        return Alternative(candidate.profile.name, candidate.engine, candidate.acceleration, offer.reason)
+        profile, engine = candidate.profile, candidate.engine
+        return Alternative(profile.name, engine, candidate.acceleration, offer.reason, _distance(candidate, offer))
 
     def _install(self, listed: Sequence[Candidate]) -> tuple[Judged | None, list[Offer]]:
         """Return the first that this version can install, with a model that it can fetch, and what was in the way."""
         misses: list[Offer] = []
+        if self.facts.os.translated:
+            return None, [Offer(reason=_TRANSLATED, hint=_NATIVE)]
         for candidate in listed:
             if candidate.release is None or candidate.reason:
                 continue
@@ -157,14 +165,13 @@ class Chooser:
         return told
 
     def _reason_against(self, backend: str, judged: Sequence[Judged]) -> str:
-        """Tell the reason of the candidate that comes nearest: one that would run, else one that has a build."""
+        """Tell the reason of the nearest: one that would run, one that has a build, one for a GPU that is here."""
         own = [(candidate, offer) for candidate, offer in judged if candidate.engine == backend]
         runs = next((candidate for candidate, offer in own if not offer.reason), None)
         if runs is not None:
             return "it comes later" if runs.release else self._not_installable(runs)
-        reasons = [offer.reason for candidate, offer in own if candidate.build is not None]
-        reasons += [offer.reason for _, offer in reversed(own)]
-        return reasons[0] if reasons else self.knowledge.not_yet.get(backend, "no rule leads to it as asked")
+        nearest = min(own, key=lambda pair: _distance(*pair), default=None)
+        return nearest[1].reason if nearest else self.knowledge.not_yet.get(backend, "no rule leads to it as asked")
 
     def _not_installable(self, candidate: Candidate) -> str:
         """Say why this version cannot install what would run here."""
@@ -199,10 +206,21 @@ class Chooser:
         return "`fabric doctor` shows what was found out about this machine."
 
 
+_TRANSLATED = "Rosetta translates this Python, and what it installs would be for Intel's processors"
+_NATIVE = "Run fabric with a Python for Apple silicon: arch -arm64 ./bootstrap.sh"
+
+
 def default_threads(cpu: Cpu) -> int:
     """Return one thread for each fast core that may be used: a core's second thread waits for the same memory."""
     usable = cpu.cores_usable or 1
     return min(usable, cpu.cores_performance or cpu.cores_physical or usable)
+
+
+def _distance(candidate: Candidate, offer: Offer) -> int:
+    """Return how far a candidate is from running, as ``Alternative.distance`` counts it."""
+    if not offer.reason:
+        return 0
+    return 1 if candidate.build is not None else 3 if is_far(offer.reason) else 2
 
 
 def _narrowed(spec: Spec) -> str:

@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from provision.domain.facts import Facts, Gpu
-from provision.domain.model import Model
 from provision.domain.selection import Fit, Selection
 from provision.domain.spec import AUTO
 from provision.select.candidates import Candidate
-from provision.select.requirements import GIB
+from provision.select.devices import GIB, device_lines, device_names
+from provision.select.offer import Offer
 
 
-def device_names(devices: Sequence[Gpu]) -> tuple[str, ...]:
-    """Return GPUs as people know them, with the address that tells two of a kind apart."""
-    return tuple(f"{gpu.name or gpu.device_id or 'GPU'}{f' at {gpu.pci}' if gpu.pci else ''}" for gpu in devices)
-
-
-def why_recommended(candidate: Candidate, model: Model, judged: Fit, runner_up: Candidate | None) -> tuple[str, ...]:
-    """Say which rule matched, on what, with what build and model, and what comes next."""
+def why_recommended(
+    candidate: Candidate, offer: Offer, runner_up: Candidate | None, unused: Iterable[Gpu]
+) -> tuple[str, ...]:
+    """Say which rule matched, on what, with what build and model, which GPUs are left out, and what comes next."""
     profile, build = candidate.profile, candidate.build
     lines = [f"{profile.name}: {profile.why}"]
-    lines += [_device_line(gpu) for gpu in candidate.devices]
+    lines += device_lines(candidate.devices, offer.devices)
+    lines += [f"{device_names([gpu])[0]} is left out: {_obstacle(gpu)}" for gpu in unused]
     if build is not None:
         lines.append(f"the build {build.name} of {candidate.engine} runs here ({build.source})")
-    lines.append(f"{model.name}: {_fit_line(judged)}")
+    if offer.model is not None and offer.fit is not None:
+        lines.append(f"{offer.model.name}: {_fit_line(offer.fit)}")
     if runner_up is not None:
         lines.append(f"the next best is {runner_up.engine} on {runner_up.acceleration} ({runner_up.profile.name})")
     return tuple(lines)
 
 
-def _device_line(gpu: Gpu) -> str:
-    known = [
-        gpu.arch and (f"compute capability {gpu.arch}" if gpu.vendor == "nvidia" else gpu.arch),
-        gpu.driver and f"driver {gpu.driver}",
-        gpu.memory.free_bytes is not None and f"{gpu.memory.free_bytes / GIB:.1f} GiB free",
-        gpu.partitioned and f"{len(gpu.instances)} instances, of which one is used",
-    ]
-    (name,) = device_names([gpu])
-    return f"{name}: {', '.join(str(word) for word in known if word)}".removesuffix(": ")
+def _obstacle(gpu: Gpu) -> str:
+    if gpu.masked:
+        return "an environment variable hides it"
+    return gpu.detail or (gpu.obstacle.value.replace("-", " ") if gpu.obstacle else "it cannot be used")
 
 
 def _fit_line(judged: Fit) -> str:
@@ -59,7 +53,7 @@ def why_selected(selection: Selection, facts: Facts, candidate: Candidate) -> tu
         lines.append(f"the processor has what the build needs: {', '.join(release.isa)}")
     if release.acceleration == "cpu" and not facts.gpus:
         lines.append("cpu: no GPU was found")
-    lines += [_device_line(gpu) for gpu in candidate.devices]
+    lines += device_lines(candidate.devices)
     lines += [
         f"{library} is missing on this system and is provided to the engine alone"
         for library in selection.provided_libraries

@@ -14,11 +14,14 @@ from provision.errors import UsageError
 from provision.knowledge.models import CatalogModel
 from provision.select.budget import Budget, budget_for_cpu, budget_for_gpus
 from provision.select.candidates import Candidate
+from provision.select.devices import device_names
 from provision.select.fit import fit
 from provision.select.knowledge import Knowledge
+from provision.select.requirements import unmet_by_quantization
 
 GB = 10**9
 GIB = 1 << 30
+SLACK_BYTES = GIB // 2  # of disk, for the engine and everything else
 SERVED = ("comfortable", "fits", "unknown")
 
 Wanted = Model | CatalogModel | None
@@ -26,12 +29,16 @@ Wanted = Model | CatalogModel | None
 
 @dataclass(frozen=True)
 class Offer:
-    """A model and how it fits, or the ``reason`` why there is none. ``hint`` is what would help."""
+    """A model and how it fits, or the ``reason`` why there is none. ``hint`` is what would help.
+
+    ``devices`` are the keys of the GPUs, or of the one instance, that it would use.
+    """
 
     model: Model | None = None
     fit: Fit | None = None
     reason: str = ""
     hint: str | None = None
+    devices: tuple[str, ...] = ()
 
 
 class Room(NamedTuple):
@@ -46,15 +53,23 @@ def offer_tier(candidate: Candidate, spec: Spec, facts: Facts, wanted: Wanted, k
     room = _room(candidate, facts, knowledge)
     if wanted is not None:
         return _offer_named(candidate, spec, room, wanted, knowledge)
-    last = Offer(reason=f"the catalogue has no model for {candidate.engine} that suits this machine")
+    last = Offer(reason=f"the catalogue has no model for {candidate.engine} that suits this memory")
     for model in _tiers(candidate, room, knowledge):
         if spec.context is not None and spec.context > model.shape.context_length:
             last = Offer(reason=f"{model.name} was trained for {model.shape.context_length} tokens of context")
             continue
-        last = _offer(candidate, spec, room, model, knowledge)
+        last = _with_room_on_disk(_offer(candidate, spec, room, model, knowledge), facts)
         if last.fit is not None and last.fit.verdict in SERVED:
             return last
     return last if last.reason else Offer(reason=_too_large(last, spec))
+
+
+def _with_room_on_disk(offer: Offer, facts: Facts) -> Offer:
+    """Take an offer back whose model the disk has no room for."""
+    model, free = offer.model, facts.disk.free_bytes
+    if model is None or model.path is not None or free is None or free >= model.size_bytes + SLACK_BYTES:
+        return offer
+    return Offer(reason=f"{model.name} takes {model.size_bytes / GIB:.1f} GiB of disk, and {free / GIB:.1f} are free")
 
 
 def offer_default(candidate: Candidate, spec: Spec, facts: Facts, wanted: Wanted, knowledge: Knowledge) -> Offer:
@@ -87,13 +102,13 @@ def _tiers(candidate: Candidate, room: Room, knowledge: Knowledge) -> Iterator[M
     """Yield the models of the catalogue that this engine loads and whose tier this memory reaches, largest first."""
     rows = sorted(knowledge.catalog.models, key=lambda row: -row.tier_gb)
     most = candidate.profile.max_active_parameters
-    reached = _reached(candidate, room)
+    reached, kept = _reached(candidate, room), 1 - knowledge.catalog.tier_tolerance
     for row in rows:
         model = row.model(candidate.engine)
         active = row.active_parameters or row.parameters
         if model is None or (most is not None and active > most):
             continue
-        if reached is not None and row.tier_gb * GB <= reached:
+        if reached is not None and row.tier_gb * GB * kept <= reached:
             yield model
     smallest = min((row for row in rows if candidate.engine in row.engines), key=lambda row: row.tier_gb, default=None)
     if reached is None and smallest is not None and (model := smallest.model(candidate.engine)):
@@ -134,6 +149,11 @@ def _offer(candidate: Candidate, spec: Spec, room: Room, model: Model, knowledge
     if build is None or model.format not in build.formats:
         loads = " and ".join(build.formats) if build else "nothing"
         return Offer(reason=f"{candidate.engine} loads {loads}, and {model.name} is {model.format}")
+    lacking = unmet_by_quantization(build, model.quantization, candidate.devices)
+    if lacking:
+        return Offer(reason=lacking)
+    if candidate.devices and room.budget.usable_bytes is None and not _asked_for(candidate, spec):
+        return Offer(reason=f"how much memory {device_names(candidate.devices)[0]} has is not known")
     judged = fit(
         model,
         context_for(spec, model, knowledge),
@@ -144,7 +164,11 @@ def _offer(candidate: Candidate, spec: Spec, room: Room, model: Model, knowledge
         partial=_splits(candidate),
         host_budget=room.host,
     )
-    return Offer(model, judged)
+    return Offer(model, judged, devices=room.budget.devices)
+
+
+def _asked_for(candidate: Candidate, spec: Spec) -> bool:
+    return spec.acceleration == candidate.acceleration or spec.profile == candidate.profile.name or spec.require_gpu
 
 
 def _splits(candidate: Candidate) -> bool:
@@ -171,8 +195,12 @@ def _too_large(offer: Offer, spec: Spec) -> str:
     budget = "unknown" if judged.budget_bytes is None else f"{judged.budget_bytes / GIB:.2f} GiB"
     return (
         f"{model.name} needs {judged.need_bytes / GIB:.2f} GiB of memory with a context of {judged.context_length} "
-        f"tokens for {spec.parallel} requests, and {budget} can be used"
+        f"tokens for {_requests(spec)}, and {budget} can be used"
     )
+
+
+def _requests(spec: Spec) -> str:
+    return "one request" if spec.parallel == 1 else f"{spec.parallel} requests"
 
 
 def _smaller(judged: Fit) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from provision.domain.facts import Facts, Gpu
 from provision.knowledge.builds import Build
+from provision.knowledge.versions import older
 
 GIB = 1 << 30
 
@@ -43,30 +44,24 @@ def _gpu_reasons(build: Build, gpu: Gpu) -> Iterator[str]:
         yield f"the build is for Jetson Linux {build.l4t} and newer, {name} has {gpu.l4t or 'none'}"
     if build.compute_capability and older(gpu.arch, build.compute_capability):
         yield f"the build needs compute capability {build.compute_capability}, {name} has {gpu.arch}"
-    driver = oldest_driver(build, gpu)
+    driver = build.oldest_driver(gpu.arch)
     if driver and older(gpu.driver, driver):
         yield f"the build needs driver {driver}, {name} has {gpu.driver}"
     if build.gfx and gpu.arch not in build.gfx:
         yield f"the build has no kernels for {gpu.arch or 'an unknown target'}"
 
 
+def unmet_by_quantization(build: Build, quantization: str | None, gpus: Sequence[Gpu]) -> str:
+    """Return what keeps ``build`` from serving a model of this quantization on these GPUs; empty where nothing does."""
+    for floor in build.needs:
+        for gpu in gpus if floor.quantization == quantization else ():
+            name = gpu.name or gpu.device_id or "the GPU"
+            if floor.compute_capability and older(gpu.arch, floor.compute_capability):
+                return f"{quantization} needs compute capability {floor.compute_capability}, {name} has {gpu.arch}"
+            if floor.gfx and gpu.arch not in floor.gfx:
+                return f"{quantization} needs {' or '.join(floor.gfx)}, {name} is {gpu.arch}"
+    return ""
+
+
 def _is_between(version: str | None, floor: str, below: str | None) -> bool:
     return version is not None and not older(version, floor) and (below is None or older(version, below))
-
-
-def oldest_driver(build: Build, gpu: Gpu) -> str | None:
-    """Return the oldest driver with which ``build`` runs on ``gpu``."""
-    floors = [floor.driver for floor in build.driver_floors if older(gpu.arch, floor.below)]
-    return floors[0] if floors else build.driver
-
-
-def older(version: str | None, floor: str) -> bool:
-    """Tell whether a version is known and lower than ``floor``; parts compare as numbers."""
-    known = numbers(version)
-    return bool(known) and known < numbers(floor)
-
-
-def numbers(version: str | None) -> tuple[int, ...]:
-    """Return the parts of a version as numbers, ``()`` where it has others."""
-    parts = (version or "").split(".")
-    return tuple(map(int, parts)) if all(part.isascii() and part.isdigit() and len(part) < 9 for part in parts) else ()

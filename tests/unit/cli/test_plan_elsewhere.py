@@ -64,7 +64,7 @@ def test_one_machine_gives_an_ordinary_plan(write: Write, plan: Callable[..., Re
     assert document["summary"]["create"] == 4
     assert document["recommendation"]["backend"] == "ollama"
     assert document["recommendation"]["installable"] is False
-    assert {"profile", "backend", "acceleration", "reason"} == set(document["alternatives"][0])
+    assert {"profile", "backend", "acceleration", "reason", "distance"} == set(document["alternatives"][0])
 
 
 def test_pending_changes_have_their_exit_code(write: Write, plan: Callable[..., Result]) -> None:

@@ -23,7 +23,7 @@ KINDS = (
     *("nvml-hangs", "nvml-crashes", "smi-html", "masked", "busy", "no-uvm", "wsl2-rtx3080", "no-lib-path"),
     *("wsl2-radeon8060s", "wsl1", "wsl2", "jetson-orin", "gb10", "8xmi300x", "mi210", "rx7900xtx", "no-permission"),
     *("rx7900xtx-igpu", "rx580", "hd7850-radeon", "strixhalo-bios512m", "strixhalo-carveout96g", "strixhalo-gtt96g"),
-    *("rx7600-override", "rx7800xt-amdvlk", "no-icd", "no-loader", "rx5700xt-llvmpipe", "arc-a770", "arc-b580"),
+    *("rx7600-override", "rx7800xt-amdvlk", "no-icd", "no-loader", "vega64-llvmpipe", "arc-a770", "arc-b580"),
     *("uhd630", "virtio-gpu", "m1-8gb", "m4max-128gb", "wired-limit", "intel-mac-radeon5500m", "rosetta", "m2-docker"),
     *("raspberry-pi-5", "graviton3", "altra", "rk3588", "i7-3770", "celeron-j1900", "i7-12700k", "2xxeon-numa"),
     *("alpine3.22", "nixos25.05-rtx4070tis", "silverblue42-rx6800xt", "bazzite42-rog-ally", "rhel9-t4"),

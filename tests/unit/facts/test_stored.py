@@ -52,8 +52,19 @@ def test_one_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> Non
 
 
 def test_an_empty_directory_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="neither facts files"):
-        list(read_machines([tmp_path]))
+    (tmp_path / "empty").mkdir()
+    one, other = read_machines([tmp_path / "empty", write(tmp_path / "a.json", FACTS)])
+    assert one.error is not None
+    assert "neither facts files" in one.error.message
+    assert other.facts == FACTS
+
+
+def test_machines_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for name in ("lab", "home"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "facts.json", FACTS)
+    names = [machine.name for machine in read_machines([tmp_path / "lab", tmp_path / "home"])]
+    assert names == ["lab/facts", "home/facts"]
 
 
 def test_several_machines_are_told_from_one(tmp_path: Path) -> None:
@@ -70,9 +81,12 @@ def test_several_machines_are_told_from_one(tmp_path: Path) -> None:
         ("", "does not hold facts"),
         ("<html>", "does not hold facts"),
         ("[]", "does not hold facts"),
-        ('{"os": 7}', "does not hold facts"),
-        ('{"schema": "fabric.facts/v2"}', "fabric.facts/v2"),
-        ('{"schema": "fabric.plan/v1", "changes": []}', "fabric.plan/v1"),
+        ("{}", "does not hold facts"),
+        ('{"os": {}}', "does not hold facts"),
+        ('{"schema": "fabric.facts/v1"}', "does not hold facts"),
+        ('{"schema": "fabric.facts/v1", "os": 7}', "does not hold facts"),
+        ('{"schema": "fabric.facts/v2", "os": {}}', "fabric.facts/v2"),
+        ('{"schema": "fabric.plan/v1", "os": {}}', "fabric.plan/v1"),
         ("[" * 100_000, "does not hold facts"),
     ],
 )

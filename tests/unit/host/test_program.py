@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from provision.host import program
+from provision.host.pipes import MAX_OUTPUT_BYTES
 from provision.host.program import NOT_FOUND, Command, run
 
 
@@ -74,3 +77,122 @@ def test_what_a_program_started_ends_with_it(tmp_path: Path, monkeypatch: pytest
     assert run(python(code, 1.5), os.environ).returncode == 124
     pid = int(note.read_text(encoding="utf-8"))
     assert soon(lambda: gone(pid))
+
+
+# What leaves the group of the program that started it, and keeps its output open.
+AWAY = "import subprocess, sys; child = subprocess.Popen(['sleep', '30'], start_new_session=True); "
+
+
+def end(pid: int) -> None:
+    os.kill(pid, 9)
+
+
+def open_files() -> list[str]:
+    return sorted(path.name for path in Path("/proc/self/fd").iterdir())
+
+
+def test_what_a_program_leaves_behind_is_not_waited_for() -> None:
+    started = time.monotonic()
+    done = run(python(f"{AWAY}print(child.pid); sys.exit(3)"), os.environ)
+    took_s = time.monotonic() - started
+    end(int(done.stdout))
+    assert (done.returncode, done.stderr) == (3, "")
+    assert took_s < program.LEFT_OPEN_S + 1.5
+
+
+def test_a_program_that_leaves_nothing_behind_is_not_waited_for_longer_than_it_runs() -> None:
+    started = time.monotonic()
+    assert run(Command(("true",)), os.environ).returncode == 0
+    assert time.monotonic() - started < program.LEFT_OPEN_S
+
+
+def test_what_stays_in_the_group_of_a_program_that_has_ended_is_ended() -> None:
+    code = "import subprocess; print(subprocess.Popen(['sleep', '30']).pid)"
+    done = run(python(code), os.environ)
+    assert done.returncode == 0
+    assert soon(lambda: gone(int(done.stdout)))
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_program_that_never_stops_printing_is_ended_at_once(stream: str) -> None:
+    before_kib, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    code = f"import os\nwhile True: os.write({('stdout', 'stderr').index(stream) + 1}, b'y' * 65536)"
+    done = run(python(code, 60), os.environ)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib) << 10
+    assert (done.returncode, done.stderr) == (-9, "printed more than 8 MiB")
+    assert done.stdout == ("y" * MAX_OUTPUT_BYTES if stream == "stdout" else "")
+    assert time.monotonic() - started < 10
+    assert grown < 8 * MAX_OUTPUT_BYTES
+
+
+def test_as_much_as_may_be_printed_is_all_kept() -> None:
+    done = run(python(f"import sys; sys.stdout.write('y' * {MAX_OUTPUT_BYTES})"), os.environ)
+    assert (done.returncode, len(done.stdout), done.stderr) == (0, MAX_OUTPUT_BYTES, "")
+
+
+@pytest.mark.parametrize("closing", ["", "os.close(1); os.close(2); "], ids=["open", "closed"])
+def test_what_was_printed_before_the_timeout_is_kept(closing: str) -> None:
+    code = f"import os, time; os.write(1, b'so far'); {closing}time.sleep(60)"
+    done = run(python(code, 0.6), os.environ)
+    assert (done.returncode, done.stdout, done.stderr) == (124, "so far", "no answer within 0.6 s")
+
+
+def test_a_timeout_is_kept_however_little_can_be_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is deaf, with another that has left its group and holds the output open."""
+    monkeypatch.setattr(program, "KILL_GRACE_S", 0.3)
+    note = tmp_path / "pid"
+    deaf = f"{AWAY}import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    code = f"{deaf}open({str(note)!r}, 'w').write(str(child.pid)); time.sleep(60)"
+    started = time.monotonic()
+    done = run(python(code, 0.8), os.environ)
+    took_s = time.monotonic() - started
+    end(int(note.read_text(encoding="utf-8")))
+    assert done.timed_out
+    assert took_s < 0.8 + 2 * 0.3 + 0.5
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it is still running
+def test_a_program_that_cannot_be_killed_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "KILL_GRACE_S", 0.2)
+    spared: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "killpg", lambda pid, _: spared.append(pid))
+        started = time.monotonic()
+        done = run(Command(("sleep", "30"), timeout_s=0.2), os.environ)
+        took_s = time.monotonic() - started
+    os.killpg(spared[0], 9)
+    os.waitpid(spared[0], 0)
+    assert done.timed_out
+    assert took_s < 0.2 + 2 * 0.2 + 0.5
+
+
+def test_a_program_is_given_its_input_whole() -> None:
+    text = "line\n" * 100_000
+    done = run(Command(("cat",), stdin=text), os.environ)
+    assert (done.returncode, done.stdout == text) == (0, True)
+
+
+def test_a_program_need_not_read_its_input() -> None:
+    assert run(Command(("true",), stdin="x" * 1_000_000), os.environ).returncode == 0
+
+
+def test_a_program_without_input_reads_nothing() -> None:
+    assert run(Command(("cat",), timeout_s=5), os.environ) == program.CommandResult(0)
+
+
+def test_a_program_is_ended_as_soon_as_that_is_wanted() -> None:
+    stop, started = threading.Event(), time.monotonic()
+    threading.Timer(0.2, stop.set).start()
+    done = run(Command(("sleep", "30"), timeout_s=30), os.environ, stop)
+    assert done.timed_out
+    assert time.monotonic() - started < 2
+
+
+def test_nothing_of_ours_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "KILL_GRACE_S", 0.3)
+    threads, files = threading.active_count(), open_files()
+    for command in (Command(("true",)), Command(("sleep", "30"), 0.1), Command(("yes",)), Command(("/",))):
+        run(command, os.environ)
+    assert (threading.active_count(), open_files()) == (threads, files)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)

@@ -76,15 +76,33 @@ def test_layers_are_spread_over_unequal_cards_at_a_small_loss() -> None:
     assert two == Budget("dedicated", int((22.5 + 10.5) * GIB * 0.95), ("a", "b"), 36 * GIB)
 
 
-def test_tensor_parallel_uses_as_much_of_each_as_of_the_smallest() -> None:
-    two = budget_for_gpus([card(24, 23.5, uuid="a"), card(12, 11.5, uuid="b")], RAM, SIZING, tensor_parallel=True)
-    assert two == Budget("dedicated", 2 * int(10.5 * GIB), ("a", "b"), 24 * GIB)
+def in_step(*cards: Gpu) -> Budget:
+    return budget_for_gpus(cards, RAM, SIZING, tensor_parallel=True)
+
+
+def test_tensor_parallel_uses_as_much_of_each_as_of_the_fullest() -> None:
+    two = in_step(card(24, 23.5, uuid="a"), card(24, 19, uuid="b"))
+    assert two == Budget("dedicated", 2 * 18 * GIB, ("a", "b"), 48 * GIB)
+
+
+def test_tensor_parallel_leaves_cards_out_that_are_not_equal() -> None:
+    assert in_step(card(24, 23.5, uuid="a"), card(12, 11.5, uuid="b")).devices == ("a",)
+    assert in_step(card(8, 7, uuid="a"), card(24, 23.5, uuid="b"), card(8, 7, uuid="c")).devices == ("b",)
+
+
+def test_tensor_parallel_takes_as_many_cards_as_heads_can_be_divided_by() -> None:
+    three = in_step(*(card(24, free, uuid=str(free)) for free in (23.5, 23, 22)))
+    assert three == Budget("dedicated", 2 * 22 * GIB, ("23.5", "23"), 48 * GIB)
+
+
+def test_a_card_that_is_in_use_does_not_drag_the_others_down() -> None:
+    assert in_step(card(24, 23.5, uuid="a"), card(24, 3, uuid="b")).devices == ("a",)
 
 
 def test_a_card_whose_memory_is_not_known_is_not_counted_on() -> None:
     cards = [card(24, 23.5, uuid="a"), Gpu(uuid="b", memory=GpuMemory("dedicated"))]
     assert budget_for_gpus(cards, RAM, SIZING).devices == ("a",)
-    assert budget_for_gpus(cards, RAM, SIZING, tensor_parallel=True).usable_bytes is None
+    assert in_step(*cards).devices == ("a",)
 
 
 def part(uuid: str, gib: float) -> GpuInstance:

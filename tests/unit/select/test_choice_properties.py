@@ -20,9 +20,9 @@ from provision.domain.facts import (
 )
 from provision.domain.spec import ACCELERATIONS, BACKENDS, Spec
 from provision.errors import UsageError
+from provision.knowledge.versions import numbers
 from provision.planner import plan_from_nothing, read_knowledge
 from provision.select.choose import Chooser
-from provision.select.requirements import numbers
 
 KNOWLEDGE = read_knowledge()
 PROFILES = ["auto", "server", *(profile.name for profile in KNOWLEDGE.hardware.profiles)]
