@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # each use case loads what it needs: looking at the machine d
 
 LOCK_WAIT_S = 900.0
 REQUEST_TIMEOUT_S = 600.0
+PATIENCE_S = 1.5
 
 
 @dataclass(frozen=True)
@@ -69,17 +71,31 @@ class Fabric:
         """What plans for this prefix, loaded when it is needed."""
         from provision.planner import Planner
 
-        return Planner(self.layout, self.env, self.machine)
+        return Planner(self.layout, self.env)
 
     def facts(self, replay: Path | None = None) -> Facts:
         """Return the facts of this machine, or of the one that was captured into ``replay``."""
         if replay is None:
             from provision.facts.detect import detect
 
-            return detect(self.machine, str(self.layout.prefix))
-        from provision.facts.replayed import read_replay
+            with self._telling("Still asking the drivers and programs of the GPUs; each has up to 15 s"):
+                return detect(self.machine, str(self.layout.prefix))
+        from provision.facts.stored import read_facts
 
-        return read_replay(replay)
+        return read_facts(replay)
+
+    @contextmanager
+    def _telling(self, text: str) -> Iterator[None]:
+        """Tell what takes so long, where it does."""
+        from threading import Timer
+
+        timer = Timer(PATIENCE_S, self.progress.say, [text])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def take(self) -> Taken:
         """Return the facts of this machine, and a redacted capture of it."""
@@ -126,9 +142,9 @@ class Fabric:
         seen = self.server().observe()
         return seen, drift(self.layout, state, seen) if state and state.selection else ()
 
-    def plan(self, spec: Spec) -> Plan:
-        """Return what ``up`` would do here."""
-        return self.planner.plan(spec, self.state())
+    def plan(self, spec: Spec, facts: Facts | None = None) -> Plan:
+        """Return what ``up`` would do here; ``facts`` are those of this machine, where they are known already."""
+        return self.planner.plan(spec, self.state(), facts or self.facts())
 
     def plan_for(self, spec: Spec, path: Path) -> Plan:
         """Return what ``up`` would do on the machine of a facts file or a capture, where nothing is set up yet."""
@@ -140,7 +156,7 @@ class Fabric:
         """Return what ``up`` would do on a machine with these facts, where nothing is set up yet."""
         from provision.planner import plan_from_nothing
 
-        return plan_from_nothing(self.planner.chooser(spec)(facts))
+        return plan_from_nothing(self.planner.chooser(spec)(facts), facts)
 
     def matrix(self, spec: Spec, paths: Iterable[Path]) -> Iterator[PlannedMachine]:
         """Yield what ``up`` would do on each of many machines."""
@@ -153,7 +169,7 @@ class Fabric:
                 yield PlannedMachine(name, error=error)
                 continue
             choice = choose(facts)
-            plan = plan_from_nothing(choice) if choice.selection else None
+            plan = plan_from_nothing(choice, facts) if choice.selection else None
             yield PlannedMachine(name, facts, choice.recommended, plan, choice.refusal)
 
     def client_config(self) -> ClientConfig:

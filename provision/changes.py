@@ -63,13 +63,15 @@ class Changes:
         with self._changing("up") as state:
             began = self.fabric.clock()
             try:
-                return self._carry_out(self.fabric.planner.plan(spec, state), state, options, began, "up")
+                plan = self.fabric.planner.plan(spec, state, self.fabric.facts())
+                return self._carry_out(plan, state, options, began, "up")
             except PortLostError:
                 if spec.port:
                     raise
                 self.fabric.progress.say("Somebody was faster and has the port now; taking another one")
                 moved = read_state(self.fabric.layout) or state
-                return self._carry_out(self.fabric.planner.plan(spec, moved), moved, options, began, "up")
+                plan = self.fabric.planner.plan(spec, moved, self.fabric.facts())
+                return self._carry_out(plan, moved, options, began, "up")
 
     def apply(self, saved: Plan, options: UpOptions) -> UpResult:
         """Carry out exactly ``saved``. Raises ``InvalidInputError`` where the world has moved since."""
@@ -78,7 +80,7 @@ class Changes:
             if saved.lineage not in ("", state.lineage) or saved.serial != state.serial:
                 raise InvalidInputError("This plan does not fit any more: the state has changed.", _PLAN_AGAIN)
             known = state if saved.lineage else None
-            plan = self.fabric.planner.plan(saved.selection.spec, known, port=saved.selection.port)
+            plan = self.fabric.planner.plan(saved.selection.spec, known, self.fabric.facts(), port=saved.selection.port)
             if plan.digest != saved.digest:
                 raise InvalidInputError(
                     "This plan does not fit any more: the machine or the data files have changed.", _PLAN_AGAIN
@@ -157,7 +159,8 @@ class Changes:
         selection = plan.selection
         timings = {"detect": self.fabric.clock() - began, "install": 0.0, "pull": 0.0, "smoke": 0.0}
         if plan.changed:
-            self._tell_fallback(plan)
+            if plan.unused_gpus:
+                self.fabric.progress.say(f"{plan.unused_gpus}. Serving on {selection.acceleration}")
             job = self._job(plan, state, offline=options.offline)
             job.run(verb)
             timings |= job.timings_s
@@ -174,15 +177,6 @@ class Changes:
             timings["smoke"] = self.fabric.clock() - proving
         timings["total"] = self.fabric.clock() - began
         return UpResult(selection, plan.changes, plan.changed, seen.pid, smoke, timings)
-
-    def _tell_fallback(self, plan: Plan) -> None:
-        """A GPU that stays unused is said aloud: nobody shall take the processor's speed for the machine's."""
-        best, chosen = plan.recommended, plan.selection
-        if best is not None and best.devices and best.acceleration != chosen.acceleration:
-            self.fabric.progress.say(
-                f"{', '.join(best.devices)} stays unused: {best.backend} on {best.acceleration} would suit it, but "
-                f"{best.obstacle}. Serving on {chosen.acceleration}; `fabric doctor` says more"
-            )
 
     def _job(self, plan: Plan, state: State, *, offline: bool) -> Job:
         from provision.apply.executor import Job

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from provision import assets
 from provision.apply.store import engine_path, model_path, why_damaged
 from provision.domain.facts import Facts
+from provision.domain.finding import Severity
 from provision.domain.plan import Plan
 from provision.domain.selection import Selection
 from provision.domain.server import Observation, ServerState
@@ -17,15 +17,16 @@ from provision.domain.spec import Spec
 from provision.domain.state import State
 from provision.engines.registry import ENGINES, NOT_YET
 from provision.host.layout import Layout
-from provision.host.machine import Machine
 from provision.host.secret import check_key, fingerprint
 from provision.knowledge.builds import load_builds
 from provision.knowledge.hardware import load_hardware
 from provision.knowledge.models import load_catalog
+from provision.knowledge.serving import load_serving
 from provision.knowledge.sizing import load_sizing
 from provision.plan.desired import Paths, generation_files
 from provision.plan.diff import make_plan
 from provision.plan.observed import Observed
+from provision.plan.room import lack_of_room
 from provision.select.check import check_spec
 from provision.select.choose import CannotRunError, Choice, Chooser
 from provision.select.knowledge import Knowledge
@@ -41,15 +42,8 @@ class Planner:
 
     layout: Layout
     env: Mapping[str, str]
-    machine: Machine
 
-    def facts(self) -> Facts:
-        """Return the facts of this machine."""
-        from provision.facts.detect import detect
-
-        return detect(self.machine, str(self.layout.prefix))
-
-    def plan(self, spec: Spec, state: State | None, *, port: int | None = None) -> Plan:
+    def plan(self, spec: Spec, state: State | None, facts: Facts, *, port: int | None = None) -> Plan:
         """Return what ``up`` would do here; ``port`` is one that a saved plan has chosen already.
 
         Raises ``CannotRunError`` where nothing can be installed.
@@ -59,13 +53,13 @@ class Planner:
         previous = state.selection if state else None
         seen = Server(self.layout, previous).observe()
         chosen = self._port(replace(spec, port=port or spec.port), previous, seen)
-        choice = Chooser(spec, self.facts(), self._wanted(spec), self.knowledge, chosen, previous).choose()
-        return _plan(choice, lambda selection: self.observe(state, selection, seen))
+        choice = Chooser(spec, facts, self._wanted(spec), self.knowledge, chosen, previous).choose()
+        return _plan(choice, facts, lambda selection: self.observe(state, selection, seen))
 
     def chooser(self, spec: Spec) -> Callable[[Facts], Choice]:
         """Return what tells for any machine what suits it, where nothing is set up yet."""
         check_spec(spec, self.knowledge.hardware)
-        wanted, port = self._wanted(spec), spec.port or int(self.knowledge.serving["port"])
+        wanted, port = self._wanted(spec), spec.port or self.knowledge.serving.port
         return lambda facts: Chooser(spec, facts, wanted, self.knowledge, port).choose()
 
     def observe(self, state: State | None, selection: Selection, seen: Observation) -> Observed:
@@ -114,31 +108,35 @@ class Planner:
         from provision.serve.address import choose_port
 
         ours = seen.state in _HAS_THE_PORT
-        return choose_port(spec, previous, ours_is_up=ours, preferred=self.knowledge.serving["port"])
+        return choose_port(spec, previous, ours_is_up=ours, preferred=self.knowledge.serving.port)
 
 
 def read_knowledge() -> Knowledge:
     """Read the data files that a choice rests on. Raises ``InvalidInputError`` for one that does not fit."""
     releases = {name: engine.releases() for name, engine in ENGINES.items()}
-    return Knowledge(
-        releases, NOT_YET, assets.profile("serving"), load_hardware(), load_builds(), load_catalog(), load_sizing()
-    )
+    return Knowledge(releases, NOT_YET, load_serving(), load_hardware(), load_builds(), load_catalog(), load_sizing())
 
 
-def plan_from_nothing(choice: Choice) -> Plan:
+def plan_from_nothing(choice: Choice, facts: Facts) -> Plan:
     """Return what ``up`` would do where nothing is set up yet. Raises ``CannotRunError`` for a refused choice."""
     nothing = Observed(None, "not installed", "not installed", ServerState.ABSENT)
-    return _plan(choice, lambda _: nothing)
+    return _plan(choice, facts, lambda _: nothing)
 
 
-def _plan(choice: Choice, observe: Callable[[Selection], Observed]) -> Plan:
+def _plan(choice: Choice, facts: Facts, observe: Callable[[Selection], Observed]) -> Plan:
     if choice.selection is None:
         refusal = choice.refusal or AssertionError("a choice is made or refused")
         if isinstance(refusal, CannotRunError):
             refusal.choice = choice
         raise refusal
     plan = make_plan(choice.selection, observe(choice.selection))
-    return replace(plan, recommended=choice.recommended, alternatives=choice.alternatives)
+    errors = tuple(finding for finding in facts.findings if finding.severity is Severity.ERROR)
+    return replace(
+        plan,
+        recommended=choice.recommended,
+        alternatives=choice.alternatives,
+        findings=(*errors, *lack_of_room(plan, facts.disk)),
+    )
 
 
 def _read(path: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -111,28 +112,38 @@ def command(
         return _bundle(session, bundle)
     fabric = session.fabric
     facts = fabric.facts(replay)
-    spec = read_wish({}, None, offline=False, timeout=None).spec
-    diagnosis = _diagnose_elsewhere(fabric, facts, spec) if replay else _diagnose(fabric, facts, spec)
+    diagnosis = _diagnose_elsewhere(fabric, facts) if replay else _diagnose(fabric, facts)
     return Result(diagnosis.document(), diagnosis.show, diagnosis.exit_code)
 
 
-def _diagnose(fabric: Any, facts: Facts, spec: Spec) -> Diagnosis:
+def _diagnose(fabric: Any, facts: Facts) -> Diagnosis:
     try:
         state = fabric.state()
-    except FabricError as error:
-        return Diagnosis(facts, _sorted(facts.findings), None, error)
+    except (FabricError, OSError) as error:
+        return Diagnosis(facts, _sorted(facts.findings), None, _explained(error))
     findings = _sorted((*facts.findings, *(state.findings if state else ())))
     try:
-        return Diagnosis(facts, findings, fabric.plan(spec), None)
+        return Diagnosis(facts, findings, fabric.plan(_spec(), facts), None)
     except FabricError as error:
         return Diagnosis(facts, findings, None, error)
 
 
-def _diagnose_elsewhere(fabric: Any, facts: Facts, spec: Spec) -> Diagnosis:
+def _diagnose_elsewhere(fabric: Any, facts: Facts) -> Diagnosis:
     try:
-        return Diagnosis(facts, _sorted(facts.findings), fabric.plan_on(spec, facts), None)
+        return Diagnosis(facts, _sorted(facts.findings), fabric.plan_on(_spec(), facts), None)
     except FabricError as error:
         return Diagnosis(facts, _sorted(facts.findings), None, error)
+
+
+def _spec() -> Spec:
+    """Return what is wished for in this directory, as ``plan`` and ``up`` would read it."""
+    return read_wish({}, None, offline=False, timeout=None).spec
+
+
+def _explained(error: FabricError | OSError) -> FabricError:
+    from provision.host.files import explain
+
+    return error if isinstance(error, FabricError) else explain(error, "reading the state")
 
 
 def _sorted(findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -146,7 +157,7 @@ def _bundle(session: Session, path: Path) -> Result:
 
     bundle.check_place(path)
     taken = session.fabric.take()
-    diagnosis = _diagnose(session.fabric, taken.facts, read_wish({}, None, offline=False, timeout=None).spec)
+    diagnosis = _diagnose(session.fabric, taken.facts)
     document = diagnosis.document()
     files = captures.bundle_files(taken, session.layout, {"facts": document["facts"], "doctor": document})
     size_bytes = bundle.write(files, path)
@@ -161,7 +172,7 @@ def _bundle(session: Session, path: Path) -> Result:
 
 
 def _show_bundle(written: Mapping[str, Any]) -> None:
-    path, files = written["path"], written["files"]
+    path, files = shlex.quote(written["path"]), written["files"]
     output.line(f"Written to {path} ({written['size_bytes'] / 1e3:.0f} kB).", output.GOOD)
     read = sum(name.startswith("capture/") for name in files)
     rest = ", ".join(name for name in files if not name.startswith("capture/"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -51,7 +52,7 @@ def _capture(session: Session, directory: Path) -> Result:
     capture_files.check_place(directory)
     taken = session.fabric.take()
     capture_files.write(taken.files, directory)
-    place = str(directory.absolute())
+    place = shlex.quote(str(directory.absolute()))
 
     def show() -> None:
         _show(taken.facts)
@@ -59,4 +60,5 @@ def _capture(session: Session, directory: Path) -> Result:
         output.line(f"Captured into {place}: {len(taken.files)} files.", output.GOOD)
         output.line("Names, addresses and serial numbers are taken out. Look at it before you give it away.")
 
-    return Result({**asdict(taken.facts), "capture": {"path": place, "files": sorted(taken.files)}}, show)
+    written = {"path": str(directory.absolute()), "files": sorted(taken.files)}
+    return Result({**asdict(taken.facts), "capture": written}, show)

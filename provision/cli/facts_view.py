@@ -14,6 +14,7 @@ from provision.domain.facts import (
     Gpu,
     GpuMemory,
     GpuState,
+    ListedDevice,
     Network,
     OperatingSystem,
     Outcome,
@@ -56,6 +57,7 @@ def fact_sections(facts: Facts) -> Iterator[Section]:
     if not facts.gpus:
         yield Section("GPUs", _rows([Told("found", "none")]))
     yield Section("Vulkan", _rows(_vulkan(facts.vulkan)))
+    yield Section("Listed by llama-server", _rows(_listed(facts.listed_devices)))
     yield Section("Programs", _rows(Told(name, path) for name, path in facts.tools.items()))
     yield Section("Environment", _rows(Told(name, value or "(empty)") for name, value in facts.gpu_env.items()))
     failed = (probe for probe in facts.probes if probe.outcome is Outcome.FAILED)
@@ -137,8 +139,10 @@ def _gpu(gpu: Gpu) -> Iterator[Row]:
         yield "instance", [(told, None)]
     if gpu.partitioned and not gpu.instances:
         yield "instance", [("none, and nothing can use the whole", output.BAD)]
-    if gpu.masked:
-        yield "hidden", [("an environment variable hides it from engines", output.WARN)]
+    if gpu.masked is not False:
+        variable = "CUDA_VISIBLE_DEVICES" if gpu.vendor == "nvidia" else "an environment variable"
+        told = "an environment variable hides it from engines" if gpu.masked else f"may be hidden by {variable}"
+        yield "hidden", [(told, output.WARN)]
     if gpu.access_group:
         yield "group", [(gpu.access_group, None)]
 
@@ -181,6 +185,14 @@ def _vulkan(vulkan: Vulkan) -> Iterator[Told]:
     yield Told("drivers", _joined(*vulkan.drivers))
     for device in vulkan.devices or ():
         yield Told(f"device {device.index}", _vulkan_device(device))
+
+
+def _listed(devices: tuple[ListedDevice, ...] | None) -> Iterator[Told]:
+    if devices == ():
+        yield Told("devices", "none")
+    for device in devices or ():
+        memory = f"{output.gib_of(device.free_bytes, device.total_bytes)} free" if device.total_bytes else None
+        yield Told(device.identifier, _joined(device.name, memory))
 
 
 def _vulkan_device(device: VulkanDevice) -> str:

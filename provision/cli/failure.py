@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,11 +10,14 @@ import sys
 import threading
 from collections.abc import Iterable
 from types import FrameType
+from typing import TextIO
 
 from provision.errors import FabricError, InterruptedByUserError, UsageError, did_you_mean
 
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
+_CHANGING = frozenset(("up", "apply", "down", "destroy"))
+_INTERRUPTED = "Interrupted. What was finished stays; the next `fabric up` goes on from there."
 
 
 class Terminated(BaseException):
@@ -41,13 +45,21 @@ def report(error: BaseException, arguments: list[str], verbs: Iterable[str]) -> 
     if "--json" in arguments:
         verb = next((argument for argument in arguments if argument in verbs), "fabric")
         told = {"code": known.code, "message": known.message, "hint": known.hint}
-        sys.stdout.write(json.dumps({"schema": f"fabric.{verb}/v1", "error": told}) + "\n")
+        _write(sys.stdout, json.dumps({"schema": f"fabric.{verb}/v1", "error": told}))
         return status
     lines = [f"{_red('Error:')} {known.message}"]
     if known.hint:
         lines.append(f"  {known.hint}")
-    sys.stderr.write("\n".join(lines) + "\n")
+    _write(sys.stderr, "\n".join(lines))
     return status
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    """Write to a stream that may be closed or full: what cannot be told must not become another failure."""
+    if stream is not None:
+        with contextlib.suppress(OSError, ValueError):
+            stream.write(f"{text}\n")
+            stream.flush()
 
 
 def leave(status: int) -> int:
@@ -66,7 +78,7 @@ def explain(error: BaseException, arguments: list[str], verbs: list[str]) -> Fab
     if isinstance(error, FabricError):
         return error
     if isinstance(error, (KeyboardInterrupt, Terminated)):
-        return InterruptedByUserError("Interrupted. What was finished stays; the next `fabric up` goes on from there.")
+        return InterruptedByUserError(_INTERRUPTED if _CHANGING.intersection(arguments) else "Interrupted.")
     if isinstance(error, typer.BadParameter.__mro__[2]):  # the base of all errors of the command line parser
         return _usage(error, arguments, verbs)
     if isinstance(error, OSError):

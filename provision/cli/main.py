@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import sys
 from importlib import import_module
 from typing import Annotated, Any
@@ -91,7 +92,8 @@ def main() -> int:
     """Run the command line and return the exit status."""
     from provision.cli import failure
 
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may not know all letters
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may not know all letters
     arguments = globals_last(sys.argv[1:])
     failure.catch_termination()
     try:

@@ -69,7 +69,7 @@ def _row(machine: PlannedMachine) -> tuple[str, ...]:
     installs = f"{plan.selection.backend} on {plan.selection.acceleration}" if plan else "nothing"
     if best is None:
         return (machine.name, _system(machine.facts), _gpus(machine.facts), "nothing", "", "", installs)
-    memory = f"{output.size(best.fit.need_bytes)} of {output.size(best.fit.budget_bytes)}, {best.fit.verdict}"
+    memory = f"{output.gib_of(best.fit.need_bytes, best.fit.budget_bytes)}, {best.fit.verdict}"
     return (
         machine.name,
         _system(machine.facts),

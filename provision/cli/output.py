@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 GOOD, WARN, BAD, DIM, BOLD = "green", "yellow", "red", "dim", "bold"
 
+MAX_CELL = 160
 Span: TypeAlias = tuple[str, str | None]
 
 
@@ -35,7 +36,7 @@ def line(text: str = "", style: str | None = None) -> None:
 
 def pairs(rows: Sequence[tuple[str, object]]) -> None:
     """Print names and values in two columns; values that are not known are left out."""
-    known = [(name, str(value)) for name, value in rows if value is not None]
+    known = [(name, printable(str(value))) for name, value in rows if value is not None]
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:
         line(f"{name:<{width}}  {value}")
@@ -86,13 +87,19 @@ def mark(*, good: bool) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], styles: Sequence[str | None] = ()) -> None:
     """Print rows under a head. ``styles`` colours whole rows on a terminal."""
-    texts = [[str(cell) for cell in row] for row in rows]
+    texts = [[_cell(cell) for cell in row] for row in rows]
     if on_terminal():
         _rich_table(head, texts, styles)
         return
     widths = [max(len(row[column]) for row in [list(head), *texts]) for column in range(len(head))]
     for row in [list(head), *texts]:
         sys.stdout.write("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
+
+
+def _cell(value: object) -> str:
+    """Return one cell: what is in other people's files is neither obeyed nor let run on."""
+    text = printable(str(value))
+    return text if len(text) <= MAX_CELL else f"{text[: MAX_CELL - 1]}…"
 
 
 def _rich_table(head: Sequence[str], texts: Sequence[Sequence[str]], styles: Sequence[str | None]) -> None:

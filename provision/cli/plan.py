@@ -24,7 +24,7 @@ def command(
         typer.Option("--facts", metavar="PATH", help="A `facts --json` file, a capture, or a directory of them."),
     ] = None,
     replay: Annotated[
-        Path | None, typer.Option("--replay", metavar="DIR", help="Plan for the machine captured there.")
+        list[Path] | None, typer.Option("--replay", metavar="DIR", help="Plan for the machine captured there.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Save it for `fabric apply`.")] = None,
     json_lines: Annotated[
@@ -42,7 +42,7 @@ def command(
 
     [bold]fabric plan --facts fleet/ --json-lines[/bold]               a line of JSON for each
     """
-    elsewhere = [*(facts or []), *([replay] if replay else [])]
+    elsewhere = list(dict.fromkeys((*(facts or ()), *(replay or ()))))
     if json_lines and session.as_json:
         raise UsageError("--json is one document, --json-lines one for each machine.", "Leave one of them away.")
     if elsewhere and out:

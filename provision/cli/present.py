@@ -100,6 +100,8 @@ def plan_document(plan: Plan) -> dict[str, Any]:
 
     return {
         **choice_document(plan),
+        "findings": [asdict(finding) for finding in plan.findings],
+        "unused_gpus": plan.unused_gpus,
         "changes": changes_document(plan.changes),
         "summary": summary(plan),
         "digest": plan.digest,
@@ -122,7 +124,7 @@ def show_choice(plan: Plan) -> None:
             ("context", f"{chosen.context} tokens{_for_each(chosen.parallel)}"),
             (
                 "memory",
-                f"{output.size(chosen.fit.need_bytes)} of {output.size(chosen.fit.budget_bytes)}: {chosen.fit.verdict}",
+                f"{output.gib_of(chosen.fit.need_bytes, chosen.fit.budget_bytes)}: {chosen.fit.verdict}",
             ),
             ("endpoint", chosen.base_url),
         ]
@@ -131,6 +133,8 @@ def show_choice(plan: Plan) -> None:
         output.line(f"  why      {reason}", output.DIM)
     for name, reason in chosen.why_not.items():
         output.line(f"  why not  {name}: {reason}", output.DIM)
+    if plan.unused_gpus:
+        output.line(f"  beware   {plan.unused_gpus}", output.WARN)
     if plan.recommended is not None and not plan.recommended.installable:
         output.line()
         show_recommendation(plan.recommended)
@@ -177,6 +181,9 @@ def show_plan(plan: Plan) -> None:
     """Show a plan as a table and its sum."""
     show_choice(plan)
     output.line()
+    for finding in plan.findings:
+        output.line(f"{finding.code}: {finding.evidence}. `up` will refuse.", output.BAD)
+        output.line(f"  {finding.fix}")
     if not plan.changed:
         output.line("No changes: everything is as it should be.", output.GOOD)
         return

@@ -12,7 +12,7 @@ import typer
 
 from provision.cli.session import adopt_signature
 from provision.domain.spec import Spec
-from provision.errors import InvalidInputError
+from provision.errors import InvalidInputError, UsageError
 
 DEFAULT_FILE = "fabric.yaml"
 
@@ -86,8 +86,13 @@ def with_wish(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def read_wish(asked: dict[str, Any], file: Path | None, offline: bool, timeout: float | None) -> Wish:
-    """Lay the options over the file. Raises ``InvalidInputError`` for a file that cannot be read."""
-    if file is None and Path(DEFAULT_FILE).is_file():
+    """Lay the options over the file.
+
+    Raises ``InvalidInputError`` for a file that cannot be read, ``UsageError`` for a time that cannot be waited.
+    """
+    if timeout is not None and timeout < 0:
+        raise UsageError(f"--timeout {timeout:g} is not possible.", "Use seconds, 0 or more.")
+    if file is None and Path(DEFAULT_FILE).exists():
         file = Path(DEFAULT_FILE)
     spec = _read_file(file) if file else Spec()
     given = {name: value for name, value in asked.items() if value is not None}

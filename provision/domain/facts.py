@@ -182,9 +182,9 @@ class Gpu:
     ``device_id`` is ``vendor:device`` in hexadecimal. ``apis`` are those that it can be used through: ``cuda``,
     ``rocm``, ``vulkan``, ``level-zero``, ``metal``. ``driver`` is the version of ``driver_name``, ``cuda`` the newest
     CUDA that this driver runs. ``obstacle`` and ``detail`` say why it did not climb further. ``masked`` says that
-    an environment variable hides it, ``l4t`` is the release of Jetson Linux. With ``partitioned``, only its
-    ``instances`` can be used. ``uvm`` says whether the node of unified memory, which CUDA needs beside the GPU's own,
-    is there (NVIDIA only).
+    an environment variable hides it, ``None`` that one may: which GPU it means is not known. ``l4t`` is the release
+    of Jetson Linux. With ``partitioned``, only its ``instances`` can be used. ``uvm`` says whether the node of unified
+    memory, which CUDA needs beside the GPU's own, is there (NVIDIA only).
     """
 
     vendor: str | None = None
@@ -202,7 +202,7 @@ class Gpu:
     cuda: str | None = None
     obstacle: Obstacle | None = None
     detail: str | None = None
-    masked: bool = False
+    masked: bool | None = False
     partitioned: bool | None = None
     instances: tuple[GpuInstance, ...] = ()
     access_group: str | None = None
@@ -244,12 +244,24 @@ class Vulkan:
 
 
 @dataclass(frozen=True)
+class ListedDevice:
+    """One device that an installed engine lists. ``api`` is as in ``Gpu.apis``, ``None`` for what is no GPU (BLAS)."""
+
+    identifier: str
+    api: str | None
+    name: str
+    total_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True)
 class Facts:
     """One snapshot of a machine: the input of every choice.
 
     ``libraries`` maps a shared library's name to the path where the loader would find it, or ``None``.
     ``gpu_env`` holds the environment variables that change what engines see of the GPUs, ``tools`` maps engines,
-    container engines and vendors' programs that are on PATH to where they are.
+    container engines and vendors' programs that are on PATH to where they are. ``listed_devices`` are those that the
+    ``llama-server`` on PATH lists, ``None`` where nobody asked, or no answer came.
     """
 
     os: OperatingSystem = OperatingSystem()
@@ -264,3 +276,4 @@ class Facts:
     vulkan: Vulkan = Vulkan()
     gpu_env: dict[str, str] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
+    listed_devices: tuple[ListedDevice, ...] | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from provision.domain.choice import Alternative, Recommendation
+from provision.domain.finding import Finding
 from provision.domain.selection import Selection
 
 
@@ -52,6 +53,7 @@ class Plan:
 
     ``lineage`` and ``serial`` name the state that the plan was made against: it fits no other. ``recommended`` is
     what suits the machine best, whether or not it is what the plan brings about; ``alternatives`` are the others.
+    ``findings`` are those that will stop it.
     """
 
     selection: Selection
@@ -61,6 +63,18 @@ class Plan:
     digest: str = ""
     recommended: Recommendation | None = None
     alternatives: tuple[Alternative, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def unused_gpus(self) -> str | None:
+        """What is lost where GPUs stay unused: nobody shall take the processor's speed for the machine's."""
+        best, chosen = self.recommended, self.selection
+        if best is None or not best.devices or best.acceleration == chosen.acceleration:
+            return None
+        return (
+            f"{', '.join(best.devices)} stays unused: {best.backend} on {best.acceleration} would suit it, but "
+            f"{best.obstacle}"
+        )
 
     @property
     def changed(self) -> bool:

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from provision import assets
 from provision.domain.engine import EngineRelease, Failure, Launch
 from provision.domain.selection import Selection
 from provision.engines.engine import Placement
+from provision.knowledge.engine_files import load_engine_file
 
 LAUNCHER = "llamacpp_launcher.py"
 PARAMETERS = "parameters.json"
-
-
-@cache
-def _profile() -> Any:
-    return assets.profile("engines/llamacpp")
 
 
 class LlamaCpp:
@@ -30,10 +22,10 @@ class LlamaCpp:
     name = "llamacpp"
 
     def releases(self) -> Sequence[EngineRelease]:
-        return tuple(_release(row) for row in _profile()["releases"])
+        return load_engine_file(self.name).releases
 
     def failures(self) -> Sequence[Failure]:
-        return msgspec.convert(_profile()["failures"], tuple[Failure, ...])
+        return load_engine_file(self.name).failures
 
     def preflight(self, engine: Path, generation: Path) -> Launch:
         return Launch((*_python(engine), str(generation / LAUNCHER)), _environment(engine), _launcher())
@@ -45,11 +37,6 @@ class LlamaCpp:
         files = {**_launcher(), PARAMETERS: json.dumps(_parameters(selection, place), indent=1)}
         argv = (*_python(place.engine), str(place.generation / LAUNCHER), str(place.generation / PARAMETERS))
         return Launch(argv, env, files)
-
-
-def _release(row: dict[str, Any]) -> EngineRelease:
-    wheel = {**row["wheel"], "version": row["version"]}
-    return msgspec.convert({**row, "engine": LlamaCpp.name, "wheel": wheel}, EngineRelease)
 
 
 def _python(engine: Path) -> tuple[str, ...]:

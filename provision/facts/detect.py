@@ -85,7 +85,7 @@ def _detect_linux(machine: Machine, record: Recorder, prefix: str) -> Facts:
         ),
     )
     graphics = read_graphics(machine, record, facts)
-    return replace(facts, gpus=graphics.gpus, vulkan=graphics.vulkan)
+    return replace(facts, gpus=graphics.gpus, vulkan=graphics.vulkan, listed_devices=graphics.listed)
 
 
 def _linux_cpu(machine: Machine, record: Recorder, info: cpu.CpuInfo, limits: cgroup.Limits) -> Cpu:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,6 +12,18 @@ from provision.domain.facts import Outcome, Probe
 T = TypeVar("T")
 
 TIMED_OUT = "timed out: "
+
+
+# How Python words what a parser did not foresee: true, and of no use to anybody who reads it.
+_PYTHON_S = re.compile(
+    r"invalid literal|not enough values|too many values|could not convert|Expecting|Exceeds the limit|substring not|"
+    r"Extra data|Invalid \\escape|maximum recursion|list index|tuple index|embedded null|Unterminated|\[Errno"
+)
+
+
+def _told(error: Exception) -> str:
+    text = str(error)
+    return "it makes no sense" if _PYTHON_S.match(text) else text or type(error).__name__
 
 
 class Recorder:
@@ -35,7 +48,7 @@ class Recorder:
         except TimeoutError as error:
             outcome, detail = Outcome.FAILED, f"{TIMED_OUT}{error}"
         except Exception as error:  # noqa: BLE001 - a probe must never stop the others, whatever the machine holds
-            outcome, detail = Outcome.FAILED, f"{source}: {str(error) or type(error).__name__}"
+            outcome, detail = Outcome.FAILED, f"{source}: {_told(error)}"
         duration_ms = round((time.perf_counter() - started) * 1000, 3)
         self.probes.append(Probe(name, outcome, duration_ms, detail))
         return default if value is None else value

@@ -8,10 +8,14 @@ TIMEOUT_S = 10.0
 _FALLBACK_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
+class CrashError(ValueError):
+    """A program that was ended by a signal, as broken drivers end those that load them."""
+
+
 def finished(machine: Machine, command: Command) -> CommandResult | None:
     """Run ``command`` to its end and return what came of it, ``None`` where it is not installed.
 
-    Raises ``TimeoutError`` where it did not answer in time, ``ValueError`` where a signal ended it.
+    Raises ``TimeoutError`` where it did not answer in time, ``CrashError`` where a signal ended it.
     """
     result, name = machine.run(command), command.argv[0]
     if result.missing:
@@ -19,7 +23,7 @@ def finished(machine: Machine, command: Command) -> CommandResult | None:
     if result.timed_out:
         raise TimeoutError(f"{name}: {result.stderr.strip()}")
     if result.returncode < 0:
-        raise ValueError(f"{name} was ended by signal {-result.returncode}")
+        raise CrashError(f"{name} was ended by signal {-result.returncode}")
     return result
 
 

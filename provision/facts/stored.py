@@ -17,6 +17,7 @@ from provision.host.replay import PLATFORM_FILE
 SCHEMA = "fabric.facts/v1"
 MAX_FACTS_BYTES = 16 << 20
 BUNDLE = ".tar.gz"
+GZIP = b"\x1f\x8b"
 
 
 class _Document(msgspec.Struct):
@@ -39,25 +40,49 @@ def read_facts(path: Path) -> Facts:
 
     Raises ``InvalidInputError`` for anything else.
     """
-    if path.is_dir() or path.name.endswith(BUNDLE):
+    if path.is_dir():
         return read_replay(path)
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FACTS_BYTES + 1)
-        if len(data) > MAX_FACTS_BYTES:
-            raise InvalidInputError(f"{path} is too large for facts.", "Make it with `fabric facts --json > FILE`.")
-        schema = msgspec.json.decode(data, type=_Document).schema
-        if schema != SCHEMA:
-            raise InvalidInputError(
-                f"{path} has the schema {schema}, not {SCHEMA}.", "Make it with this version: fabric facts --json."
-            )
-        return msgspec.json.decode(data, type=Facts)
     except OSError as error:
         raise InvalidInputError(f"Cannot read the facts in {path}: {error.strerror}.") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInputError(
-            f"{path} does not hold facts: {error}.", "Make it with `fabric facts --json > FILE`."
-        ) from error
+    if data.startswith(GZIP):
+        return read_replay(path)
+    try:
+        return _decode(data)
+    except (ValueError, InvalidInputError, msgspec.MsgspecError, RecursionError) as error:
+        raise InvalidInputError(f"{path} does not hold facts: {error}.", _MAKE) from error
+
+
+def _decode(data: bytes) -> Facts:
+    """Return the facts in a document. Raises ``ValueError`` or what msgspec raises for anything else."""
+    if not data.strip():
+        raise ValueError("it is empty")
+    if len(data) > MAX_FACTS_BYTES:
+        raise ValueError(f"it is larger than {MAX_FACTS_BYTES >> 20} MiB")
+    text = data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8-sig")  # editors and shells of Windows
+    document = msgspec.json.decode(text)
+    if isinstance(document, dict) and isinstance(document.get("error"), dict):
+        raise InvalidInputError(f"it holds an error: {document['error'].get('message')}")
+    schema = msgspec.convert(document, _Document).schema
+    if schema != SCHEMA:
+        raise ValueError(f"its schema is {schema}, not {SCHEMA}; another version of fabric may read it")
+    _refuse_absurd(document)
+    return msgspec.convert(document, Facts)
+
+
+def _refuse_absurd(value: object) -> None:
+    """No count or size of a machine is negative or needs more than 62 bits."""
+    if isinstance(value, int) and not 0 <= value < _MAX_NUMBER:
+        raise ValueError("it holds a number that no machine has")
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _refuse_absurd(each)
+
+
+_MAKE = "Make it with `fabric facts --json > FILE`."
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_MAX_NUMBER = 1 << 62
 
 
 def read_machines(paths: Iterable[Path]) -> Iterator[StoredMachine]:

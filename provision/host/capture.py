@@ -137,6 +137,9 @@ class CapturingMachine:
             self._commands[command.argv] = result
         return result
 
+    def interrupt(self) -> None:
+        self._inner.interrupt()
+
     def _asked(self, answers: dict[str, T], path: str, ask: Callable[[str], T]) -> T:
         with self._lock:
             if path in answers:

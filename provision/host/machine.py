@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -96,12 +97,16 @@ class Machine(Protocol):
         vendor's library in a process of its own and prints one JSON document.
         """
 
+    def interrupt(self) -> None:
+        """End the programs that ``run`` waits for in other threads."""
+
 
 class LocalMachine:
     """This machine."""
 
     def __init__(self, env: Mapping[str, str] | None = None) -> None:
         self._env = dict(os.environ if env is None else env)
+        self._stop = threading.Event()
 
     @property
     def platform(self) -> Platform:
@@ -161,7 +166,10 @@ class LocalMachine:
         if command.argv[0] == PROBE:
             script = PROBES / f"{command.argv[1]}.py"
             command = replace(command, argv=(sys.executable, "-I", "-B", str(script), *command.argv[2:]))
-        return program.run(command, {**self._env, "LC_ALL": "C"})
+        return program.run(command, {**self._env, "LC_ALL": "C"}, self._stop)
+
+    def interrupt(self) -> None:
+        self._stop.set()
 
 
 def _group_name(number: int) -> str:

@@ -164,6 +164,9 @@ class ReplayMachine:
             raise UnknownCommand(f"the capture does not hold {command.argv}, only {list(self._results)}")
         return result or NOT_FOUND
 
+    def interrupt(self) -> None:
+        """Nothing runs here."""
+
     def _inside(self, path: str) -> str | None:
         """Return where ``path`` lies in the capture; ``None`` where it leads out of it."""
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -10,6 +10,8 @@ from msgspec import Meta
 from provision.knowledge.load import load
 from provision.knowledge.versions import numbers, older
 
+Acceleration = Literal["cpu", "cuda", "rocm", "vulkan", "metal"]
+EngineName = Literal["ollama", "llamacpp", "vllm"]
 Version = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)*$", description="A version, such as 12.8, as a string.")]
 
 
@@ -44,9 +46,9 @@ class Build(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     release of Jetson Linux; ``disk_bytes`` is about what it takes.
     """
 
-    engine: str
+    engine: EngineName
     name: str
-    acceleration: str
+    acceleration: Acceleration
     systems: tuple[str, ...]
     archs: tuple[str, ...]
     formats: tuple[str, ...]

@@ -6,6 +6,7 @@ import msgspec
 
 from provision.knowledge.builds import Version
 from provision.knowledge.load import load
+from provision.knowledge.versions import numbers, older
 
 
 class LastBranch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -15,12 +16,31 @@ class LastBranch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     branch: int
 
 
+class Generation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """GPUs that NVIDIA's drivers treat in a way of their own.
+
+    They are known by compute capability, from ``since`` up to, not with, ``below``; where it is not known, by PCI
+    device number, from ``first_id`` up to, not with, ``end_id``.
+    """
+
+    name: str
+    since: Version | None = None
+    below: Version | None = None
+    first_id: int = 0
+    end_id: int = 0x10000
+
+    def holds(self, capability: str | None, number: int | None) -> bool:
+        """Tell whether a GPU is of this generation; one of which neither is known is of none."""
+        if not numbers(capability):
+            return number is not None and self.first_id <= number < self.end_id
+        return not (self.since and older(capability, self.since)) and (not self.below or older(capability, self.below))
+
+
 class NvidiaDrivers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``turing_from`` and ``blackwell_from`` are the first PCI device numbers of these generations."""
+    """How long NVIDIA keeps which GPUs, and which of them need another driver than the rest."""
 
     last_branches: tuple[LastBranch, ...]
-    turing_from: int
-    blackwell_from: int
+    generations: tuple[Generation, ...]
     source: str
 
 

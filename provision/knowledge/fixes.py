@@ -25,7 +25,7 @@ class Fix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What to do on the hosts that it is for; what is left out does not matter.
 
     ``container`` holds engines, or ``any``. ``tags`` are what the finding itself says of the case; all of them have
-    to hold. ``do`` may hold placeholders in braces.
+    to hold. ``do`` are lines, each a command for this host, or a comment of the shell; placeholders are in braces.
     """
 
     do: str

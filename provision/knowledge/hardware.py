@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
-from provision.knowledge.load import load
+from provision.knowledge.builds import Acceleration, EngineName
+from provision.knowledge.load import load, refuse_twins
 
 
 class GpuRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,10 +47,10 @@ class HardwareProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     name: str
-    acceleration: str
-    engines: tuple[str, ...]
+    acceleration: Acceleration
+    engines: tuple[EngineName, ...]
     why: str
-    use: str | None = None
+    use: Literal["server", "on-request", "with-engine"] | None = None
     gpu: GpuRule | None = None
     host: HostRule = HostRule()
     advice: str | None = None
@@ -64,8 +67,12 @@ class Hardware(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: int
     checked: str
     server_parallel: int
-    file_engines: tuple[str, ...]
+    file_engines: tuple[EngineName, ...]
     profiles: tuple[HardwareProfile, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse two profiles of one name."""
+        refuse_twins(profile.name for profile in self.profiles)
 
 
 def load_hardware() -> Hardware:

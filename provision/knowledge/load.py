@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import is_dataclass
 from functools import cache
 from types import UnionType
@@ -13,6 +15,8 @@ from provision import assets
 from provision.errors import InvalidInputError
 
 T = TypeVar("T")
+
+VERSION = 1  # of the data files
 
 
 @cache
@@ -27,12 +31,26 @@ def load(name: str, kind: type[T]) -> T:
 def check(data: object, kind: type[T], source: str) -> T:
     """Return parsed YAML as ``kind``. Raises ``InvalidInputError`` that names ``source`` and the key."""
     try:
+        _check_version(data)
         _refuse_unknown(data, kind, "$")
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         raise InvalidInputError(
             f"{source} cannot be used: {error}.", "Its JSON schema, for editors, is in profiles/schema/."
         ) from error
+
+
+def _check_version(data: object) -> None:
+    version = data.get("version", VERSION) if isinstance(data, dict) else VERSION
+    if version != VERSION:
+        raise msgspec.ValidationError(f"version {version} is not known; this fabric reads {VERSION}")
+
+
+def refuse_twins(names: Iterable[str]) -> None:
+    """Raise ``ValueError``, which reading a file turns into its error, where a name stands twice."""
+    twins = [name for name, count in Counter(names).items() if count > 1]
+    if twins:
+        raise ValueError(f"{twins[0]} is there twice")
 
 
 def _refuse_unknown(data: object, kind: Any, place: str) -> None:

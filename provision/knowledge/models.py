@@ -6,7 +6,8 @@ import msgspec
 
 from provision.domain.artifacts import WheelMember
 from provision.domain.model import Model, ModelShape
-from provision.knowledge.load import load
+from provision.knowledge.builds import EngineName
+from provision.knowledge.load import load, refuse_twins
 
 
 class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,12 +45,12 @@ class CatalogModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tier_gb: float
     parameters: float
     shape: ModelShape
-    engines: dict[str, Variant]
+    engines: dict[EngineName, Variant]
     active_parameters: float | None = None
 
     def model(self, engine: str) -> Model | None:
         """Return what ``engine`` would load, or ``None`` where it has no variant."""
-        variant = self.engines.get(engine)
+        variant = next((each for name, each in self.engines.items() if name == engine), None)
         if variant is None:
             return None
         return Model(
@@ -76,6 +77,12 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     default: str
     tier_tolerance: float
     models: tuple[CatalogModel, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse two models of one name, and a default that is none of them."""
+        refuse_twins(row.name for row in self.models)
+        if self.default not in {row.name for row in self.models}:
+            raise ValueError(f"the default {self.default} is no model of this file")
 
 
 def load_catalog() -> Catalog:

@@ -22,6 +22,8 @@ def check_spec(spec: Spec, hardware: Hardware) -> None:
             raise UsageError(
                 f"There is no {what} {word!r}.{did_you_mean(word, list(known))}", f"Known: {', '.join(known)}."
             )
+    if spec.require_gpu and spec.acceleration == "cpu":
+        raise UsageError("--require-gpu and --acceleration cpu contradict each other.", "Leave one of them out.")
     for count, option in ((spec.parallel, "--parallel"), (spec.threads, "--threads")):
         if count is not None and count < 1:
             raise UsageError(f"{option} {count} is not possible.", "Use 1 or more.")

@@ -12,7 +12,7 @@ from provision.domain.spec import AUTO, BACKENDS, Spec
 from provision.errors import FabricError
 from provision.select.candidates import Candidate, candidates, is_far
 from provision.select.devices import device_names
-from provision.select.explain import why_recommended, why_selected
+from provision.select.explain import fit_line, why_recommended, why_selected
 from provision.select.knowledge import Knowledge
 from provision.select.offer import Offer, Wanted, offer_default, offer_tier
 from provision.select.requirements import unmet
@@ -131,7 +131,7 @@ class Chooser:
         release, spec, serving = candidate.release, self.spec, self.knowledge.serving
         if release is None or offer.model is None or offer.fit is None:
             raise AssertionError("only what has a release and a model is installed")
-        rule, libraries = serving["threads"], self.facts.libraries
+        rule, libraries = serving.threads, self.facts.libraries
         same = self.previous is not None and self.previous.release.wheel == release.wheel
         kept = self.previous.provided_libraries if same and self.previous else ()
         provided = tuple(lib.name for lib in release.libraries if lib.name in kept or not libraries.get(lib.name))
@@ -144,8 +144,8 @@ class Chooser:
             model=offer.model,
             context=offer.fit.context_length,
             parallel=spec.parallel,
-            threads=spec.threads or max(1, default_threads(self.facts.cpu) * rule["per_core"]),
-            spin_count=rule["spin_count"],
+            threads=spec.threads or max(1, default_threads(self.facts.cpu) * rule.per_core),
+            spin_count=rule.spin_count,
             host=spec.host,
             port=self.port,
             fit=offer.fit,
@@ -189,7 +189,9 @@ class Chooser:
     def _refuse(self, judged: Sequence[Judged], misses: Sequence[Offer]) -> CannotRunError:
         """Say why nothing is installed, and the nearest thing that can be."""
         if misses:
-            return CannotRunError(f"It cannot be served here: {misses[0].reason}.", misses[0].hint)
+            best = next((offer for _, offer in judged if offer.fit is not None and not offer.reason), None)
+            would = f" Its memory would do: {fit_line(best.fit)}." if best and best.fit and self.wanted else ""
+            return CannotRunError(f"It cannot be served here: {misses[0].reason}.{would}", misses[0].hint)
         backends = dict.fromkeys(candidate.engine for candidate, _ in judged) or {self.spec.backend: None}
         told = "; ".join(f"{backend}: {self._reason_against(backend, judged)}" for backend in backends)
         asked = _narrowed(self.spec)

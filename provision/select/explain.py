@@ -23,7 +23,7 @@ def why_recommended(
     if build is not None:
         lines.append(f"the build {build.name} of {candidate.engine} runs here ({build.source})")
     if offer.model is not None and offer.fit is not None:
-        lines.append(f"{offer.model.name}: {_fit_line(offer.fit)}")
+        lines.append(f"{offer.model.name}: {fit_line(offer.fit)}")
     if runner_up is not None:
         lines.append(f"the next best is {runner_up.engine} on {runner_up.acceleration} ({runner_up.profile.name})")
     return tuple(lines)
@@ -35,7 +35,8 @@ def _obstacle(gpu: Gpu) -> str:
     return gpu.detail or (gpu.obstacle.value.replace("-", " ") if gpu.obstacle else "it cannot be used")
 
 
-def _fit_line(judged: Fit) -> str:
+def fit_line(judged: Fit) -> str:
+    """Say how a model fits: the verdict, layers on the GPU, bytes, and for what context."""
     budget = "an unknown budget" if judged.budget_bytes is None else f"{judged.budget_bytes / GIB:.2f} GiB"
     layers = ""
     if judged.verdict == "partial":
@@ -49,8 +50,10 @@ def why_selected(selection: Selection, facts: Facts, candidate: Candidate) -> tu
     spec, release, model = selection.spec, selection.release, selection.model
     asked = "asked for" if spec.backend != AUTO else "the first engine that fabric can install here"
     lines = [f"{release.engine}: {asked}; {release.source} {release.version} for {release.system} {release.arch}"]
-    if release.isa:
+    if release.isa and facts.cpu.isa:
         lines.append(f"the processor has what the build needs: {', '.join(release.isa)}")
+    elif release.isa:
+        lines.append("what the processor can do is not known; the engine proves itself after it is installed")
     if release.acceleration == "cpu" and not facts.gpus:
         lines.append("cpu: no GPU was found")
     lines += device_lines(candidate.devices)
@@ -59,4 +62,4 @@ def why_selected(selection: Selection, facts: Facts, candidate: Candidate) -> tu
         for library in selection.provided_libraries
     ]
     chosen = "the default that this version can fetch" if spec.model == AUTO else "asked for"
-    return (*lines, f"{model.name}: {chosen}; memory {_fit_line(selection.fit)}")
+    return (*lines, f"{model.name}: {chosen}; memory {fit_line(selection.fit)}")

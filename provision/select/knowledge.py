@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import cast
 
 from provision.domain.engine import EngineRelease
-from provision.knowledge.builds import Build
+from provision.knowledge.builds import Acceleration, Build, EngineName
 from provision.knowledge.hardware import Hardware
 from provision.knowledge.models import Catalog
+from provision.knowledge.serving import Serving
 from provision.knowledge.sizing import Sizing
 
 
@@ -24,7 +25,7 @@ class Knowledge:
 
     releases: Mapping[str, Sequence[EngineRelease]]
     not_yet: Mapping[str, str]
-    serving: Mapping[str, Any]
+    serving: Serving
     hardware: Hardware
     known_builds: Sequence[Build]
     catalog: Catalog
@@ -47,9 +48,9 @@ def _build_name(release: EngineRelease) -> str:
 
 def _as_build(name: str, release: EngineRelease) -> Build:
     return Build(
-        engine=release.engine,
+        engine=cast("EngineName", release.engine),
         name=name,
-        acceleration=release.acceleration,
+        acceleration=cast("Acceleration", release.acceleration),
         systems=(release.system,),
         archs=(release.arch,),
         formats=release.formats,

@@ -85,7 +85,7 @@ def offer_default(candidate: Candidate, spec: Spec, facts: Facts, wanted: Wanted
     if named.model.source is None and named.model.path is None:
         return Offer(
             reason=f"this version of fabric cannot fetch {named.model.reference}",
-            hint="Download the GGUF file yourself and use --model file:PATH, or a name from `fabric models list`.",
+            hint="Download its GGUF file yourself: --model file:PATH. `fabric models list` says what can be fetched.",
         )
     return named
 
@@ -179,7 +179,7 @@ def context_for(spec: Spec, model: Model, knowledge: Knowledge) -> int:
     """Return the tokens of context for one request. Raises ``UsageError`` for more than the model was trained for."""
     trained = model.shape.context_length
     if spec.context is None:
-        return min(int(knowledge.serving["context"]), trained)
+        return min(knowledge.serving.context, trained)
     if spec.context > trained:
         raise UsageError(
             f"{model.name} was trained for {trained} tokens of context, not {spec.context}.",

@@ -49,12 +49,14 @@ def _fetch_missing(directory: Path) -> dict[str, Path]:
     from provision.apply.install import wheels_of
     from provision.cli.progress import ProgressOutput
     from provision.domain.spec import Spec
+    from provision.facts.detect import detect
     from provision.host.layout import Layout
     from provision.host.machine import LocalMachine
     from provision.planner import Planner
 
-    planner = Planner(Layout(directory / "prefix"), os.environ, LocalMachine())
-    selection = planner.plan(Spec(), None).selection
+    layout = Layout(directory / "prefix")
+    facts = detect(LocalMachine(), str(layout.prefix))
+    selection = Planner(layout, os.environ).plan(Spec(), None, facts).selection
     wanted = wheels_of(selection, engine=True, model=True)
     missing = [wheel for wheel in wanted if not _is_pinned(directory / wheel.filename, wheel.sha256)]
     if missing:

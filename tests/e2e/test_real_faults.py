@@ -16,6 +16,7 @@ from provision.apply.install import EngineUnfitError, Installer
 from provision.domain.engine import Launch
 from provision.domain.spec import Spec
 from provision.engines.llamacpp import LlamaCpp
+from provision.facts.detect import detect
 from provision.host.layout import Layout
 from provision.host.loopback import LoopbackClient
 from provision.host.machine import LocalMachine
@@ -54,7 +55,8 @@ def engine(served: Served) -> Path:
 def installer(served: Served, prefix: Path, engine: LlamaCpp) -> Installer:
     layout = Layout(prefix)
     layout.staging.mkdir(parents=True)
-    selection = Planner(Layout(served.prefix), os.environ, LocalMachine()).plan(Spec(port=0), None).selection
+    facts = detect(LocalMachine(), str(served.prefix))
+    selection = Planner(Layout(served.prefix), os.environ).plan(Spec(port=0), None, facts).selection
     return Installer(layout, selection, engine, os.environ, Quiet(), threading.Event())  # type: ignore[arg-type]
 
 

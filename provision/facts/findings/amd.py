@@ -10,10 +10,13 @@ from provision.facts.findings.builds import rocm_targets, usable_apis
 from provision.facts.findings.fixes import fix_for, group_tags
 from provision.facts.findings.gpus import matters, withheld
 from provision.facts.findings.masks import hidden
-from provision.facts.findings.wording import GIB, gib, names, numbers, plain, quoted
+from provision.facts.findings.vulkan import is_too_small, without_vulkan
+from provision.facts.findings.wording import GIB, gib, names, plain, quoted
+from provision.facts.gpu import amd_mask, vulkan_mask
+from provision.knowledge.versions import numbers
 
 VENDOR = "amd"
-MASKS = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
+MASKS = (amd_mask.RUNTIME, *amd_mask.HIP, vulkan_mask.VISIBLE)
 OVERRIDE = "HSA_OVERRIDE_GFX_VERSION"
 KFD = "/dev/kfd"
 PAGES_IN_GIB = 1 << 18
@@ -121,13 +124,16 @@ def _kernel_numbers(release: str | None) -> tuple[int, ...]:
 
 
 def _unsupported(facts: Facts, gpus: Sequence[Gpu]) -> Iterator[Finding]:
-    targets = rocm_targets(facts)
+    """Of a card that lacks Vulkan, which would be its way, that is told instead; of a small one nothing."""
+    targets, told = rocm_targets(facts), without_vulkan(facts)
     cards = [gpu for gpu in gpus if gpu.integrated is not True and not gpu.masked and gpu.obstacle in _RUNS]
-    found = [gpu for gpu in cards if gpu.arch and gpu.arch not in targets and gpu.state is not GpuState.PRESENT]
+    cards = [gpu for gpu in cards if gpu.state is not GpuState.PRESENT and not is_too_small(gpu) and gpu not in told]
+    found = [gpu for gpu in cards if gpu.arch and gpu.arch not in targets]
     if found and targets:
         by_vulkan = all("vulkan" in gpu.apis for gpu in found)
-        evidence = f"{names(found)}: no ROCm build has kernels for {plain(found[0].arch or '')}"
-        fix = fix_for(facts, "AMD-GFX-UNSUPPORTED" if by_vulkan else "VK-NO-ICD", found)
+        beside = "" if by_vulkan else ", and Vulkan does not reach it"
+        evidence = f"{names(found)}: no ROCm build has kernels for {plain(found[0].arch or '')}{beside}"
+        fix = fix_for(facts, "AMD-GFX-UNSUPPORTED", found, ("vulkan",) if by_vulkan else ())
         yield Finding("AMD-GFX-UNSUPPORTED", Severity.INFO if by_vulkan else Severity.WARNING, evidence, fix)
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from provision.domain.facts import Facts, Gpu
-from provision.facts.findings.wording import numbers
+from provision.knowledge.versions import numbers, older
 
 if TYPE_CHECKING:
     from provision.knowledge.builds import Build
-
-Version = tuple[int, ...]
 
 
 def usable_apis(facts: Facts, gpu: Gpu) -> tuple[str, ...]:
@@ -37,38 +35,36 @@ def _builds(facts: Facts) -> Iterator[Build]:
             yield build
 
 
-def oldest_capability(facts: Facts) -> Version:
-    """Return the lowest compute capability that a CUDA build takes; empty where no build says one."""
-    floors = [numbers(build.compute_capability) for build in _builds(facts) if build.acceleration == "cuda"]
-    return min(filter(None, floors), default=())
+def oldest_capability(facts: Facts) -> str | None:
+    """Return the lowest compute capability that a CUDA build takes; ``None`` where no build says one."""
+    return _lowest(build.compute_capability for build in _builds(facts) if build.acceleration == "cuda")
+
+
+def _lowest(versions: Iterable[str | None]) -> str | None:
+    return min(filter(None, versions), key=numbers, default=None)
 
 
 def is_below_capability(facts: Facts, gpu: Gpu) -> bool:
     """Tell whether every CUDA build is for newer GPUs."""
-    capability = numbers(gpu.arch)
-    return bool(capability) and capability < oldest_capability(facts)
+    floor = oldest_capability(facts)
+    return floor is not None and older(gpu.arch, floor)
 
 
-def oldest_driver(facts: Facts, gpu: Gpu) -> Version:
-    """Return the oldest NVIDIA driver that a CUDA build takes on this GPU; empty where there is no such build."""
-    capability = numbers(gpu.arch)
-    floors = [
-        _driver_floor(build, capability)
+def oldest_driver(facts: Facts, gpu: Gpu) -> str | None:
+    """Return the oldest NVIDIA driver that a CUDA build takes on this GPU; ``None`` where there is no such build."""
+    return _lowest(
+        build.oldest_driver(gpu.arch)
         for build in _builds(facts)
-        if build.acceleration == "cuda" and not (capability and capability < numbers(build.compute_capability))
-    ]
-    return min(filter(None, floors), default=())
-
-
-def _driver_floor(build: Build, capability: Version) -> Version:
-    special = [floor.driver for floor in build.driver_floors if capability and capability < numbers(floor.below)]
-    return numbers(special[0] if special else build.driver)
+        if build.acceleration == "cuda" and not older(gpu.arch, build.compute_capability or "0")
+    )
 
 
 def is_driver_old(facts: Facts, gpu: Gpu) -> bool:
-    """Tell whether the driver is known, and older than any CUDA build takes."""
-    driver = numbers(gpu.driver) if gpu.driver_name in (None, "nvidia") and gpu.l4t is None else ()
-    return bool(driver) and driver < oldest_driver(facts, gpu)
+    """Tell whether the driver is known, and older than any CUDA build takes. Jetson's has numbers of its own."""
+    if gpu.l4t is not None or gpu.driver_name not in (None, "nvidia"):
+        return False
+    floor = oldest_driver(facts, gpu)
+    return floor is not None and older(gpu.driver, floor)
 
 
 def rocm_targets(facts: Facts) -> frozenset[str]:
@@ -76,7 +72,7 @@ def rocm_targets(facts: Facts) -> frozenset[str]:
     return frozenset(target for build in _builds(facts) if build.acceleration == "rocm" for target in build.gfx)
 
 
-def oldest_glibc(facts: Facts, apis: tuple[str, ...]) -> Version:
-    """Return the lowest glibc that a build for one of ``apis`` takes; empty where none asks for one."""
-    floors = [numbers(build.glibc) for build in _builds(facts) if build.acceleration in apis]
-    return min(floors, default=())
+def oldest_glibc(facts: Facts, apis: Collection[str]) -> str | None:
+    """Return the lowest glibc that a build for one of ``apis`` takes; ``None`` where some build asks for none."""
+    floors = [build.glibc for build in _builds(facts) if build.acceleration in apis]
+    return None if None in floors else _lowest(floors)

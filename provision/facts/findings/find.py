@@ -16,10 +16,10 @@ CODES = (
     *("AMD-GFX-UNSUPPORTED", "AMD-LEGACY-RADEON", "AMD-VISIBLE-MASK", "AMD-IGPU-MASK", "AMD-OVERRIDE-SET"),
     *("AMD-GTT-DEFAULT", "INTEL-DRIVER-MISSING", "INTEL-NO-DEVICE-NODES", "INTEL-PERMISSION", "INTEL-NO-LEVELZERO"),
     *("VK-NO-LOADER", "VK-NO-ICD", "VK-SOFTWARE-ONLY", "VK-DUPLICATE", "GPU-PASSED-THROUGH", "GPU-UNUSABLE"),
-    *("GPU-BUSY", "WSL-NO-COMPUTE", "WSL-LIB-PATH", "WSL1", "APPLE-ROSETTA", "APPLE-WIRED-LIMIT", "CGROUP-MEM"),
-    *("CGROUP-CPU", "CPU-NO-AVX2", "LIBC-MUSL", "LIBC-OLD", "DISK-LOW", "DISK-NOEXEC", "DISK-NETWORK-FS", "DISK-RAM"),
-    *("INIT-NO-USER-BUS", "INIT-NO-LINGER", "NET-OFFLINE", "NET-PROXY-NOT-IN-SERVICE", "PROBE-TIMEOUT"),
-    "PROBE-CRASHED",
+    *("GPU-BUSY", "WSL-NO-COMPUTE", "ENGINE-DISAGREES", "WSL-LIB-PATH", "WSL1", "APPLE-ROSETTA", "APPLE-WIRED-LIMIT"),
+    *("CGROUP-MEM", "CGROUP-CPU", "CPU-NO-AVX2", "LIBC-MUSL", "LIBC-OLD", "DISK-LOW", "DISK-NOEXEC"),
+    *("DISK-NETWORK-FS", "DISK-RAM", "INIT-NO-USER-BUS", "INIT-NO-LINGER", "NET-OFFLINE"),
+    *("NET-PROXY-NOT-IN-SERVICE", "PROBE-TIMEOUT", "PROBE-CRASHED"),
 )
 
 Rules = Callable[[Facts], Iterator[Finding]]
@@ -37,9 +37,10 @@ def _rules(facts: Facts) -> tuple[Rules, ...]:
     if not facts.gpus and not facts.vulkan.devices:
         return (find_limits, find_system)
     from provision.facts.findings.amd import find_amd
+    from provision.facts.findings.engines import find_engines
     from provision.facts.findings.gpus import find_any_gpu
     from provision.facts.findings.intel import find_intel
     from provision.facts.findings.nvidia import find_nvidia
     from provision.facts.findings.vulkan import find_vulkan
 
-    return (find_nvidia, find_amd, find_intel, find_vulkan, find_any_gpu, find_limits, find_system)
+    return (find_nvidia, find_amd, find_intel, find_vulkan, find_any_gpu, find_engines, find_limits, find_system)

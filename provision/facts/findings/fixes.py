@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from provision.domain.facts import Facts, Gpu
-from provision.facts.findings.wording import numbers, quoted
+from provision.facts.findings.wording import quoted
+from provision.knowledge.versions import numbers
+
+DRIVER = "driver"  # the tag that says that the version of the kernel driver is known
 
 
 def fix_for(facts: Facts, code: str, gpus: Sequence[Gpu] = (), tags: Iterable[str] = (), **words: object) -> str:
-    """Return what to do about ``code`` on this host.
+    """Return what to do about ``code`` on this host: lines, each a command, or a comment that begins with ``# ``.
 
     ``gpus`` are those that it is about, the first of which names the vendor. ``words`` fill the placeholders that
     are not about the GPU; what comes from the machine has to be quoted for a shell (``quoted``).
@@ -17,15 +20,11 @@ def fix_for(facts: Facts, code: str, gpus: Sequence[Gpu] = (), tags: Iterable[st
     from provision.knowledge.fixes import choose_fix, load_fixes
 
     first = gpus[0] if gpus else Gpu()
-    chosen = choose_fix(load_fixes(), code, facts.os, first.vendor, tuple(tags))
-    address = quoted(first.pci or "0")
-    return chosen.do.format(**{"pci": address, "branch": branch(first), "group": group(gpus), **words})
-
-
-def branch(gpu: Gpu) -> str:
-    """Return the branch of NVIDIA's driver, such as ``570``."""
-    version = numbers(gpu.driver)
-    return str(version[0]) if version else "BRANCH"
+    version = numbers(first.driver)
+    chosen = choose_fix(load_fixes(), code, facts.os, first.vendor, (*tags, *([DRIVER] if version else [])))
+    branch = version[0] if version else ""
+    known = {"pci": quoted(first.pci or "0"), "branch": branch, "group": group(gpus), **words}
+    return chosen.do.format(**known).strip()
 
 
 def group(gpus: Sequence[Gpu]) -> str:

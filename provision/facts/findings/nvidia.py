@@ -9,12 +9,14 @@ from provision.domain.finding import Finding, Severity
 from provision.facts.findings.builds import is_below_capability, is_driver_old, oldest_capability, oldest_driver
 from provision.facts.findings.fixes import fix_for, group_tags
 from provision.facts.findings.gpus import withheld
-from provision.facts.findings.masks import hidden
-from provision.facts.findings.wording import dotted, names, numbers, plain
+from provision.facts.findings.masks import ambiguous, hidden
+from provision.facts.findings.wording import names, plain
+from provision.facts.gpu import nvidia_mask, vulkan_mask
+from provision.facts.gpu.rungs import is_nouveau
+from provision.knowledge.versions import numbers, older
 
 VENDOR = "nvidia"
-OPEN_DRIVERS = ("nouveau", "nova")  # nova, the successor, comes in parts with names of their own
-MASKS = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
+MASKS = (nvidia_mask.VISIBLE, nvidia_mask.RUNTIME, vulkan_mask.VISIBLE)
 UVM_NODE = "/dev/nvidia-uvm"
 
 # What stopped a GPU, the code for it, and what that means; the probe's own words are added.
@@ -36,6 +38,7 @@ def find_nvidia(facts: Facts) -> Iterator[Finding]:
     for rule in (_nouveau, _old_driver, _old_gpu, _no_uvm, _no_instance):
         yield from rule(facts, gpus)
     yield from hidden(facts, gpus, "NV-VISIBLE-MASK", MASKS)
+    yield from ambiguous(facts, gpus, "NV-VISIBLE-MASK", nvidia_mask.VISIBLE)
 
 
 def _stopped(facts: Facts, gpus: Sequence[Gpu]) -> Iterator[Finding]:
@@ -58,13 +61,9 @@ def _said(gpus: Sequence[Gpu]) -> str:
 def _tags(gpus: Sequence[Gpu]) -> tuple[str, ...]:
     from provision.knowledge.drivers import load_drivers
 
-    known, first = load_drivers().nvidia, gpus[0]
-    number, capability = _device_number(first), numbers(first.arch)
-    legacy = capability < (7, 5) if capability else number is not None and number < known.turing_from
-    blackwell = capability >= (10,) if capability else number is not None and number >= known.blackwell_from
-    driver = bool(numbers(first.driver))
-    said = {"legacy": legacy, "blackwell": blackwell, "driver": driver}
-    return (*(tag for tag, holds in said.items() if holds), *group_tags(gpus))
+    number = _device_number(gpus[0])
+    generations = (known for known in load_drivers().nvidia.generations if known.holds(gpus[0].arch, number))
+    return (*(known.name for known in generations), *group_tags(gpus))
 
 
 def _device_number(gpu: Gpu) -> int | None:
@@ -76,7 +75,7 @@ def _device_number(gpu: Gpu) -> int | None:
 
 
 def _is_nouveau(gpu: Gpu) -> bool:
-    return gpu.obstacle is Obstacle.NOUVEAU or (gpu.driver_name or "").lower().startswith(OPEN_DRIVERS)
+    return gpu.obstacle is Obstacle.NOUVEAU or is_nouveau(gpu.driver_name)
 
 
 def _nouveau(facts: Facts, gpus: Sequence[Gpu]) -> Iterator[Finding]:
@@ -92,9 +91,9 @@ def _old_driver(facts: Facts, gpus: Sequence[Gpu]) -> Iterator[Finding]:
     found = [gpu for gpu in gpus if _runs(gpu) and is_driver_old(facts, gpu) and not is_below_capability(facts, gpu)]
     if not found:
         return
-    worst = max(found, key=lambda gpu: oldest_driver(facts, gpu))
-    floor, capability = dotted(oldest_driver(facts, worst)), dotted(numbers(worst.arch))
-    of_which = f"for compute capability {capability}" if capability else "at all"
+    worst = max(found, key=lambda gpu: numbers(oldest_driver(facts, gpu)))
+    floor = oldest_driver(facts, worst)
+    of_which = f"for compute capability {plain(worst.arch)}" if worst.arch and numbers(worst.arch) else "at all"
     evidence = (
         f"{names(found)}: driver {plain(worst.driver or '')} is older than {floor}, the oldest that a CUDA build "
         f"accepts {of_which}{_last_branch(worst)}"
@@ -106,9 +105,8 @@ def _old_driver(facts: Facts, gpus: Sequence[Gpu]) -> Iterator[Finding]:
 def _last_branch(gpu: Gpu) -> str:
     from provision.knowledge.drivers import load_drivers
 
-    capability = numbers(gpu.arch)
     branches = load_drivers().nvidia.last_branches
-    last = next((known.branch for known in branches if capability and capability < numbers(known.below)), None)
+    last = next((known.branch for known in branches if older(gpu.arch, known.below)), None)
     return f"; R{last} is the last branch for this GPU" if last is not None else ""
 
 
@@ -120,7 +118,7 @@ def _runs(gpu: Gpu) -> bool:
 def _old_gpu(facts: Facts, gpus: Sequence[Gpu]) -> Iterator[Finding]:
     found = [gpu for gpu in gpus if is_below_capability(facts, gpu)]
     if found:
-        floor, capability = dotted(oldest_capability(facts)), dotted(numbers(found[0].arch))
+        floor, capability = oldest_capability(facts), plain(found[0].arch or "")
         evidence = (
             f"{names(found)}: compute capability {capability} is below {floor}, the lowest of all CUDA builds"
             f"{_last_branch(found[0])}"

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision.domain.facts import Facts, GpuState, Libc, Obstacle
+from provision.domain.facts import Facts, GpuState, Obstacle
 from provision.domain.finding import Finding, Severity
-from provision.facts.findings.wording import SIGNAL, dotted, gib, names, numbers, plain
+from provision.facts.findings.fixes import fix_for
+from provision.facts.findings.wording import SIGNAL, gib, names, plain, quoted
 from provision.facts.probing import TIMED_OUT
+from provision.knowledge.versions import numbers, older
 
-OLDEST_GLIBC = (2, 17)
+# What the releases for Linux in profiles/engines/ need, here so that a healthy machine reads no data file.
+OLDEST_GLIBC = "2.17"
 LIBCUDA = "libcuda.so.1"
 # By default macOS gives a GPU between two thirds and 84 % of main memory: outside of these somebody chose a limit.
 LEAST_SHARE, MOST_SHARE = 0.6, 0.9
 
-_NEWER = "Upgrade the distribution, or use a container with a newer one: docker run -it debian:stable"
 # What a person can run in place of fabric's own programs.
 _BY_HAND = {"NVML": "nvidia-smi", "fabric-probe": "system_profiler SPDisplaysDataType"}
 
@@ -26,48 +28,43 @@ def find_system(facts: Facts) -> Iterator[Finding]:
         yield from rule(facts)
 
 
+def _told(facts: Facts, code: str, severity: Severity, evidence: str) -> Finding:
+    return Finding(code, severity, evidence, fix_for(facts, code))
+
+
 def _musl(facts: Facts) -> Iterator[Finding]:
     if facts.os.libc.name == "musl":
-        yield Finding(
-            "LIBC-MUSL",
-            Severity.WARNING,
-            "the C library is musl; prebuilt engines need glibc 2.17 or newer",
-            "Use a system or a container with glibc, for example: docker run -it debian:stable",
-        )
+        evidence = f"the C library is musl; prebuilt engines need glibc {OLDEST_GLIBC} or newer"
+        yield _told(facts, "LIBC-MUSL", Severity.WARNING, evidence)
 
 
 def _old_glibc(facts: Facts) -> Iterator[Finding]:
-    version = numbers(facts.os.libc.version) if facts.os.libc.name == "glibc" else ()
-    if version and version < OLDEST_GLIBC:
-        yield _older(facts.os.libc, "2.17", "prebuilt engines need")
-    elif version:
-        yield from _old_for_gpu(facts, version)
-
-
-def _old_for_gpu(facts: Facts, version: tuple[int, ...]) -> Iterator[Finding]:
-    apis = tuple(api for gpu in facts.gpus if gpu.state is GpuState.USABLE for api in gpu.apis)
-    if not apis:
+    libc = facts.os.libc
+    if libc.name != "glibc" or not numbers(libc.version):
         return
+    floor, what = OLDEST_GLIBC, "prebuilt engines need"
+    if not older(libc.version, floor):
+        floor, what = _floor_for_gpus(facts)
+    if older(libc.version, floor):
+        evidence = f"glibc {libc.version} is older than {floor}, the oldest that {what}"
+        yield _told(facts, "LIBC-OLD", Severity.WARNING, evidence)
+
+
+def _floor_for_gpus(facts: Facts) -> tuple[str, str]:
+    """Return the oldest glibc that builds for the GPUs here take, and who needs it; builds are read for GPUs only."""
+    apis = sorted({api for gpu in facts.gpus if gpu.state is GpuState.USABLE for api in gpu.apis})
+    if not apis:
+        return OLDEST_GLIBC, ""
     from provision.facts.findings.builds import oldest_glibc
 
-    floor = oldest_glibc(facts, apis)
-    if version < floor:
-        yield _older(facts.os.libc, dotted(floor), f"a build for {', '.join(sorted(set(apis)))} needs")
-
-
-def _older(libc: Libc, floor: str, what: str) -> Finding:
-    evidence = f"glibc {libc.version} is older than {floor}, the oldest that {what}"
-    return Finding("LIBC-OLD", Severity.WARNING, evidence, _NEWER)
+    return oldest_glibc(facts, apis) or OLDEST_GLIBC, f"a build for {', '.join(apis)} needs"
 
 
 def _wsl1(facts: Facts) -> Iterator[Finding]:
     if facts.os.wsl == 1:
-        yield Finding(
-            "WSL1",
-            Severity.WARNING,
-            f"Windows Subsystem for Linux 1, kernel {plain(facts.os.kernel or 'unknown')}: no GPU, slow files",
-            "In PowerShell: wsl --set-version DISTRIBUTION 2",
-        )
+        kernel = plain(facts.os.kernel or "unknown")
+        evidence = f"Windows Subsystem for Linux 1, kernel {kernel}: no GPU, slow files"
+        yield _told(facts, "WSL1", Severity.WARNING, evidence)
 
 
 def _wsl_libraries(facts: Facts) -> Iterator[Finding]:
@@ -75,22 +72,15 @@ def _wsl_libraries(facts: Facts) -> Iterator[Finding]:
     gpus = [gpu for gpu in facts.gpus if gpu.vendor == "nvidia"]
     hidden = LIBCUDA in facts.libraries and facts.libraries[LIBCUDA] is None
     if facts.os.wsl == 2 and gpus and (hidden or any(gpu.obstacle is Obstacle.NO_LIBRARY for gpu in gpus)):
-        yield Finding(
-            "WSL-LIB-PATH",
-            Severity.WARNING,
-            f"{names(gpus)}: the loader does not find {LIBCUDA}, which WSL keeps in /usr/lib/wsl/lib",
-            "echo /usr/lib/wsl/lib | sudo tee /etc/ld.so.conf.d/ld.wsl.conf && sudo ldconfig",
-        )
+        evidence = f"{names(gpus)}: the loader does not find {LIBCUDA}, which WSL keeps in /usr/lib/wsl/lib"
+        yield _told(facts, "WSL-LIB-PATH", Severity.WARNING, evidence)
 
 
 def _rosetta(facts: Facts) -> Iterator[Finding]:
     if facts.os.translated:
-        yield Finding(
-            "APPLE-ROSETTA",
-            Severity.WARNING,
-            f"this process is translated by Rosetta: {plain(facts.cpu.model or 'an Apple processor')} runs x86-64 code",
-            "Start again without translation: arch -arm64 /bin/zsh, then ./bootstrap.sh uninstall && ./bootstrap.sh",
-        )
+        model = plain(facts.cpu.model or "an Apple processor")
+        evidence = f"this process is translated by Rosetta: {model} runs x86-64 code"
+        yield _told(facts, "APPLE-ROSETTA", Severity.WARNING, evidence)
 
 
 def _wired_limit(facts: Facts) -> Iterator[Finding]:
@@ -101,56 +91,33 @@ def _wired_limit(facts: Facts) -> Iterator[Finding]:
             continue
         much = share / main >= MOST_SHARE
         effect = f"macOS is left with {gib(max(0, main - share))}" if much else "models get less than by default"
-        yield Finding(
-            "APPLE-WIRED-LIMIT",
-            Severity.WARNING if much else Severity.INFO,
-            f"iogpu.wired_limit_mb lets the GPU use {gib(share)} of {gib(main)}: {effect}",
-            "Back to the default: sudo sysctl iogpu.wired_limit_mb=0",
-        )
+        evidence = f"iogpu.wired_limit_mb lets the GPU use {gib(share)} of {gib(main)}: {effect}"
+        yield _told(facts, "APPLE-WIRED-LIMIT", Severity.WARNING if much else Severity.INFO, evidence)
 
 
 def _offline(facts: Facts) -> Iterator[Finding]:
     if facts.network.offline:
-        container = "Start the container with a network, without --network none."
-        machine = "Connect this machine. Once everything is fetched, this works without: fabric up --offline"
-        yield Finding(
-            "NET-OFFLINE",
-            Severity.WARNING,
-            "there is no route to any network: nothing can be downloaded",
-            container if facts.os.container else machine,
-        )
+        evidence = "there is no route to any network: nothing can be downloaded"
+        yield _told(facts, "NET-OFFLINE", Severity.WARNING, evidence)
 
 
 def _no_user_bus(facts: Facts) -> Iterator[Finding]:
     if facts.os.init == "systemd" and facts.os.user_services is False and facts.os.container is None:
-        yield Finding(
-            "INIT-NO-USER-BUS",
-            Severity.INFO,
-            "systemd runs, and no service manager of this user answers, as after su, sudo or in cron",
-            'Log in by itself (ssh, console), or: sudo loginctl enable-linger "$USER" && '
-            "export XDG_RUNTIME_DIR=/run/user/$(id -u)",
-        )
+        evidence = "systemd runs, and no service manager of this user answers, as after su, sudo or in cron"
+        yield _told(facts, "INIT-NO-USER-BUS", Severity.INFO, evidence)
 
 
 def _no_linger(facts: Facts) -> Iterator[Finding]:
     if facts.os.user_services and facts.os.linger is False:
-        yield Finding(
-            "INIT-NO-LINGER",
-            Severity.INFO,
-            "the services of this user end with the last login (lingering is off)",
-            "loginctl enable-linger",
-        )
+        evidence = "the services of this user end with the last login (lingering is off)"
+        yield _told(facts, "INIT-NO-LINGER", Severity.INFO, evidence)
 
 
 def _proxies(facts: Facts) -> Iterator[Finding]:
     if facts.network.proxies and facts.os.init == "systemd" and facts.os.user_services:
         schemes = ", ".join(plain(scheme) for scheme in sorted(facts.network.proxies))
-        yield Finding(
-            "NET-PROXY-NOT-IN-SERVICE",
-            Severity.INFO,
-            f"this shell has proxies ({schemes}), and services of systemd do not inherit them",
-            "systemctl --user import-environment $(env | grep -ioE '^(https?|all|no)_proxy')",
-        )
+        evidence = f"this shell has proxies ({schemes}), and services of systemd do not inherit them"
+        yield _told(facts, "NET-PROXY-NOT-IN-SERVICE", Severity.INFO, evidence)
 
 
 def _timeouts(facts: Facts) -> Iterator[Finding]:
@@ -159,9 +126,10 @@ def _timeouts(facts: Facts) -> Iterator[Finding]:
     for probe in facts.probes:
         if probe.detail and probe.detail.startswith(TIMED_OUT):
             program = plain(probe.detail.removeprefix(TIMED_OUT).partition(":")[0])
-            hanging.setdefault(_BY_HAND.get(program, program), []).append(plain(f"{probe.name} {probe.detail}"))
-    for program, told in hanging.items():
-        fix = f"Run {program} by hand to see why it hangs, then try again."
+            by_hand = _BY_HAND.get(program) or (quoted(program) if program else "")
+            hanging.setdefault(by_hand, []).append(plain(f"{probe.name} {probe.detail}"))
+    for by_hand, told in hanging.items():
+        fix = fix_for(facts, "PROBE-TIMEOUT", tags=("program",) if by_hand else (), program=by_hand)
         yield Finding("PROBE-TIMEOUT", Severity.WARNING, "; ".join(told), fix)
 
 
@@ -171,9 +139,5 @@ def _crashes(facts: Facts) -> Iterator[Finding]:
     if not told:
         told = [(gpu.vendor or "a GPU", gpu.detail) for gpu in facts.gpus if gpu.obstacle is Obstacle.CRASHED]
     for name, detail in told:
-        yield Finding(
-            "PROBE-CRASHED",
-            Severity.WARNING,
-            f"{plain(name)}: {plain(detail or 'the program that asks the driver was killed')}",
-            "Update or reinstall the driver that it asked; what the kernel says: sudo dmesg | tail",
-        )
+        evidence = f"{plain(name)}: {plain(detail or 'the program that asks the driver was killed')}"
+        yield _told(facts, "PROBE-CRASHED", Severity.WARNING, evidence)

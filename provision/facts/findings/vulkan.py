@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from posixpath import basename
 
 from provision.domain.facts import Facts, Gpu, GpuState, Obstacle, VulkanDevice
 from provision.domain.finding import Finding, Severity
@@ -11,16 +10,10 @@ from provision.facts.findings.builds import is_driver_old, usable_apis
 from provision.facts.findings.fixes import fix_for
 from provision.facts.findings.gpus import matters
 from provision.facts.findings.wording import GIB, names, plain, quoted
+from provision.facts.gpu.vulkan import DUPLICATE, SOFTWARE
+from provision.facts.gpu.vulkan_drivers import BY_KERNEL_DRIVER, has_driver
 
-# How the names of the manifests begin that belong to a kernel driver.
-MANIFESTS = {
-    "amdgpu": ("radeon_icd", "amd_icd"),
-    "i915": ("intel_icd", "intel_hasvk"),
-    "xe": ("intel_icd",),
-    "nvidia": ("nvidia_icd",),
-}
-LEAST_BYTES = 4 * GIB  # a smaller card is no better than the processor
-SOFTWARE, DUPLICATE = "software", "duplicate"
+LEAST_BYTES = 7 * GIB // 2  # as in profiles/hardware.yaml: a card sold with 4 GB reports somewhat less
 AMDVLK_MANIFEST, RADV_MANIFEST = "amd_icd", "radeon_icd"
 # What keeps ROCm or level-zero from a GPU, and Vulkan not.
 _NOT_IN_THE_WAY = (None, Obstacle.NO_API, Obstacle.NO_LIBRARY)
@@ -28,40 +21,45 @@ _NOT_IN_THE_WAY = (None, Obstacle.NO_API, Obstacle.NO_LIBRARY)
 
 def find_vulkan(facts: Facts) -> Iterator[Finding]:
     """Yield the findings about Vulkan. A machine whose GPUs have something better has none but duplicates."""
-    devices = facts.vulkan.devices
-    waiting = [gpu for gpu in facts.gpus if _waits_for_vulkan(facts, gpu)]
-    if devices and all(_is_software(device) for device in devices) and (waiting or not facts.gpus):
-        yield _software_only(facts, devices, waiting)
-    elif waiting and facts.vulkan.loader is None:
-        evidence = f"{names(waiting)}: the Vulkan loader (libvulkan.so.1) is not installed, and nothing else can use it"
-        yield Finding("VK-NO-LOADER", Severity.WARNING, evidence, fix_for(facts, "VK-NO-LOADER", waiting))
-    else:
-        yield from _no_driver(facts, waiting)
-    yield from _duplicates(facts, devices or ())
-
-
-def _no_driver(facts: Facts, waiting: Sequence[Gpu]) -> Iterator[Finding]:
-    found = [gpu for gpu in waiting if facts.vulkan.devices == () or not _has_manifest(facts, gpu)]
-    if found:
+    devices = facts.vulkan.devices or ()
+    found = without_vulkan(facts)
+    if _lists_software_only(facts) and (found or not facts.gpus):
+        yield _software_only(facts, devices, found)
+    elif found and facts.vulkan.loader is None:
+        evidence = f"{names(found)}: the Vulkan loader (libvulkan.so.1) is not installed, and nothing else can use it"
+        yield Finding("VK-NO-LOADER", Severity.WARNING, evidence, fix_for(facts, "VK-NO-LOADER", found))
+    elif found:
         count = len(facts.vulkan.drivers)
-        told = f"{count} manifests of drivers, none that works for it" if count else "no manifest of a driver"
-        evidence = f"{names(found)}: the Vulkan loader has no driver for it: {told}"
+        told = f"{count} {'manifest' if count == 1 else 'manifests'}, none known to work" if count else "no manifest"
+        evidence = f"{names(found)}: Vulkan has no driver for it ({told}), and nothing else can use it"
         yield Finding("VK-NO-ICD", Severity.WARNING, evidence, fix_for(facts, "VK-NO-ICD", found))
+    yield from _duplicates(facts, devices)
 
 
-def _has_manifest(facts: Facts, gpu: Gpu) -> bool:
-    starts = MANIFESTS.get(gpu.driver_name or "", ())
-    return any(basename(path).startswith(starts) for path in facts.vulkan.drivers if starts)
+def without_vulkan(facts: Facts) -> list[Gpu]:
+    """Return the GPUs that have nothing better than Vulkan, and lack its loader or its driver."""
+    waiting = [gpu for gpu in facts.gpus if _waits_for_vulkan(facts, gpu)]
+    if facts.vulkan.loader is None or facts.vulkan.devices == () or _lists_software_only(facts):
+        return waiting
+    return [gpu for gpu in waiting if not has_driver(gpu.driver_name, facts.vulkan.drivers)]
+
+
+def is_too_small(gpu: Gpu) -> bool:
+    """Tell whether a card is known to have so little memory that the processor is no worse."""
+    total = gpu.memory.total_bytes
+    return gpu.memory.kind == "dedicated" and total is not None and total < LEAST_BYTES
+
+
+def _lists_software_only(facts: Facts) -> bool:
+    return bool(facts.vulkan.devices) and all(_is_software(device) for device in facts.vulkan.devices or ())
 
 
 def _waits_for_vulkan(facts: Facts, gpu: Gpu) -> bool:
-    if gpu.masked or gpu.state is GpuState.PRESENT or gpu.partitioned or not matters(gpu):
+    if gpu.masked or gpu.state is GpuState.PRESENT or gpu.partitioned or not matters(gpu) or is_too_small(gpu):
         return False
     if gpu.vendor == "nvidia" and (gpu.obstacle is Obstacle.NO_LIBRARY or is_driver_old(facts, gpu)):
         return False  # what is told of its driver comes first
-    if gpu.memory.kind == "dedicated" and (gpu.memory.total_bytes or LEAST_BYTES) < LEAST_BYTES:
-        return False
-    return gpu.driver_name in MANIFESTS and gpu.obstacle in _NOT_IN_THE_WAY and not usable_apis(facts, gpu)
+    return gpu.driver_name in BY_KERNEL_DRIVER and gpu.obstacle in _NOT_IN_THE_WAY and not usable_apis(facts, gpu)
 
 
 def _is_software(device: VulkanDevice) -> bool:
@@ -72,7 +70,7 @@ def _software_only(facts: Facts, devices: Sequence[VulkanDevice], waiting: Seque
     listed = ", ".join(plain(device.name or "a device without a name") for device in devices[:3])
     beside = f", and not {names(waiting)}" if waiting else ""
     evidence = f"Vulkan lists only {listed}, which is the processor{beside}"
-    without = [gpu for gpu in waiting if not _has_manifest(facts, gpu)]
+    without = [gpu for gpu in waiting if not has_driver(gpu.driver_name, facts.vulkan.drivers)]
     code, tags = ("VK-NO-ICD", ()) if without else ("VK-SOFTWARE-ONLY", ("gpu",) if waiting else ())
     fix = fix_for(facts, code, without or waiting, tags)
     return Finding("VK-SOFTWARE-ONLY", Severity.WARNING if waiting else Severity.INFO, evidence, fix)

@@ -9,7 +9,6 @@ from provision.domain.facts import Gpu
 GIB = 1 << 30
 MAX_CHARACTERS = 160
 MAX_NAMED = 3
-MAX_PARTS, MAX_DIGITS = 6, 9
 SIGNAL = "ended by signal"  # in the words of every probe that runs a program
 VENDORS = {"nvidia": "NVIDIA", "amd": "AMD", "intel": "Intel", "apple": "Apple"}
 
@@ -23,20 +22,6 @@ def plain(text: str) -> str:
 def gib(size_bytes: int) -> str:
     """Return a size such as ``1.5 GiB``."""
     return f"{size_bytes / GIB:.1f} GiB"
-
-
-def numbers(version: str | None) -> tuple[int, ...]:
-    """Return ``570.133.07`` as ``(570, 133, 7)``; empty for what is not numbers with dots between them."""
-    parts = (version or "").split(".")
-    sound = len(parts) <= MAX_PARTS and all(
-        part.isascii() and part.isdecimal() and len(part) <= MAX_DIGITS for part in parts
-    )
-    return tuple(map(int, parts)) if sound else ()
-
-
-def dotted(version: tuple[int, ...]) -> str:
-    """Return ``(8, 9)`` as ``8.9``."""
-    return ".".join(map(str, version))
 
 
 def names(gpus: Sequence[Gpu]) -> str:

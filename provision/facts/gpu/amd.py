@@ -186,7 +186,7 @@ def climb(machine: Machine, card: Card, hidden: int = 0) -> Rung:
     if stopped is not None:
         return stopped
     minor = card.nodes[0].render_minor if card.nodes else None
-    render = render_node(machine, card.pci) or (f"/dev/dri/renderD{minor}" if minor else None)
+    render = render_node(machine, card.pci.address) or (f"/dev/dri/renderD{minor}" if minor else None)
     computes = bool(card.nodes) or hidden > 0
     stopped = check_nodes(machine, [path for path in (KFD if computes else None, render) if path])
     if stopped is not None:
@@ -200,7 +200,7 @@ def climb(machine: Machine, card: Card, hidden: int = 0) -> Rung:
 
 def _read_wsl(machine: Machine, record: Recorder) -> tuple[Gpu, ...]:
     """Windows keeps the driver, so rocminfo is the only witness. It has applied the runtime's variable by itself."""
-    env = {name: value for name, value in machine.env.items() if name != amd_mask.RUNTIME}
+    env = {name: machine.env[name] for name in amd_mask.HIP if name in machine.env}
     return amd_mask.mask([_describe_wsl(gpu) for gpu in ask_rocminfo(machine, record)], env)
 
 

@@ -11,7 +11,7 @@ from provision.facts import darwin
 from provision.facts.gpu import pci
 from provision.facts.json_text import parse_object
 from provision.facts.probing import Recorder
-from provision.facts.programs import ask
+from provision.facts.programs import CrashError, ask
 from provision.host.machine import PROBE, Machine
 
 METAL = (PROBE, "metal")
@@ -29,13 +29,6 @@ _MAX_NAME = 200
 _CHIP = re.compile(r"\bApple ([AM][0-9]{1,3})\b")
 _SIZE = re.compile(r"([0-9]{1,7}) ([MG])B")
 _DEVICE_ID = re.compile(r"0x[0-9a-f]{1,4}", re.IGNORECASE)
-_VENDORS: Mapping[str, tuple[str, int | None]] = {
-    "amd": ("amd", pci.AMD),
-    "ati": ("amd", pci.AMD),
-    "intel": ("intel", pci.INTEL),
-    "nvidia": ("nvidia", pci.NVIDIA),
-    "apple": ("apple", None),
-}
 _ON_REQUEST = "on an Intel Mac, Metal is used only when asked for"
 
 
@@ -53,12 +46,32 @@ class MetalAnswer(NamedTuple):
     device: MetalDevice | None
 
 
+class Stop(NamedTuple):
+    """Metal hung or crashed."""
+
+    obstacle: Obstacle
+    detail: str
+
+
 def read_gpus(machine: Machine, record: Recorder, so_far: Facts, sysctl: Mapping[str, str]) -> tuple[Gpu, ...]:
     """Return the GPUs of a Mac. ``sysctl`` holds the values of both of ``darwin``'s listings."""
     if darwin.is_arm(sysctl):
-        answer = record.run("metal", " ".join(METAL), lambda: read_metal(machine), None)
-        return (describe_gpu(answer, so_far, sysctl),)
+        stops: list[Stop] = []
+        answer = record.run("metal", " ".join(METAL), lambda: _ask_metal(machine, stops), None)
+        return (describe_gpu(answer or next(iter(stops), None), so_far, sysctl),)
     return record.run("displays", DISPLAYS[0], lambda: read_displays(machine), ())
+
+
+def _ask_metal(machine: Machine, stops: list[Stop]) -> MetalAnswer | None:
+    """Ask, and note why an engine would fare no better: that is no reason to take Metal for working."""
+    try:
+        return read_metal(machine)
+    except TimeoutError:
+        stops.append(Stop(Obstacle.TIMEOUT, "Metal did not answer in time"))
+        raise
+    except CrashError as error:
+        stops.append(Stop(Obstacle.CRASHED, f"asking Metal failed: {error}"))
+        raise
 
 
 def read_metal(machine: Machine) -> MetalAnswer | None:
@@ -82,18 +95,19 @@ def parse_metal(text: str) -> MetalAnswer:
     return MetalAnswer(MetalDevice(name[:_MAX_NAME], size, unified))
 
 
-def describe_gpu(answer: MetalAnswer | None, so_far: Facts, sysctl: Mapping[str, str]) -> Gpu:
-    """Return an Apple processor's GPU; ``answer`` is ``None`` where Metal could not be asked.
+def describe_gpu(answer: MetalAnswer | Stop | None, so_far: Facts, sysctl: Mapping[str, str]) -> Gpu:
+    """Return an Apple processor's GPU; ``answer`` is ``None`` where nobody could ask Metal.
 
     Every such Mac has Metal, so that the GPU counts even then, with a working set after Apple's rule of thumb. Not
     in a virtual machine: many have no GPU. A limit that the owner set is among the ``sources``: Metal's figure
     follows it.
     """
-    device = answer.device if answer else None
+    device = answer.device if isinstance(answer, MetalAnswer) else None
     chip = sysctl.get("machdep.cpu.brand_string") or None
     family = _CHIP.search(chip or "")
     usable = device is not None or (answer is None and so_far.os.vm is None)
     total = device.working_set_bytes if device else working_set(so_far.memory.total_bytes, sysctl)
+    stop = answer if isinstance(answer, Stop) else Stop(Obstacle.NO_API, _why_not(answer))
     sources = ["sysctl"]
     if usable and total is not None:
         sources += ["metal" if device else "formula", *([WIRED_LIMIT] if darwin.number(sysctl, WIRED_LIMIT) else [])]
@@ -105,8 +119,8 @@ def describe_gpu(answer: MetalAnswer | None, so_far: Facts, sysctl: Mapping[str,
         state=GpuState.USABLE if usable else GpuState.DRIVER,
         apis=("metal",) if usable else (),
         memory=_memory(device, total, so_far.memory.available_bytes) if usable else GpuMemory(),
-        obstacle=None if usable else Obstacle.NO_API,
-        detail=None if usable else _why_not(answer),
+        obstacle=None if usable else stop.obstacle,
+        detail=None if usable else stop.detail,
         sources=tuple(sources),
     )
 
@@ -176,9 +190,11 @@ def _display_gpu(entry: Mapping[str, str]) -> Gpu:
 
 
 def _vendor(text: str) -> tuple[str | None, int | None]:
-    """Newer systems write ``sppci_vendor_amd``, older ones ``ATI (0x1002)``."""
-    words = re.findall(r"[a-z]+", text.lower())
-    return next((_VENDORS[word] for word in words if word in _VENDORS), (None, None))
+    """Newer systems write ``sppci_vendor_amd``, older ones ``ATI (0x1002)``. Apple's own are on no bus."""
+    if "apple" in text.lower():
+        return "apple", None
+    number = pci.find_vendor(text)
+    return pci.VENDORS.get(number or 0), number
 
 
 def _size(text: str | None) -> int | None:

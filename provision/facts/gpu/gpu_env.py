@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+# Not GPU_DEVICE_ORDINAL: AMD's runtime reads it for OpenCL alone, where HIP reads its own and CUDA's variable.
 NAMES = (
     "CUDA_VISIBLE_DEVICES",
     "CUDA_DEVICE_ORDER",
     "NVIDIA_VISIBLE_DEVICES",
     "ROCR_VISIBLE_DEVICES",
     "HIP_VISIBLE_DEVICES",
-    "GPU_DEVICE_ORDINAL",
     "ONEAPI_DEVICE_SELECTOR",
+    "SYCL_DEVICE_FILTER",
     "ZE_AFFINITY_MASK",
     "GGML_VK_VISIBLE_DEVICES",
     "VK_DRIVER_FILES",

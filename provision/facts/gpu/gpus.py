@@ -6,21 +6,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from provision.domain.facts import Facts, Gpu, Vulkan
+from provision.domain.facts import Facts, Gpu, ListedDevice, Vulkan
 from provision.facts.gpu import pci
 from provision.facts.gpu.pci import PciGpu
 from provision.facts.probing import Recorder
+from provision.facts.tools import LLAMA_SERVER, find_tool
 from provision.host.machine import Machine
 
-PARAVIRTUAL_GPU = "/dev/dxg"  # how WSL 2 hands the GPUs of Windows through
 ReadGpus = Callable[[Recorder], tuple[Gpu, ...]]
 
 
 class Graphics(NamedTuple):
-    """The GPUs, and what is there of Vulkan."""
+    """The GPUs, what is there of Vulkan, and what an installed engine lists; ``None`` where none was asked."""
 
     gpus: tuple[Gpu, ...] = ()
     vulkan: Vulkan = Vulkan()
+    listed: tuple[ListedDevice, ...] | None = None
 
 
 def read_graphics(machine: Machine, record: Recorder, so_far: Facts) -> Graphics:
@@ -29,7 +30,7 @@ def read_graphics(machine: Machine, record: Recorder, so_far: Facts) -> Graphics
     Without a GPU on the bus, or a sign of one that the bus does not show, this costs one listing of a directory.
     """
     cards = record.run("pci", pci.DEVICES, lambda: pci.read_gpus(machine), tuple[PciGpu, ...]())
-    in_wsl = so_far.os.wsl == 2 and machine.exists(PARAVIRTUAL_GPU)
+    in_wsl = so_far.os.wsl == 2 and machine.exists(pci.PARAVIRTUAL)
     on_tegra = so_far.os.arch == "aarch64" and _is_tegra(machine)
     readers = list(_readers(machine, cards, so_far, in_wsl=in_wsl, on_tegra=on_tegra))
     if not readers:
@@ -69,23 +70,27 @@ def _gather(
     """Run all readers and the Vulkan probe side by side, then put together what they found."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from provision.facts.gpu import vulkan, vulkan_drivers, vulkan_merge
+    from provision.facts.gpu import listed_devices, vulkan, vulkan_drivers, vulkan_merge
 
     found = record.run("vulkan", "the Vulkan loader", lambda: vulkan_drivers.read_loader(machine, so_far), Vulkan())
-    records = [Recorder() for _ in (*readers, None)]  # one each, so that their order is always the same
+    records = [Recorder() for _ in (*readers, None, None)]  # one each, so that their order is always the same
     with ThreadPoolExecutor(max_workers=len(records)) as pool:
-        asked = None
+        asked = engine = None
         if ask_vulkan and found.loader:
-            ask = records[-1].run
+            ask = records[-2].run
             asked = pool.submit(ask, "vulkaninfo", "vulkaninfo", lambda: vulkan.read_devices(machine), None)
+        if find_tool(machine, LLAMA_SERVER):
+            ask = records[-1].run
+            engine = pool.submit(ask, LLAMA_SERVER, "its devices", lambda: listed_devices.read_devices(machine), None)
         read = [pool.submit(reader, own) for reader, own in zip(readers, records, strict=False)]
         gpus = tuple(sorted((gpu for each in read for gpu in each.result()), key=lambda gpu: gpu.pci or ""))
-        devices = asked.result() if asked else None
+        devices, listed = asked.result() if asked else None, engine.result() if engine else None
     for own in records:
         record.probes += own.probes
     if devices is not None:
         found = replace(found, devices=vulkan.drop_unsuited(devices, gpus))
-    return Graphics(vulkan_merge.merge(machine, gpus, found), found)
+    merged = vulkan_merge.merge(machine, gpus, found)
+    return Graphics(listed_devices.fill_free(merged, listed or ()), found, listed)
 
 
 def _with_windows(machine: Machine, record: Recorder, so_far: Facts, found: Graphics) -> Graphics:
@@ -94,4 +99,4 @@ def _with_windows(machine: Machine, record: Recorder, so_far: Facts, found: Grap
 
     answered = {gpu.vendor for gpu in found.gpus}
     named = windows.read_gpus(machine, record, replace(so_far, gpus=found.gpus))
-    return Graphics((*found.gpus, *(gpu for gpu in named if gpu.vendor not in answered)), found.vulkan)
+    return found._replace(gpus=(*found.gpus, *(gpu for gpu in named if gpu.vendor not in answered)))

@@ -21,7 +21,7 @@ DRIVERS, LEGACY = ("i915", "xe"), ("gma500_gfx",)
 LEVEL_ZERO: tuple[str, ...] = ("libze_loader.so.1", "libze_intel_gpu.so.1")
 SYCL_LS = ("sycl-ls",)
 SYCL_DIRECTORY = "/opt/intel/oneapi/compiler/latest/bin"
-# With one of these set, sycl-ls lists what they leave: a device that it does not list may be there all the same.
+# What sycl-ls lists, and engines on level-zero see, is what these leave.
 _FILTERS = ("ONEAPI_DEVICE_SELECTOR", "SYCL_DEVICE_FILTER", "ZE_AFFINITY_MASK")
 
 _ACCELERATOR = 0x12  # the base class of neural processors; all of Intel's GPUs are displays
@@ -59,8 +59,10 @@ def read_gpus(machine: Machine, record: Recorder, cards: Sequence[PciGpu], so_fa
     if any(_may_compute(gpu) for gpu in gpus):
         missing = record.run("level-zero", " and ".join(LEVEL_ZERO), lambda: _missing(machine, so_far), LEVEL_ZERO)
         listed = record.run("sycl-ls", SYCL_LS[0], lambda: _ask_sycl_ls(machine), None)
-        answers = _is_listed(listed, machine.env, sum(gpu.obstacle is Obstacle.NO_API for gpu in gpus))
-        gpus = [_with_level_zero(gpu, missing, answers) if _may_compute(gpu) else gpu for gpu in gpus]
+        count = sum(gpu.obstacle is Obstacle.NO_API for gpu in gpus)
+        answers, hidden = _is_listed(listed, count), _is_hidden(listed, count, machine.env)
+        answers = None if hidden else answers
+        gpus = [_with_level_zero(gpu, missing, answers, hidden) if _may_compute(gpu) else gpu for gpu in gpus]
     return tuple(gpus)
 
 
@@ -121,7 +123,7 @@ def describe_memory(integrated: bool | None, vram_bytes: int | None) -> GpuMemor
 
 
 def _check_nodes(machine: Machine, card: PciGpu) -> Rung:
-    node = render_node(machine, card)
+    node = render_node(machine, card.address)
     if node is None:
         return Rung(GpuState.DRIVER, Obstacle.NO_DEVICE_NODES, f"the driver made no render node for {card.address}")
     return check_nodes(machine, (node,)) or Rung(GpuState.DRIVER, Obstacle.NO_API)
@@ -144,7 +146,7 @@ def _ask_sycl_ls(machine: Machine) -> tuple[SyclDevice, ...] | None:
     return None if text is None else parse_sycl_ls(text)
 
 
-def _is_listed(listed: tuple[SyclDevice, ...] | None, env: Mapping[str, str], reachable: int) -> bool | None:
+def _is_listed(listed: tuple[SyclDevice, ...] | None, reachable: int) -> bool | None:
     """Tell whether sycl-ls finds all of the ``reachable`` GPUs (``True``), none of them, or does not say.
 
     It prints no addresses: of fewer GPUs than there are nobody knows which.
@@ -153,15 +155,27 @@ def _is_listed(listed: tuple[SyclDevice, ...] | None, env: Mapping[str, str], re
         return None
     count = sum(device.backend == "level_zero" and device.kind == "gpu" for device in listed)
     if count == 0:
-        return None if any(env.get(name) for name in _FILTERS) else False
+        return False
     return True if count >= reachable else None
 
 
-def _with_level_zero(gpu: Gpu, missing: tuple[str, ...], listed: bool | None) -> Gpu:
-    """Climb the last rung: the libraries are there, and sycl-ls, where it is installed, does not deny it."""
+def _is_hidden(listed: tuple[SyclDevice, ...] | None, reachable: int, env: Mapping[str, str]) -> bool | None:
+    """Tell whether a filter hides all GPUs (``True``) or none of them; ``None`` where it may hide some."""
+    if not any(env.get(name) for name in _FILTERS):
+        return False
+    answers = _is_listed(listed, reachable)
+    return None if answers is None else not answers
+
+
+def _with_level_zero(gpu: Gpu, missing: tuple[str, ...], listed: bool | None, hidden: bool | None) -> Gpu:
+    """Climb the last rung: the libraries are there, and sycl-ls, where it is installed, does not deny it.
+
+    A filter that hides a GPU may be all that keeps it from the list, so that the libraries decide.
+    """
     sources = gpu.sources if listed is None else (*gpu.sources, SYCL_LS[0])
     if listed or (not missing and listed is None):
-        return replace(gpu, state=GpuState.USABLE, apis=("level-zero",), obstacle=None, sources=sources)
+        usable = replace(gpu, state=GpuState.USABLE, apis=("level-zero",), obstacle=None, sources=sources)
+        return replace(usable, masked=hidden)
     if missing:
         return replace(gpu, obstacle=Obstacle.NO_LIBRARY, detail=", ".join(missing), sources=sources)
     return replace(gpu, detail="sycl-ls lists no level-zero GPU", sources=sources)

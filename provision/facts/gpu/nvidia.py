@@ -19,7 +19,6 @@ from provision.facts.gpu.nvml import Answer, Device, Refusal
 from provision.facts.probing import Recorder
 from provision.host.machine import Machine
 
-WSL_DEVICE = "/dev/dxg"
 WSL_LIBRARY = f"{nvml.WSL_LIBRARIES}/{nvidia_kernel.LIBRARY}"
 SMI_PATH = "/usr/bin/nvidia-smi"
 _DRIVERS = (DRIVER, tegra.DRIVER)
@@ -48,7 +47,7 @@ def read_gpus(machine: Machine, record: Recorder, cards: Sequence[pci.PciGpu], s
     runs unless NVIDIA's driver is there, or the sign of a GPU off the bus: that of WSL 2, or of Jetson.
     """
     seen = [_of_card(card) for card in cards if card.vendor_id == pci.NVIDIA] or _of_driver(machine)
-    in_wsl = so_far.os.wsl == 2 and machine.exists(WSL_DEVICE)
+    in_wsl = so_far.os.wsl == 2 and machine.exists(pci.PARAVIRTUAL)
     on_board = tegra.is_board(machine)
     if not (seen or in_wsl or on_board):
         return ()
@@ -61,7 +60,7 @@ def read_gpus(machine: Machine, record: Recorder, cards: Sequence[pci.PciGpu], s
     if not any(name in machine.env for name in _MASKS):
         return tuple(gpus)
     masked = partial(nvidia_mask.mask, gpus, machine.env, scene.in_container)
-    return record.run("nvidia-mask", nvidia_mask.VISIBLE, masked, tuple(gpus))
+    return record.run("nvidia-mask", nvidia_mask.VISIBLE, masked, nvidia_mask.may_hide(gpus))
 
 
 def _of_card(card: pci.PciGpu) -> Gpu:

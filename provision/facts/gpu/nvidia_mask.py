@@ -32,7 +32,8 @@ def mask(gpus: Sequence[Gpu], env: Mapping[str, str], in_container: bool = False
 
     CUDA's list ends at its first entry that names no GPU, and counts only GPUs that CUDA can use. It numbers them
     from the fastest down unless told to go by address, so a number means one GPU only where all are equal, there
-    is one, or the order is given. Raises ``ValueError`` where an entry could mean several GPUs: nothing is guessed.
+    is one, or the order is given. Raises ``ValueError`` where an entry could mean several GPUs: nothing is guessed,
+    and ``may_hide`` is what remains to be said.
 
     The container runtime's variable was meant for whoever started the container, and generated device lists (CDI)
     set it to ``void`` beside GPUs that work: it explains only why GPUs cannot be used.
@@ -47,6 +48,11 @@ def mask(gpus: Sequence[Gpu], env: Mapping[str, str], in_container: bool = False
     for choice in choices:
         chosen.setdefault(usable[choice.gpu], []).extend([choice.instance] if choice.instance else [])
     return tuple(_apply(gpu, chosen.get(place)) if place in usable else gpu for place, gpu in enumerate(gpus))
+
+
+def may_hide(gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
+    """Return ``gpus`` where which of them the variable hides is not known: any that CUDA can use."""
+    return tuple(replace(gpu, masked=None) if "cuda" in gpu.apis else gpu for gpu in gpus)
 
 
 def _apply(gpu: Gpu, instances: list[GpuInstance] | None) -> Gpu:

@@ -8,10 +8,9 @@ from provision.domain.facts import GpuState, Obstacle
 from provision.facts.gpu import nvml
 from provision.facts.gpu.nvidia_kernel import CONTROL_NODE, Nodes
 from provision.facts.gpu.nvml import Refusal
+from provision.facts.gpu.rungs import holds_for_guest, is_nouveau
 
 DRIVER = "nvidia"
-_NOUVEAU = ("nouveau", "nova")  # nova, its successor, comes in parts with names of their own
-_STAND_INS = ("vfio-pci", "pci-stub", "pciback")  # hold a card for a guest
 _OBSTACLES = {
     nvml.MISMATCH: Obstacle.LIBRARY_MISMATCH,
     nvml.TIMED_OUT: Obstacle.TIMEOUT,
@@ -57,9 +56,9 @@ class Surroundings(NamedTuple):
 
 def without_driver(driver: str | None, around: Surroundings) -> Stop:
     """Say where a card stops that something else than NVIDIA's driver is bound to, or nothing."""
-    if driver is not None and driver.lower().startswith(_NOUVEAU):
+    if is_nouveau(driver):
         return Stop(GpuState.DRIVER, Obstacle.NOUVEAU)
-    if driver is not None and driver.endswith(_STAND_INS):
+    if holds_for_guest(driver):
         return Stop(GpuState.PRESENT, Obstacle.PASSED_THROUGH)
     if driver is not None:
         return Stop(GpuState.PRESENT, Obstacle.NO_DRIVER, f"bound to {driver}")

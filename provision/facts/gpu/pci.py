@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from provision.host.machine import Machine
 
 DEVICES = "/sys/bus/pci/devices"
+PARAVIRTUAL = "/dev/dxg"  # how WSL 2 hands the GPUs of Windows through, none of which is on its bus
 NVIDIA, AMD, INTEL = 0x10DE, 0x1002, 0x8086
 VENDORS: Mapping[int, str] = {NVIDIA: "nvidia", AMD: "amd", INTEL: "intel"}
+_NAMES: Mapping[str, int] = {"nvidia": NVIDIA, "amd": AMD, "ati": AMD, "radeon": AMD, "intel": INTEL}
 
 # Displays, and accelerators without one: MI300X has no display function at all.
 _BASE_CLASSES = (0x03, 0x12)
@@ -43,6 +46,12 @@ def normalise_address(text: str) -> str:
     domain, bus, rest = text.strip().lower().split(":")
     device, function = rest.split(".")
     return f"{int(domain, 16):04x}:{int(bus, 16):02x}:{int(device, 16):02x}.{int(function, 16):x}"
+
+
+def find_vendor(text: str) -> int | None:
+    """Return the vendor that is named first in a product's or a vendor's name, ``None`` for any other."""
+    words = re.findall("[a-z]+", text.lower())
+    return next((_NAMES[word] for word in words if word in _NAMES), None)
 
 
 def read_gpus(machine: Machine) -> tuple[PciGpu, ...] | None:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from provision.domain.facts import GpuState, Obstacle
-from provision.facts.gpu.pci import PciGpu
+from provision.facts.gpu.pci import DEVICES
 from provision.host.machine import Machine
 
-# Drivers that hold a device for a guest, so that no driver of this system can use it.
+_NOUVEAU = ("nouveau", "nova")  # nova, the successor, comes in parts with names of their own
+# Drivers that hold a device for a guest, so that no driver of this system can use it; some kernels add "xen-" before.
 _STAND_INS = ("vfio-pci", "pci-stub", "pciback")
 _RENDER_NODE = re.compile(r"renderD[0-9]{1,6}")
 
@@ -24,13 +25,23 @@ class Rung(NamedTuple):
     group: str | None = None
 
 
+def holds_for_guest(driver: str | None) -> bool:
+    """Tell whether ``driver`` keeps a device for a virtual machine."""
+    return driver is not None and driver.endswith(_STAND_INS)
+
+
+def is_nouveau(driver: str | None) -> bool:
+    """Tell whether ``driver`` is the open one for NVIDIA's cards, or its successor."""
+    return driver is not None and driver.lower().startswith(_NOUVEAU)
+
+
 def check_driver(driver: str | None, known: Sequence[str], legacy: Sequence[str]) -> Rung | None:
     """Return where a GPU with ``driver`` stops, ``None`` where it is one of ``known`` and the climb goes on."""
     if driver in known:
         return None
     if driver is None:
         return Rung(GpuState.PRESENT, Obstacle.NO_DRIVER)
-    if driver in _STAND_INS:
+    if holds_for_guest(driver):
         return Rung(GpuState.PRESENT, Obstacle.PASSED_THROUGH, driver)
     if driver in legacy:
         return Rung(GpuState.DRIVER, Obstacle.LEGACY_DRIVER, driver)
@@ -50,9 +61,9 @@ def check_nodes(machine: Machine, paths: Sequence[str]) -> Rung | None:
     return Rung(GpuState.DRIVER, Obstacle.NO_PERMISSION, ", ".join(denied), group)
 
 
-def render_node(machine: Machine, card: PciGpu) -> str | None:
+def render_node(machine: Machine, address: str) -> str | None:
     """Return the device node for computing, such as ``/dev/dri/renderD128``; ``None`` where the driver made none."""
-    names = machine.list_dir(f"{card.directory}/drm")
+    names = machine.list_dir(f"{DEVICES}/{address}/drm")
     return next((f"/dev/dri/{name}" for name in names if _RENDER_NODE.fullmatch(name)), None)
 
 

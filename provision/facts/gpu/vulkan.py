@@ -16,6 +16,7 @@ from provision.host.machine import Command, Machine
 SUMMARY = Command(("vulkaninfo", "--summary"), timeout_s=10)
 
 SOFTWARE, TRANSLATION, VIRTUAL, OLD = "software", "translation layer", "virtual", "API older than 1.2"
+DUPLICATE = "duplicate of "  # and the number of the device that counts instead
 OLDEST_API = (1, 2)  # what ggml's Vulkan back end asks for
 
 RADV, NVK, ANV, NVIDIA = "MESA_RADV", "MESA_NVK", "INTEL_OPEN_SOURCE_MESA", "NVIDIA_PROPRIETARY"
@@ -163,7 +164,7 @@ def drop_unsuited(devices: Sequence[VulkanDevice], gpus: Sequence[Gpu]) -> tuple
         if first is None:
             kept.append(device)
         else:
-            judged[device.index] = replace(device, dropped=f"duplicate of {first.index}")
+            judged[device.index] = replace(device, dropped=f"{DUPLICATE}{first.index}")
     return tuple(judged[index] for index in sorted(judged))
 
 

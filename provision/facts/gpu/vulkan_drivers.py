@@ -6,8 +6,8 @@ The search is the one that the Vulkan loader's documentation gives (LoaderDriver
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from posixpath import dirname, join, normpath
+from collections.abc import Iterable, Iterator, Mapping
+from posixpath import basename, dirname, join, normpath
 from typing import NamedTuple
 
 from provision.domain.facts import Facts, Vulkan
@@ -18,6 +18,14 @@ from provision.host.machine import Machine
 LOADER = "libvulkan.so.1"
 ONLY_THESE = ("VK_DRIVER_FILES", "VK_ICD_FILENAMES")  # the second is the old name, and yields to the first
 THESE_TOO = "VK_ADD_DRIVER_FILES"
+# Kernel driver: the beginnings of the names of the manifests that work on every GPU of its. Not nouveau, for NVK leaves
+# out the older half of them, nor AMDVLK's (amd_icd), which left Polaris and Vega: there only the loader can tell.
+BY_KERNEL_DRIVER: Mapping[str, tuple[str, ...]] = {
+    "amdgpu": ("radeon_icd",),
+    "i915": ("intel_icd", "intel_hasvk"),
+    "xe": ("intel_icd",),
+    "nvidia": ("nvidia_icd",),
+}
 
 _MAX_MANIFESTS = 100
 _ARCH_IN_NAME = re.compile(r"\.(i[3-6]86|x86_64|aarch64|armv?\w*)\.json")
@@ -47,6 +55,12 @@ def read_loader(machine: Machine, so_far: Facts) -> Vulkan | None:
         if found.get(manifest.library) or _is_there(machine, path, manifest.library, arch)
     )
     return Vulkan(found[LOADER], drivers) if found[LOADER] or drivers else None
+
+
+def has_driver(kernel_driver: str | None, manifests: Iterable[str]) -> bool:
+    """Tell whether one of the manifests, by its name, is that of a driver for what this kernel driver drives."""
+    names = BY_KERNEL_DRIVER.get(kernel_driver or "", ())
+    return any(basename(path).startswith(names) for path in manifests if names)
 
 
 def parse_manifest(text: str) -> Manifest:

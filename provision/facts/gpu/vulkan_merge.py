@@ -7,35 +7,26 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from posixpath import basename
 
 from provision.domain.facts import Gpu, GpuState, Obstacle, Vulkan, VulkanDevice
-from provision.facts.gpu import rungs
+from provision.facts.gpu import rungs, vulkan_mask
 from provision.facts.gpu.pci import DEVICES
-from provision.facts.gpu.vulkan import NVK, model_ids
+from provision.facts.gpu.vulkan import DUPLICATE, NVK, model_ids
+from provision.facts.gpu.vulkan_drivers import has_driver
 from provision.host.machine import Machine
 
 ASKED, BY_FILES = "vulkaninfo", "vulkan-manifests"
 
-# Kernel driver: the beginnings of the names of the manifests that work on it. Not nouveau: NVK leaves out the older
-# half of the cards that nouveau drives, so that only an answer of the loader's can tell.
-_MANIFESTS: Mapping[str, tuple[str, ...]] = {
-    "amdgpu": ("radeon_icd",),
-    "i915": ("intel_icd", "intel_hasvk"),
-    "xe": ("intel_icd",),
-    "nvidia": ("nvidia_icd",),
-}
 # What is in the way of CUDA, ROCm or Level Zero alone: their libraries, or the lack of any such interface.
 _OF_COMPUTE = (None, Obstacle.NO_API, Obstacle.NO_LIBRARY)
 _OF_NODES = (Obstacle.NO_PERMISSION, Obstacle.NO_DEVICE_NODES)
-_RENDER_NODE = re.compile(r"renderD[0-9]{1,6}")
 _DRIVER_SUFFIX = re.compile(r" \((?:RADV|NVK)\b[^()]*\)$")
 
 
 def merge(machine: Machine, gpus: tuple[Gpu, ...], vulkan: Vulkan) -> tuple[Gpu, ...]:
-    """Return ``gpus`` with what Vulkan adds, in their order; none is added or taken away.
+    """Return ``gpus`` with what Vulkan adds, in their order; no GPU is added or taken away.
 
     ``vulkan.devices`` are those after ``drop_unsuited``. A GPU that Vulkan can use becomes usable if nothing but its
     compute interface was in the way. These obstacles stay, as Vulkan goes through the same kernel driver and device
@@ -43,11 +34,26 @@ def merge(machine: Machine, gpus: tuple[Gpu, ...], vulkan: Vulkan) -> tuple[Gpu,
     does not fit its libraries, a card that was lost, one whose library hung or crashed, NVIDIA's device nodes, and
     partitions (MIG), which have no Vulkan. AMD and Intel need the render node alone, so that /dev/kfd does not
     matter; ``access_group`` keeps who may open it. A GPU that only its render node keeps from Vulkan says so.
+    One that an environment variable hides from Vulkan does without.
     """
     found = _assign(gpus, vulkan.devices or ())
-    return tuple(
+    merged = (
         _with_device(gpu, found[at]) if at in found else _by_files(machine, gpu, vulkan) for at, gpu in enumerate(gpus)
     )
+    listed = machine.env.get(vulkan_mask.VISIBLE)
+    if listed is None:
+        return tuple(merged)
+    return tuple(
+        vulkan_mask.hide(gpu) if _is_hidden(found.get(at), vulkan, listed) else gpu for at, gpu in enumerate(merged)
+    )
+
+
+def _is_hidden(device: VulkanDevice | None, vulkan: Vulkan, listed: str) -> bool:
+    """Tell whether nothing that stands for the device is listed. Without devices: whether nothing can be listed."""
+    if device is None or vulkan.devices is None:
+        return not vulkan_mask.visible(listed, vulkan_mask.MOST_DEVICES)
+    same = (other.index for other in vulkan.devices if other.dropped == f"{DUPLICATE}{device.index}")
+    return vulkan_mask.visible(listed, len(vulkan.devices)).isdisjoint({device.index, *same})
 
 
 def _assign(gpus: Sequence[Gpu], devices: Sequence[VulkanDevice]) -> dict[int, VulkanDevice]:
@@ -111,7 +117,7 @@ def _by_files(machine: Machine, gpu: Gpu, vulkan: Vulkan) -> Gpu:
     """Judge a GPU that no device was found for: by files alone where nobody could be asked."""
     if gpu.pci is None or not _is_open_to_vulkan(gpu) or not _has_driver(machine, gpu.pci, vulkan):
         return gpu
-    node = _render_node(machine, gpu.pci)
+    node = rungs.render_node(machine, gpu.pci)
     rung = rungs.check_nodes(machine, (node,)) if node else None
     if rung is not None:
         stopped = gpu.state is not GpuState.USABLE and gpu.obstacle in _OF_COMPUTE
@@ -124,10 +130,4 @@ def _by_files(machine: Machine, gpu: Gpu, vulkan: Vulkan) -> Gpu:
 def _has_driver(machine: Machine, address: str, vulkan: Vulkan) -> bool:
     """Tell whether there is a loader, and the manifest of a driver for what drives the GPU in the kernel."""
     kernel_driver = machine.link_name(f"{DEVICES}/{address}/driver")
-    names = _MANIFESTS.get(kernel_driver or "", ())
-    return vulkan.loader is not None and any(basename(path).startswith(names) for path in vulkan.drivers if names)
-
-
-def _render_node(machine: Machine, address: str) -> str | None:
-    names = machine.list_dir(f"{DEVICES}/{address}/drm")
-    return next((f"/dev/dri/{name}" for name in names if _RENDER_NODE.fullmatch(name)), None)
+    return vulkan.loader is not None and has_driver(kernel_driver, vulkan.drivers)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from provision.domain.facts import Facts, Gpu, GpuState, Obstacle
+from provision.facts.gpu import pci
 from provision.facts.probing import Recorder
 from provision.facts.programs import ask
 from provision.host.machine import Machine
 
-PARAVIRTUAL_GPU = "/dev/dxg"
 POWERSHELL_DIRECTORY = "/mnt/c/Windows/System32/WindowsPowerShell/v1.0"  # on the PATH, unless somebody took it off
 _LINES = '{ "Name=$($_.Name);AdapterRAM=$($_.AdapterRAM);DriverVersion=$($_.DriverVersion)" }'
 _SCRIPT = f"Get-CimInstance Win32_VideoController | ForEach-Object {_LINES}"
@@ -21,8 +21,7 @@ VIDEO_CONTROLLERS = ("powershell.exe", "-NoProfile", "-Command", _SCRIPT)
 _LINE = re.compile(
     r"^\ufeff?Name=([^\r\n]{1,300}?);AdapterRAM=[^;\r\n]{0,40};DriverVersion=([^\r\n]{0,100})$", re.MULTILINE
 )
-_VENDORS: Mapping[str, tuple[str, ...]] = {"amd": ("AMD", "ATI", "Radeon"), "intel": ("Intel",)}
-_WHY = {
+_WHY: Mapping[str, str] = {
     "amd": "WSL2 has no KFD, so that ROCm needs AMD's packages for WSL",
     "intel": "Level Zero needs Intel's compute runtime for WSL",
 }
@@ -55,7 +54,7 @@ def read_gpus(machine: Machine, record: Recorder, so_far: Facts) -> tuple[Gpu, .
 
     Windows is asked, which takes a second, only where it shares a GPU and no NVIDIA GPU answered by itself.
     """
-    if so_far.os.wsl != 2 or not machine.exists(PARAVIRTUAL_GPU):
+    if so_far.os.wsl != 2 or not machine.exists(pci.PARAVIRTUAL):
         return ()
     if any(gpu.vendor == "nvidia" and gpu.state is GpuState.USABLE for gpu in so_far.gpus):
         return ()
@@ -66,9 +65,8 @@ def read_gpus(machine: Machine, record: Recorder, so_far: Facts) -> tuple[Gpu, .
 
 def describe_gpu(controller: VideoController) -> Gpu | None:
     """Return the GPU, ``None`` for other vendors' and for adapters that are none."""
-    words = re.findall(r"[A-Za-z]+", controller.name)
-    vendor = next((vendor for vendor, names in _VENDORS.items() if any(name in words for name in names)), None)
-    if vendor is None:
+    vendor = pci.VENDORS.get(pci.find_vendor(controller.name) or 0)
+    if vendor is None or vendor not in _WHY:
         return None
     return Gpu(
         vendor=vendor,

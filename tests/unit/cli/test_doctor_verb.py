@@ -122,7 +122,7 @@ def test_bad_places_and_captures_are_refused(fabric: Fabric) -> None:
         refused(fabric("doctor", "--json", "--bundle", place), CANNOT_CREATE, Path(place).name)
     refused(fabric("doctor", "--json", "--bundle", "new", preexec_fn=limited), CANNOT_CREATE, "No space left")
     refused(fabric("doctor", "--json", "--bundle", "b", "--replay", "c"), USAGE, "--bundle", "--replay")
-    refused(fabric("doctor", "--json", "--replay", "mine"), INVALID, "mine", "neither")
+    refused(fabric("doctor", "--json", "--replay", "mine"), INVALID, "mine", "hold facts")
     refused(fabric("doctor", "--json", "--replay", "directory"), INVALID, "platform.json is missing")
     assert sorted(fabric.home.rglob("*")) == before
     assert (fabric.home / "mine").read_text() == "x"

@@ -18,6 +18,7 @@ from provision.domain.facts import (
     GpuInstance,
     GpuMemory,
     GpuState,
+    ListedDevice,
     Memory,
     Network,
     Obstacle,
@@ -101,7 +102,9 @@ def test_what_is_no_capture_is_refused(fabric: Fabric, tmp_path: Path) -> None:
     refused(attempt(platform=good, env="[1]"), INVALID, "env.json")
     refused(attempt(platform='{"version": 99}'), INVALID, "newer fabric", "99")
     refused(fabric("facts", "--json", "--replay", "nowhere"), INVALID, "nowhere")
-    refused(fabric("facts", "--json", "--replay", str(HOSTS / "linux-no-proc" / "platform.json")), INVALID, "neither")
+    refused(
+        fabric("facts", "--json", "--replay", str(HOSTS / "linux-no-proc" / "platform.json")), INVALID, "hold facts"
+    )
     refused(fabric("facts", "--json", "--replay", str(HOSTS)), INVALID, "several captures")
     refused(fabric("facts", "--json", "--replay", "a", "--capture", "b"), USAGE, "--capture", "--replay")
 
@@ -145,7 +148,11 @@ BUSY = Facts(
             obstacle=Obstacle.LIBRARY_MISMATCH, detail="NVML 560.1", masked=True,
         ),
         Gpu("amd", None, "0000:03:00.0", integrated=True, device_id="1002:1586", obstacle=Obstacle.NO_DRIVER,
-            memory=GpuMemory("unified", 62 * GIB, None, "gtt")),
+            memory=GpuMemory("unified", 62 * GIB, None, "gtt"), masked=None),
+        Gpu("nvidia", "NVIDIA T4", state=GpuState.USABLE, apis=("cuda",), masked=None),
+    ),
+    listed_devices=(
+        ListedDevice("CUDA0", "cuda", "NVIDIA A100", 80 * GIB, 79 * GIB), ListedDevice("BLAS", None, "MKL", 0, 0),
     ),
     probes=(Probe("nvml", Outcome.FAILED, 1.0, "nvml: it printed HTML"), Probe("x", Outcome.MISSING, 1.0, "no x")),
     vulkan=Vulkan("/lib/libvulkan.so.1", ("nvidia",), (VulkanDevice(0, "llvmpipe", "cpu", dropped="software"),)),
@@ -185,10 +192,17 @@ GPU Evil\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}Card, 0000:02:00.0
 GPU amd 1002:1586, integrated, 0000:03:00.0
   state         present ✓  driver ✗ no driver
   memory        62.0 GiB, shared with the processor (gtt)
+  hidden        may be hidden by an environment variable
+GPU NVIDIA T4
+  state         present ✓  driver ✓  usable ✓ cuda
+  hidden        may be hidden by CUDA_VISIBLE_DEVICES
 Vulkan
   loader        /lib/libvulkan.so.1
   drivers       nvidia
   device 0      llvmpipe, cpu, left out: software
+Listed by llama-server
+  CUDA0         NVIDIA A100, 79.0 of 80.0 GiB free
+  BLAS          MKL
 Environment
   CUDA_VISIBLE_DEVICES  (empty)
 Could not be read

@@ -117,7 +117,39 @@ def test_a_capture_is_planned_for(plan: Callable[..., Result]) -> None:
         assert json.loads(done.stdout)["backend"] == "llamacpp"
 
 
-@pytest.mark.parametrize("arguments", [("--json-lines",), ("--facts", "x.json", "--out", "plan.json")])
+def test_a_gpu_that_stays_unused_is_said(write: Write, plan: Callable[..., Result]) -> None:
+    station = msgspec.convert({**msgspec.to_builtins(LAPTOP), "gpus": [msgspec.to_builtins(CARD)]}, Facts)
+    path = write("station", station)
+    document = json.loads(plan("--facts", path, "--json").stdout)
+    assert "NVIDIA GeForce RTX 4090 at 0000:01:00.0 stays unused" in document["unused_gpus"]
+    assert "stays unused" in plan("--facts", path).stdout
+    assert json.loads(plan("--facts", write("laptop", LAPTOP), "--json").stdout)["unused_gpus"] is None
+
+
+def test_what_up_will_refuse_is_said_by_plan(write: Write, plan: Callable[..., Result]) -> None:
+    full = msgspec.convert({**msgspec.to_builtins(LAPTOP), "disk": {"path": "/", "free_bytes": 1 << 20}}, Facts)
+    done = plan("--facts", write("full", full))
+    assert "DISK-LOW" in done.stdout
+    assert "1 MiB are free" in done.stdout
+
+
+def test_pending_changes_of_a_fleet_have_their_exit_code(write: Write, plan: Callable[..., Result]) -> None:
+    one, other = write("one", LAPTOP), write("other", LAPTOP)
+    for arguments in (("--json",), ("--json-lines",), ()):
+        assert plan("--facts", one, "--facts", other, "--detailed-exitcode", *arguments).exit_code == 2
+
+
+def test_other_people_s_control_characters_are_not_obeyed(write: Write, plan: Callable[..., Result]) -> None:
+    system = OperatingSystem(system="Linux", distribution="\x1b[31mred\nnext", version="x" * 10_000)
+    path = write("odd", Facts(os=system))
+    shown = plan("--facts", path, "--facts", write("laptop", LAPTOP)).stdout
+    assert "\x1b" not in shown
+    assert max(map(len, shown.splitlines()[:3])) < 1000
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--json-lines", "--json"), ("--json-lines",), ("--facts", "x.json", "--out", "plan.json")]
+)
 def test_options_that_make_no_sense_together_are_refused(
     plan: Callable[..., Result], arguments: tuple[str, ...]
 ) -> None:

@@ -68,6 +68,9 @@ class ImaginedMachine:
     def space(self, path: str) -> Space | None:
         return None if self._free_bytes is None else Space(self._free_bytes)
 
+    def interrupt(self) -> None:
+        pass
+
     def run(self, command: Command) -> CommandResult:
         return self._results.get(command.argv, NOT_FOUND)
 

@@ -205,6 +205,9 @@ class NoisyMachine:
     def space(self, path: str) -> Space | None:
         return Space(len(self._next() or ""))
 
+    def interrupt(self) -> None:
+        pass
+
     def run(self, command: Command) -> CommandResult:
         return CommandResult(len(self._next() or "") % 128, self._next() or "", "")
 

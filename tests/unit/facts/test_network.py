@@ -78,7 +78,6 @@ def test_variables_that_hide_or_change_gpus_are_kept_as_they_are() -> None:
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": "",
         "GGML_VK_VISIBLE_DEVICES": "1",
-        "GPU_DEVICE_ORDINAL": "0",
         "HIP_VISIBLE_DEVICES": "0,1",
         "HSA_OVERRIDE_GFX_VERSION": "10.3.0",
         "HSA_OVERRIDE_GFX_VERSION_1": "11.0.0",

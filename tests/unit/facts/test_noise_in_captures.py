@@ -1,4 +1,4 @@
-"""Every captured machine with nonsense in some of its files and answers: never an error, never a hang, always a choice."""
+"""Captured machines with nonsense in some files and answers: never an error, never a hang, always a choice."""
 
 from __future__ import annotations
 

@@ -97,6 +97,29 @@ def test_what_is_no_facts_file_is_refused(tmp_path: Path, text: str, said: str) 
         read_facts(path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_what_editors_and_shells_of_windows_write_is_read(tmp_path: Path, encoding: str) -> None:
+    path = write(tmp_path / "a.json", FACTS)
+    path.write_text(path.read_text(encoding="utf-8"), encoding=encoding)
+    assert read_facts(path) == FACTS
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "-1", str(1 << 63)])
+def test_a_number_that_no_machine_has_is_refused(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "x.json"
+    document = f'{{"schema": "fabric.facts/v1", "os": {{}}, "memory": {{"available_bytes": {number}}}}}'
+    path.write_text(document, encoding="utf-8")
+    with pytest.raises(InvalidInputError, match="does not hold facts"):
+        read_facts(path)
+
+
+def test_a_failed_answer_says_what_failed(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"schema": "fabric.facts/v1", "error": {"message": "the disk is gone"}}', encoding="utf-8")
+    with pytest.raises(InvalidInputError, match="the disk is gone"):
+        read_facts(path)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"nothing\.json.*No such file"):
         read_facts(tmp_path / "nothing.json")

@@ -59,6 +59,9 @@ class TreeMachine:
     def space(self, path: str) -> Space | None:
         return Space(12345, 67890)
 
+    def interrupt(self) -> None:
+        pass
+
     def run(self, command: Command) -> CommandResult:
         return self.results.get(command.argv, NOT_FOUND)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from provision import assets
 from provision.errors import InvalidInputError
+from provision.knowledge.engine_files import load_engine_file
 from provision.knowledge.load import check
 from provision.knowledge.schema import FILES, schema_text
 
@@ -61,3 +63,63 @@ def test_an_unknown_key_is_refused_wherever_it_stands(name: str) -> None:
 def test_anything_else_is_refused(value: object) -> None:
     with pytest.raises(InvalidInputError, match=r"profiles/x\.yaml"):
         check(value, FILES["hardware"], "profiles/x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("hardware", {"version": 9}, "version 9 is not known"),
+        ("models", {"default": "nothere"}, "the default nothere is no model"),
+        ("hardware", {"file_engines": ["vlm"]}, "vlm"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(name: str, change: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInputError, match=said):
+        check({**assets.profile(name), **change}, FILES[name], name)
+
+
+@pytest.mark.parametrize(("name", "key"), [("hardware", "profiles"), ("models", "models")])
+def test_two_of_one_name_are_refused(name: str, key: str) -> None:
+    data = assets.profile(name)
+    with pytest.raises(InvalidInputError, match="is there twice"):
+        check({**data, key: [*data[key], data[key][0]]}, FILES[name], name)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [1", "is no YAML"),
+        ("a: 1\nb:\n  c: 1\n  c: 2\n", "c is given twice"),
+        ("a: \x07", "is no YAML"),
+        ("[" * 4000, "is no YAML"),
+    ],
+)
+def test_a_file_that_is_no_yaml_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str) -> None:
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "builds.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(assets, "ROOT", tmp_path)
+    with pytest.raises(InvalidInputError, match=said) as told:
+        assets.profile("builds")
+    assert "builds.yaml" in told.value.message
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assets, "ROOT", tmp_path)
+    with pytest.raises(InvalidInputError, match=r"builds\.yaml: No such file"):
+        assets.profile("builds")
+
+
+def test_an_engine_s_file_is_as_strict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = (assets.ROOT / "profiles" / "engines" / "llamacpp.yaml").read_text(encoding="utf-8")
+    (tmp_path / "profiles" / "engines").mkdir(parents=True)
+    file = tmp_path / "profiles" / "engines" / "spoiled.yaml"
+    monkeypatch.setattr(assets, "ROOT", tmp_path)
+    for old, new in (
+        ("releases:", "relases:"),
+        ("    build: b11549", "    biuld: b11549"),
+        ("version: 1", "version: 2"),
+    ):
+        assert old in written
+        file.write_text(written.replace(old, new), encoding="utf-8")
+        with pytest.raises(InvalidInputError, match=r"engines/spoiled\.yaml"):
+            load_engine_file.__wrapped__("spoiled")

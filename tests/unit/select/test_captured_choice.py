@@ -62,7 +62,7 @@ def test_every_captured_machine_gets_a_plan_or_a_reason(host: Path) -> None:
         assert made.refusal is not None
         assert made.refusal.hint
     else:
-        assert plan_from_nothing(made).changed
+        assert plan_from_nothing(made, read_facts(host)).changed
         assert set(made.selection.why_not) == {"ollama", "llamacpp", "vllm", "external"} - {made.selection.backend}
 
 

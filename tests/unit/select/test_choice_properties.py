@@ -107,7 +107,7 @@ def test_there_is_always_the_same_answer(facts: Facts, spec: Spec, model: object
         assert best.fit.verdict != "no"
         assert bool(best.devices) == (best.acceleration != "cpu")
     if choice.selection is not None:
-        assert plan_from_nothing(choice).changed
+        assert plan_from_nothing(choice, facts).changed
         assert choice.selection.fit.verdict != "no"
 
 

@@ -19,6 +19,7 @@ from provision.domain.facts import (
     GpuMemory,
     GpuState,
     Libc,
+    ListedDevice,
     Memory,
     Network,
     Obstacle,
@@ -30,8 +31,8 @@ from provision.domain.facts import (
 )
 from provision.domain.finding import Severity
 from provision.facts.findings.find import CODES, find
-from provision.facts.findings.system import OLDEST_GLIBC
-from provision.facts.findings.wording import MAX_CHARACTERS, numbers, plain
+from provision.facts.findings.wording import MAX_CHARACTERS, plain
+from provision.knowledge.versions import numbers
 from tests.standin.finding_cases import build_facts
 
 ROOT = Path(__file__).parents[4]
@@ -86,7 +87,7 @@ GPUS = st.builds(
     uuid=st.none() | st.text(max_size=20),
     obstacle=st.none() | st.sampled_from(Obstacle),
     detail=st.none() | st.text(max_size=400),
-    masked=st.booleans(),
+    masked=FLAGS,
     partitioned=FLAGS,
     instances=st.lists(st.builds(GpuInstance), max_size=1).map(tuple),
     access_group=one_of("render", "root", "992"),
@@ -108,6 +109,9 @@ PROBES = st.builds(
     st.floats(0, 1e9),
     one_of("timed out: rocminfo: no answer", "timed out: ", "x was ended by signal 11"),
 )
+LISTED = st.builds(
+    ListedDevice, st.text(max_size=9), one_of("cuda", "vulkan"), st.text(max_size=400), st.just(1 << 30), st.just(0)
+)
 ANY_FACTS = st.builds(
     Facts,
     os=SYSTEMS,
@@ -127,6 +131,7 @@ ANY_FACTS = st.builds(
         st.none() | st.lists(DEVICES, max_size=2).map(tuple),
     ),
     gpu_env=ENVIRONMENT,
+    listed_devices=st.none() | st.lists(LISTED, max_size=2).map(tuple),
 )
 
 
@@ -142,7 +147,7 @@ def test_any_facts_have_findings_that_can_be_told(facts: Facts) -> None:
         assert one.fix
         assert one.evidence
         assert one.evidence.isprintable()
-        assert one.fix.isprintable()
+        assert all(line and line.isprintable() for line in one.fix.split("\n"))
 
 
 @given(st.text(max_size=2000))
@@ -183,16 +188,22 @@ print("provision.knowledge.fixes" in sys.modules)
 def test_without_a_gpu_no_data_file_and_no_rule_for_gpus_is_loaded() -> None:
     script = (
         "import sys; from provision.domain.facts import Facts, Disk; from provision.facts.findings.find import find;"
-        "find(Facts(disk=Disk('/prefix', 1)));"
-        "print([name for name in ('yaml', 'msgspec', 'json', 'provision.knowledge', 'provision.facts.findings.amd')"
-        " if name in sys.modules])"
+        "find(Facts(disk=Disk('/prefix', 1 << 40)));"
+        "heavy = ('yaml', 'msgspec', 'json', 'provision.knowledge.load', 'provision.facts.findings.amd');"
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_the_oldest_glibc_is_that_of_the_engine_that_fabric_installs() -> None:
-    from provision.assets import profile
-
-    releases = profile("engines/llamacpp")["releases"]
-    assert min(numbers(release["glibc"]) for release in releases if release["glibc"]) == OLDEST_GLIBC
+def test_a_healthy_machine_loads_nothing() -> None:
+    script = """import sys
+from provision.facts.findings.find import find
+from tests.standin.finding_cases import build_facts
+facts = build_facts({})
+before = set(sys.modules)
+assert find(facts) == ()
+print(sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"

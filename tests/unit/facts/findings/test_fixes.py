@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,11 @@ import pytest
 from provision.assets import profile
 from provision.domain.facts import OperatingSystem
 from provision.errors import InvalidInputError
-from provision.facts.findings.find import CODES, find
+from provision.facts.findings.find import CODES
 from provision.facts.os_release import parse_os_release
 from provision.knowledge.drivers import Drivers
 from provision.knowledge.fixes import Fix, Fixes, choose_fix, family_of, load_fixes
 from provision.knowledge.load import check
-from tests.standin.finding_cases import SYSTEMS, TOPICS, build_facts, read_json
 
 SAMPLES = Path(__file__).parents[3] / "samples" / "os"
 FAMILIES = {
@@ -60,16 +58,9 @@ def test_other_systems_belong_where_their_packages_come_from(host: OperatingSyst
     assert family_of(load_fixes().families, host) == family
 
 
-def test_every_case_on_every_system_has_a_fix_without_a_gap() -> None:
-    for case in (case for topic in TOPICS for case in read_json(topic)):
-        for system in SYSTEMS:
-            for finding in find(build_facts({**case["facts"], "system": system})):
-                assert not re.search(r"[{}]", finding.fix), (system, finding)
-
-
 def test_every_code_ends_with_a_fix_for_everybody_else() -> None:
+    assert set(load_fixes().fixes) == set(CODES)
     for code, fixes in load_fixes().fixes.items():
-        assert code in CODES
         assert fixes[-1] == Fix(do=fixes[-1].do)
         assert Fix(do="") not in [Fix(do="", **_conditions(fix)) for fix in fixes[:-1]], f"{code}: a fix hides others"
 
@@ -97,8 +88,3 @@ def test_a_key_that_nobody_knows_is_refused() -> None:
 def test_a_code_without_a_fix_is_an_error_and_not_an_empty_fix() -> None:
     with pytest.raises(LookupError):
         choose_fix(load_fixes(), "NO-SUCH-CODE", OperatingSystem())
-
-
-def test_fixes_are_plain() -> None:
-    texts = [fix.do for fixes in load_fixes().fixes.values() for fix in fixes]
-    assert [text for text in texts if "!" in text or not text.isprintable()] == []

@@ -6,6 +6,7 @@ import pytest
 
 from provision.domain.facts import Gpu, GpuMemory, GpuState, Outcome
 from provision.facts.gpu.rocm_tools import AMD_SMI, ENUMERATOR, ROCM_SMI, ROCMINFO
+from provision.host.capture import CapturingMachine
 from provision.host.machine import CommandResult, Machine
 from tests.standin.gpu_samples import amd_machine, kfd_node, read_amd, sample
 
@@ -57,6 +58,13 @@ def test_wsl_has_nothing_but_rocminfo(imagine: Imagine) -> None:
     assert {(gpu.state, gpu.apis, gpu.pci, gpu.sources) for gpu in gpus} == {
         (GpuState.USABLE, ("rocm",), None, ("rocminfo",))
     }
+
+
+def test_what_hides_gpus_in_wsl_is_part_of_a_capture(imagine: Imagine) -> None:
+    answer = CommandResult(0, sample("amd/rocminfo_rx7900xtx_plus_cpu.txt"))
+    machine = CapturingMachine(imagine(results={ROCMINFO: answer}, env={"HIP_VISIBLE_DEVICES": "0", "OTHER": "x"}))
+    read_amd(machine, wsl=2)
+    assert machine.capture().env == {"HIP_VISIBLE_DEVICES": "0"}
 
 
 @pytest.mark.parametrize(

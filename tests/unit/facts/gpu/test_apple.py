@@ -105,16 +105,36 @@ def test_free_is_never_more_than_the_working_set(imagine: Imagine) -> None:
     ("result", "outcome"),
     [
         (CommandResult(127, "", "not found"), Outcome.MISSING),
-        (CommandResult(-11, "", ""), Outcome.FAILED),
-        (CommandResult(124, "", "no answer within 10 s"), Outcome.FAILED),
+        (CommandResult(2, "", "Python is too old"), Outcome.FAILED),
         (CommandResult(0, '{"error": "no such library"}'), Outcome.FAILED),
     ],
 )
-def test_without_an_answer_the_rule_of_thumb_counts(result: CommandResult, outcome: Outcome, imagine: Imagine) -> None:
+def test_where_nobody_could_ask_the_rule_of_thumb_counts(
+    result: CommandResult, outcome: Outcome, imagine: Imagine
+) -> None:
     (gpu,), record = gpus(mac(imagine, "sysctl_m4max_128gb.txt", metal=result), "sysctl_m4max_128gb.txt")
     assert [probe.outcome for probe in record.probes] == [outcome]
     assert (gpu.name, gpu.arch, gpu.state) == ("Apple M4 Max", "m4", GpuState.USABLE)
     assert (gpu.memory.total_bytes, gpu.sources) == (96 * GIB, ("sysctl", "formula"))
+
+
+@pytest.mark.parametrize(
+    ("result", "obstacle", "told"),
+    [
+        (CommandResult(-11, "", ""), Obstacle.CRASHED, "signal 11"),
+        (CommandResult(124, "", "no answer within 10 s"), Obstacle.TIMEOUT, "in time"),
+    ],
+)
+@pytest.mark.parametrize("vm", [None, "apple-virtualization"])
+def test_metal_that_hangs_or_crashes_is_of_no_use(
+    result: CommandResult, obstacle: Obstacle, told: str, vm: str | None, imagine: Imagine
+) -> None:
+    machine = mac(imagine, "sysctl_m4max_128gb.txt", metal=result)
+    (gpu,), record = gpus(machine, "sysctl_m4max_128gb.txt", os=OperatingSystem(vm=vm))
+    assert (gpu.name, gpu.state, gpu.apis, gpu.obstacle) == ("Apple M4 Max", GpuState.DRIVER, (), obstacle)
+    assert told in (gpu.detail or "")
+    assert (gpu.memory, gpu.sources) == (GpuMemory(), ("sysctl",))
+    assert [probe.outcome for probe in record.probes] == [Outcome.FAILED]
 
 
 def test_a_limit_that_the_owner_set_is_told(imagine: Imagine) -> None:

@@ -63,6 +63,7 @@ def test_the_memory_of_all_tiles_counts(imagine: Imagine) -> None:
     [
         ("", GpuState.PRESENT, Obstacle.NO_DRIVER),
         ("vfio-pci", GpuState.PRESENT, Obstacle.PASSED_THROUGH),
+        ("xen-pciback", GpuState.PRESENT, Obstacle.PASSED_THROUGH),
         ("gma500_gfx", GpuState.DRIVER, Obstacle.LEGACY_DRIVER),
     ],
 )
@@ -127,11 +128,39 @@ def test_level_zero_takes_libraries_or_an_answer(
     assert (gpu.state, gpu.apis, gpu.obstacle) == (usable if obstacle is None else (GpuState.DRIVER, (), obstacle))
 
 
+@pytest.mark.parametrize(
+    ("answer", "env", "masked"),
+    [
+        (LISTED, {}, False),
+        (LISTED, FILTERED, False),
+        (CPU_ONLY, FILTERED, True),
+        (CPU_ONLY, {"ZE_AFFINITY_MASK": "9"}, True),
+        (CPU_ONLY, {"SYCL_DEVICE_FILTER": "cpu"}, True),
+        (LISTED, {"ONEAPI_DEVICE_SELECTOR": ""}, False),
+        (None, FILTERED, None),
+        (CommandResult(124), FILTERED, None),
+    ],
+)
+def test_what_a_filter_leaves_is_seen_in_the_list(
+    answer: CommandResult | None, env: dict[str, str], masked: bool | None, imagine: Imagine
+) -> None:
+    results = {} if answer is None else {SYCL_LS: answer}
+    gpu = read_one(imagine({**ARC, **LIBRARIES}, env=env, results=results))
+    assert (gpu.apis, gpu.masked) == (("level-zero",), masked)
+
+
+def test_a_card_without_level_zero_is_not_hidden_from_it(imagine: Imagine) -> None:
+    gpu = read_one(imagine(ARC, env=FILTERED, results={SYCL_LS: CPU_ONLY}))
+    assert (gpu.obstacle, gpu.masked) == (Obstacle.NO_LIBRARY, False)
+
+
 def test_of_two_cards_one_is_listed_and_nobody_knows_which(imagine: Imagine) -> None:
     files = {**ARC, **pci_files({**A770, "pci": "0000:04:00.0"}, 129), "/dev/dri/renderD129": ""}
     for libraries, usable in (({}, [False, False]), (LIBRARIES, [True, True])):
-        gpus, _ = read_intel(imagine({**files, **libraries}, results={SYCL_LS: LISTED}))
-        assert [gpu.state is GpuState.USABLE for gpu in gpus] == usable
+        for env, masked in (({}, False), (FILTERED, None)):
+            gpus, _ = read_intel(imagine({**files, **libraries}, env=env, results={SYCL_LS: LISTED}))
+            assert [gpu.state is GpuState.USABLE for gpu in gpus] == usable
+            assert [gpu.masked for gpu in gpus] == [masked if each else False for each in usable]
 
 
 def test_a_processor_s_gpu_is_not_offered_level_zero(imagine: Imagine) -> None:

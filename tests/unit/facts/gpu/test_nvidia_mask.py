@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.domain.facts import Gpu, GpuInstance, GpuMemory, GpuState, Obstacle
-from provision.facts.gpu.nvidia_mask import mask
+from provision.facts.gpu.nvidia_mask import mask, may_hide
 
 
 def gpu(number: int, name: str = "RTX 3090", uuid: str | None = None, **facts: object) -> Gpu:
@@ -22,6 +22,11 @@ def gpu(number: int, name: str = "RTX 3090", uuid: str | None = None, **facts: o
         "uuid": uuid or f"GPU-{number}{number}{number}{number}-c4b5",
     }
     return Gpu(**{**known, **facts})  # type: ignore[arg-type]
+
+
+def signs(gpus: Sequence[Gpu]) -> str:
+    """Return one sign for each GPU: hidden, not hidden, not known."""
+    return "".join({True: "x", False: ".", None: "?"}[each.masked] for each in gpus)
 
 
 EQUAL = (gpu(0), gpu(1), gpu(2))
@@ -61,25 +66,30 @@ BY_ADDRESS = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 )
 def test_equal_cards(visible: str, masked: str) -> None:
     gpus = mask(EQUAL, {"CUDA_VISIBLE_DEVICES": visible})
-    assert "".join(".x"[each.masked] for each in gpus) == masked
+    assert signs(gpus) == masked
 
 
 @pytest.mark.parametrize(("visible", "masked"), [("0", ".xx"), ("2", "xx."), ("1,2", "x..")])
 def test_unequal_cards_in_the_order_of_their_addresses(visible: str, masked: str) -> None:
     gpus = mask(UNEQUAL, {"CUDA_VISIBLE_DEVICES": visible, **BY_ADDRESS})
-    assert "".join(".x"[each.masked] for each in gpus) == masked
+    assert signs(gpus) == masked
 
 
 @pytest.mark.parametrize(("visible", "masked"), [("0,1,2", "..."), ("", "xxx"), ("5", "xxx"), ("GPU-00", ".xx")])
 def test_unequal_cards_where_the_order_does_not_matter(visible: str, masked: str) -> None:
     gpus = mask(UNEQUAL, {"CUDA_VISIBLE_DEVICES": visible})
-    assert "".join(".x"[each.masked] for each in gpus) == masked
+    assert signs(gpus) == masked
 
 
 @pytest.mark.parametrize("order", [{}, {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}])
 def test_a_number_among_unequal_cards_is_not_guessed(order: Mapping[str, str]) -> None:
     with pytest.raises(ValueError, match="CUDA_DEVICE_ORDER=PCI_BUS_ID"):
         mask(UNEQUAL, {"CUDA_VISIBLE_DEVICES": "0", **order})
+
+
+def test_what_may_be_hidden_is_not_known() -> None:
+    assert signs(may_hide(UNEQUAL)) == "???"
+    assert signs(may_hide(BROKEN_FIRST)) == ".??"  # CUDA does not count it
 
 
 def test_a_uuid_is_not_guessed_where_one_is_unknown() -> None:

@@ -112,9 +112,9 @@ def test_a_hidden_card_is_masked(imagine: Imagine) -> None:
     assert outcomes["nvidia-mask"] is Outcome.OK
 
 
-def test_a_number_that_may_mean_either_card_hides_none_and_is_told(imagine: Imagine) -> None:
+def test_a_number_that_may_mean_either_card_leaves_both_open_and_is_told(imagine: Imagine) -> None:
     gpus, outcomes = climb(imagine(env={"CUDA_VISIBLE_DEVICES": "1"}, results={nvml.ARGV: BOTH}))
-    assert [gpu.masked for gpu in gpus] == [False, False]
+    assert [gpu.masked for gpu in gpus] == [None, None]
     assert outcomes["nvidia-mask"] is Outcome.FAILED
 
 

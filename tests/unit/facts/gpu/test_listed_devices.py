@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.domain.facts import Facts, Gpu, GpuInstance, GpuMemory, GpuState
-from provision.engines.listed_devices import ListedDevice, disagreement, parse_devices
+from provision.domain.facts import Facts, Gpu, GpuInstance, GpuMemory, GpuState, ListedDevice
+from provision.facts.gpu.listed_devices import disagreement, fill_free, parse_devices
 
-SAMPLES = Path(__file__).parents[2] / "samples"
+SAMPLES = Path(__file__).parents[3] / "samples"
 MIB = 1 << 20
 EXPECTED = {
     "nvidia/llama_list_devices_cuda.txt": [("CUDA0", "cuda", "NVIDIA GeForce RTX 4090", 24564, 23592)],
@@ -52,8 +52,12 @@ def test_another_format_is_an_error(text: str) -> None:
         parse_devices(text)
 
 
-def device(identifier: str, mib: int = 24564) -> ListedDevice:
-    return ListedDevice(identifier, f"card {identifier}", mib * MIB, mib * MIB)
+def device(identifier: str, mib: int = 24564, name: str | None = None, free_mib: int | None = None) -> ListedDevice:
+    """Return what ``parse_devices`` makes of such a line."""
+    free = mib if free_mib is None else free_mib
+    line = f"  {identifier}: {name or f'card {identifier}'} ({mib} MiB, {free} MiB free)"
+    (parsed,) = parse_devices(f"Available devices:\n{line}")
+    return parsed
 
 
 def gpu(*apis: str, mib: int = 24564, **fields: object) -> Gpu:
@@ -80,6 +84,9 @@ ABSENT = Gpu(name="absent", apis=("cuda",))
         ([device("CUDA0"), device("CUDA1")], [MIG]),
         ([device("CUDA0")], [MIG, CARD]),
         ([device("CUDA0")], [CARD, gpu("cuda", masked=True)]),
+        ([device("CUDA0")], [gpu("cuda", masked=None), gpu("cuda", masked=None)]),
+        ([device("CUDA0"), device("CUDA1")], [gpu("cuda", masked=None), gpu("cuda", masked=None)]),
+        ([], [gpu("cuda", masked=None)]),
         ([device("BLAS")], [ABSENT]),
         ([], []),
         ([], [gpu("cuda", masked=True)]),
@@ -109,6 +116,36 @@ TWO_ROCM = "for rocm the engine lists ROCm0 (card ROCm0), ROCm1 (card ROCm1), de
 )
 def test_disagreement(listed: list[ListedDevice], gpus: list[Gpu], told: str) -> None:
     assert disagreement(listed, Facts(gpus=tuple(gpus))) == told
+
+
+ARC = gpu("level-zero", mib=16288, name="Intel Arc A770")
+SYCL, VULKAN = "Intel(R) Arc(TM) A770 Graphics", "Intel(R) Arc(tm) A770 Graphics (DG2)"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "listed", "free_mib"),
+    [
+        ([ARC], [device("SYCL0", 15473, SYCL, 15000)], [15000]),
+        ([ARC], [device("SYCL0", 15473, SYCL, 15473), device("Vulkan0", 16288, VULKAN, 14000)], [14000]),
+        ([ARC], [device("Vulkan0", 17000, VULKAN, 17000)], [16288]),
+        ([ARC, CARD], [device("Vulkan0", 24564, "my card", 7), device("Vulkan1", 16288, VULKAN, 1)], [1, 7]),
+        ([ARC], [device("Vulkan0", 16288, "Intel(R) Arc(tm) A750 Graphics (DG2)")], [None]),
+        ([ARC], [device("BLAS", 16288, "Intel Arc A770")], [None]),
+        ([ARC, ARC], [device("Vulkan0", 16288, VULKAN), device("Vulkan1", 16288, VULKAN)], [None, None]),
+        ([ARC, gpu("vulkan", name="Intel Arc A770")], [device("Vulkan0", 16288, VULKAN)], [None, None]),
+        ([ARC], [device("Vulkan0", 16288, VULKAN), device("Vulkan1", 16288, VULKAN)], [None]),
+        ([gpu("vulkan", name=None)], [device("Vulkan0")], [None]),
+        ([gpu("vulkan", name="x", memory=GpuMemory("unified"))], [device("Vulkan0", 9, "x")], [None]),
+        ([gpu("cuda", memory=GpuMemory("dedicated", 9 * MIB, 5 * MIB))], [device("CUDA0", 9, "my card", 1)], [5]),
+    ],
+)
+def test_free_memory_that_a_driver_does_not_tell_is_the_engine_s(
+    gpus: list[Gpu], listed: list[ListedDevice], free_mib: list[int | None]
+) -> None:
+    filled = fill_free(gpus, listed)
+    assert [each.memory.free_bytes and each.memory.free_bytes // MIB for each in filled] == free_mib
+    told = [each.sources == ("llama-server",) for each in filled]
+    assert told == [before.memory != after.memory for before, after in zip(gpus, filled, strict=True)]
 
 
 parts = st.sampled_from(["Available devices:\n", "  CUDA0: x (1 MiB, 1 MiB free)\n", "  ", ": ", " MiB", "(", "\n"])

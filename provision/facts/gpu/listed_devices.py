@@ -1,13 +1,18 @@
-"""The devices that an installed ``llama-server`` lists: the last word on what detection expected."""
+"""The devices that an installed ``llama-server`` lists: a second opinion on what detection found."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import replace
 
-from provision.domain.facts import Facts, Gpu, GpuState
+from provision.domain.facts import Facts, Gpu, GpuState, ListedDevice
+from provision.facts.programs import TIMEOUT_S, finished
+from provision.facts.tools import LLAMA_SERVER
+from provision.host.machine import Command, Machine
 
+LIST_DEVICES = Command((LLAMA_SERVER, "--list-devices"), TIMEOUT_S)
 MIB = 1 << 20
 # Two ways to count a card's memory differ by what the driver keeps for itself, which is far less than this.
 TOLERANCE = 0.1
@@ -25,17 +30,10 @@ _APIS: Mapping[str, str] = {
 }
 
 
-class ListedDevice(NamedTuple):
-    """One line of the list. ``api`` is in the words of ``Gpu.apis``, ``None`` for what is no GPU, such as BLAS."""
-
-    identifier: str
-    name: str
-    total_bytes: int
-    free_bytes: int
-
-    @property
-    def api(self) -> str | None:
-        return _APIS.get(self.identifier.rstrip("0123456789"))
+def read_devices(machine: Machine) -> tuple[ListedDevice, ...] | None:
+    """Ask the ``llama-server`` on PATH; ``None`` where there is none. Raises as ``parse_devices`` and ``finished``."""
+    result = finished(machine, LIST_DEVICES)
+    return None if result is None else parse_devices(result.stdout)
 
 
 def parse_devices(text: str) -> tuple[ListedDevice, ...]:
@@ -56,7 +54,34 @@ def _devices(text: str) -> Iterator[ListedDevice]:
         match = _DEVICE.fullmatch(line.rstrip())
         if match is None:
             raise ValueError(f"no device: {line.strip()[:100]}")
-        yield ListedDevice(match[1], match[2], int(match[3]) * MIB, int(match[4]) * MIB)
+        api = _APIS.get(match[1].rstrip("0123456789"))
+        yield ListedDevice(match[1], api, match[2], int(match[3]) * MIB, int(match[4]) * MIB)
+
+
+def fill_free(gpus: Sequence[Gpu], listed: Sequence[ListedDevice]) -> tuple[Gpu, ...]:
+    """Return ``gpus`` with the free memory of cards whose driver does not tell it, as Intel's.
+
+    Names decide, and only where one GPU and one device of each interface have that name; of several figures the
+    smallest counts.
+    """
+    by_name = Counter(_bare(gpu.name or "") for gpu in gpus)
+    return tuple(_filled(gpu, listed) if gpu.name and by_name[_bare(gpu.name)] == 1 else gpu for gpu in gpus)
+
+
+def _filled(gpu: Gpu, listed: Sequence[ListedDevice]) -> Gpu:
+    same = [device for device in listed if device.api is not None and _bare(device.name) == _bare(gpu.name or "")]
+    told_once = len({device.api for device in same}) == len(same) > 0
+    if gpu.memory.kind != "dedicated" or gpu.memory.free_bytes is not None or not told_once:
+        return gpu
+    sizes = [device.free_bytes for device in same] + [gpu.memory.total_bytes] * (gpu.memory.total_bytes is not None)
+    free = min(size for size in sizes if size is not None)
+    return replace(gpu, memory=replace(gpu.memory, free_bytes=free), sources=(*gpu.sources, LLAMA_SERVER))
+
+
+def _bare(name: str) -> str:
+    """Return a name without marks, the driver's additions and words that only some programs write."""
+    words = re.sub(r"\([^()]*\)", " ", name.lower()).split()
+    return " ".join(word for word in words if word != "graphics")
 
 
 def disagreement(listed: Sequence[ListedDevice], facts: Facts) -> str | None:
@@ -70,7 +95,7 @@ def disagreement(listed: Sequence[ListedDevice], facts: Facts) -> str | None:
     gpus = [gpu for gpu in facts.gpus if gpu.state is GpuState.USABLE]
     apis = list(dict.fromkeys(device.api for device in listed if device.api is not None))
     if not apis:
-        expected = [gpu for gpu in gpus if not gpu.masked]
+        expected = [gpu for gpu in gpus if gpu.masked is False]
         return f"the engine lists no GPU, detection found {_names(expected)}" if expected else None
     by_api = ((api, [device for device in listed if device.api == api]) for api in apis)
     told = (_compare(api, devices, [gpu for gpu in gpus if api in gpu.apis]) for api, devices in by_api)
@@ -78,7 +103,7 @@ def disagreement(listed: Sequence[ListedDevice], facts: Facts) -> str | None:
 
 
 def _compare(api: str, devices: Sequence[ListedDevice], gpus: Sequence[Gpu]) -> str | None:
-    visible = [gpu for gpu in gpus if not gpu.masked]
+    visible = [gpu for gpu in gpus if gpu.masked is False]
     cards = sum(gpu.integrated is not True for gpu in visible)
     fewest = min(1, len(visible)) if not cards or any(gpu.partitioned for gpu in visible) else cards
     most = sum(len(gpu.instances) if gpu.partitioned else 1 for gpu in gpus)
