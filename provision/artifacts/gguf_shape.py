@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 
 from provision.artifacts.gguf import GgufHeader
-from provision.artifacts.numbers import Numbers, is_number
+from provision.artifacts.header_numbers import Numbers, is_number
 from provision.domain.model import AttentionGroup, ModelShape
 from provision.errors import InvalidInputError
 

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from provision.artifacts.numbers import Numbers, is_number
+from provision.artifacts.header_numbers import Numbers, is_number
 from provision.domain.model import AttentionGroup, ModelShape
 from provision.errors import InvalidInputError
 

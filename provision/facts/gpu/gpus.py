@@ -83,8 +83,12 @@ def _gather(
             ask = records[-1].run
             engine = pool.submit(ask, LLAMA_SERVER, "its devices", lambda: listed_devices.read_devices(machine), None)
         read = [pool.submit(reader, own) for reader, own in zip(readers, records, strict=False)]
-        gpus = tuple(sorted((gpu for each in read for gpu in each.result()), key=lambda gpu: gpu.pci or ""))
-        devices, listed = asked.result() if asked else None, engine.result() if engine else None
+        try:
+            gpus = tuple(sorted((gpu for each in read for gpu in each.result()), key=lambda gpu: gpu.pci or ""))
+            devices, listed = asked.result() if asked else None, engine.result() if engine else None
+        except BaseException:  # Ctrl-C does not wait for a driver that hangs
+            machine.interrupt()
+            raise
     for own in records:
         record.probes += own.probes
     if devices is not None:

@@ -116,7 +116,7 @@ def _answered(scene: _Scene, gpu: Gpu | None, device: Device | None, answer: Ans
 
 def _refused(scene: _Scene, bound: Sequence[Gpu], refusal: Refusal, library: str | None) -> list[Gpu]:
     """Say of every GPU why. Windows' library in WSL is the sign of one that nothing else there shows."""
-    if refusal.code == nvml.NO_LIBRARY and bound and bound[0].pci is None:
+    if refusal.code in (nvml.NO_LIBRARY, nvml.NOT_ASKED) and bound and bound[0].pci is None:
         return [_on_old_board(scene, bound[0])]
     if not bound and scene.machine.exists(WSL_LIBRARY):
         bound = [Gpu(vendor="nvidia", driver_name=DRIVER, sources=("wsl",))]

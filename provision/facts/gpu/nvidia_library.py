@@ -57,7 +57,7 @@ def _recorded(record: Recorder, name: str, source: str, read: Callable[[], Answe
         if isinstance(content, Answer):
             return content
         refusals.append(content)
-        if content.code == nvml.NO_LIBRARY:
+        if content.code in (nvml.NO_LIBRARY, nvml.NOT_ASKED):
             return None
         raise ValueError(content.message if content.code < 0 else f"NVML {content.code}: {content.message}")
 

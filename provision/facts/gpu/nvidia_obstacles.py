@@ -22,7 +22,7 @@ _OBSTACLES = {
     nvml.NO_LIBRARY: Obstacle.NO_LIBRARY,
 }
 # What the library says where its device nodes are missing is not the reason.
-_BLAME_NODES = (nvml.NOT_LOADED, nvml.NO_LIBRARY, nvml.NO_DEVICES)
+_BLAME_NODES = (nvml.NOT_LOADED, nvml.NO_LIBRARY, nvml.NO_DEVICES, nvml.NOT_ASKED)
 
 
 class Stop(NamedTuple):
@@ -114,8 +114,8 @@ def choose(first: Refusal, second: Refusal) -> Refusal:
 
 
 def _vagueness(refusal: Refusal) -> int:
-    if refusal.code == nvml.NO_LIBRARY:
-        return 3
+    if refusal.code in (nvml.NO_LIBRARY, nvml.NOT_ASKED):
+        return 3 + (refusal.code == nvml.NOT_ASKED)
     if refusal.code not in _OBSTACLES:
         return 2
     return int(refusal.code < 0)

@@ -81,7 +81,7 @@ def _read(result: CommandResult, fields: Sequence[str]) -> Answer | Refusal:
 def parse_failure(result: CommandResult) -> Refusal | None:
     """Return how ``nvidia-smi`` failed, ``None`` where it did not. Some releases fail with an exit status of 0."""
     if result.missing:
-        return Refusal(nvml.NO_LIBRARY, "nvidia-smi is not there")
+        return Refusal(nvml.NOT_ASKED, "nvidia-smi is not there")
     if result.returncode < 0:
         return Refusal(nvml.CRASHED, f"nvidia-smi was ended by signal {-result.returncode}")
     answered = result.returncode in (0, _INFOROM_CORRUPT)

@@ -24,6 +24,7 @@ UNKNOWN_ERROR = 999
 TIMED_OUT = -1
 CRASHED = -2
 NONSENSE = -3
+NOT_ASKED = -4
 
 MAX_DEVICES = 64
 MAX_INSTANCES = 16
@@ -94,7 +95,7 @@ def ask(machine: Machine, in_wsl: bool) -> Answer | Refusal:
     if result.timed_out:
         raise TimeoutError(f"NVML: {clean(result.stderr)}")
     if result.missing:
-        return Refusal(NO_LIBRARY, "nobody asked NVML")
+        return Refusal(NOT_ASKED, "NVIDIA's library could not be asked")
     if result.returncode < 0:
         return Refusal(CRASHED, f"NVML was ended by signal {-result.returncode}")
     if result.returncode:

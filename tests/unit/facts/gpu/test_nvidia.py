@@ -154,6 +154,8 @@ HANGS, DIES = CommandResult(124, "", "no answer within 15 s"), CommandResult(-11
         (refusal(9), smi("no_driver_comm"), {}, Obstacle.NO_DEVICE_NODES, "/dev/nvidiactl"),
         (refusal(12), CommandResult(127), {}, Obstacle.NO_DEVICE_NODES, "/dev/nvidiactl"),
         (refusal(12, "Not Found"), CommandResult(127), LOADED, Obstacle.NO_LIBRARY, "Not Found"),
+        (CommandResult(127), CommandResult(127), LOADED, Obstacle.UNKNOWN, "could not be asked"),
+        (CommandResult(127), CommandResult(127), {}, Obstacle.NO_DEVICE_NODES, "/dev/nvidiactl"),
         (refusal(999, "Unknown Error"), smi("container_lost_nvml"), LOADED, Obstacle.LOST, "Unknown Error"),
         (refusal(12), smi("container_lost_nvml"), {}, Obstacle.LOST, "Unknown Error"),
         (refusal(15, "GPU is lost"), CommandResult(15, "GPU is lost"), LOADED, Obstacle.LOST, "lost"),

@@ -68,7 +68,7 @@ def test_an_error_with_an_exit_status_of_0_is_one_all_the_same(name: str, code: 
 @pytest.mark.parametrize(
     ("result", "code"),
     [
-        (CommandResult(127), nvml.NO_LIBRARY),
+        (CommandResult(127), nvml.NOT_ASKED),
         (CommandResult(-11), nvml.CRASHED),
         (CommandResult(255, "", ""), nvml.UNKNOWN_ERROR),
         (CommandResult(15, "Unable to determine the device handle for GPU0: GPU is lost."), nvml.GPU_LOST),

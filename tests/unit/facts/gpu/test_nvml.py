@@ -173,7 +173,7 @@ def test_under_wsl_the_copy_of_windows_driver_comes_first(
     assert (command.argv, command.env, command.timeout_s) == (("fabric-probe", "nvml"), expected, 15)
 
 
-@pytest.mark.parametrize(("result", "code"), [(CommandResult(-6), nvml.CRASHED), (CommandResult(127), nvml.NO_LIBRARY)])
+@pytest.mark.parametrize(("result", "code"), [(CommandResult(-6), nvml.CRASHED), (CommandResult(127), nvml.NOT_ASKED)])
 def test_how_the_program_ended_is_told(imagine: Imagine, result: CommandResult, code: int) -> None:
     refusal = nvml.ask(imagine(results={nvml.ARGV: result}), in_wsl=False)
     assert isinstance(refusal, Refusal)
