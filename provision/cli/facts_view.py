@@ -7,20 +7,8 @@ from typing import NamedTuple, TypeAlias
 
 from provision.cli import output
 from provision.cli.output import Section, Span
-from provision.domain.facts import (
-    Cpu,
-    Disk,
-    Facts,
-    Gpu,
-    GpuMemory,
-    GpuState,
-    ListedDevice,
-    Network,
-    OperatingSystem,
-    Outcome,
-    Vulkan,
-    VulkanDevice,
-)
+from provision.domain.facts import Cpu, Disk, Facts, Network, OperatingSystem, Outcome
+from provision.domain.gpu import Gpu, GpuMemory, GpuState, ListedDevice, Vulkan, VulkanDevice
 
 Row: TypeAlias = tuple[str, Sequence[Span]]
 

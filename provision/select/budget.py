@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from provision.domain.facts import Gpu, GpuInstance, GpuMemory, Memory
+from provision.domain.facts import Memory
+from provision.domain.gpu import Gpu, GpuInstance, GpuMemory
 from provision.knowledge.sizing import MIB, Sizing
 
 CPU, DEDICATED, UNIFIED = "cpu", "dedicated", "unified"

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from provision.domain.engine import EngineRelease
-from provision.domain.facts import Facts, Gpu, GpuMemory, GpuState
+from provision.domain.facts import Facts
+from provision.domain.gpu import Gpu, GpuMemory, GpuState
 from provision.domain.spec import AUTO, Spec
 from provision.knowledge.builds import Build
 from provision.knowledge.hardware import GpuRule, Hardware, HardwareProfile, HostRule

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from provision.domain.choice import Alternative, Recommendation
-from provision.domain.facts import Cpu, Facts, Gpu
+from provision.domain.facts import Cpu, Facts
+from provision.domain.gpu import Gpu
 from provision.domain.selection import Selection
 from provision.domain.spec import AUTO, BACKENDS, Spec
 from provision.errors import FabricError

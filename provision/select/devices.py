@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from provision.domain.facts import Gpu, GpuMemory
+from provision.domain.gpu import Gpu, GpuMemory
 from provision.select.budget import device_key
 
 GIB = 1 << 30

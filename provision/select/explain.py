@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from provision.domain.facts import Facts, Gpu
+from provision.domain.facts import Facts
+from provision.domain.gpu import Gpu
 from provision.domain.selection import Fit, Selection
 from provision.domain.spec import AUTO
 from provision.select.candidates import Candidate

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from provision.domain.facts import Facts, Gpu
+from provision.domain.facts import Facts
+from provision.domain.gpu import Gpu
 from provision.domain.model import Model
 from provision.domain.selection import Fit
 from provision.domain.spec import Spec

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from provision.domain.facts import Facts, Gpu
+from provision.domain.facts import Facts
+from provision.domain.gpu import Gpu
 from provision.knowledge.builds import Build
 from provision.knowledge.versions import older
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from provision.domain.facts import Facts, Gpu, Libc, Memory, OperatingSystem, Probe
+from provision.domain.facts import Facts, Libc, Memory, OperatingSystem, Probe
+from provision.domain.gpu import Gpu
 from provision.facts.gpu import amd, intel, pci
 from provision.facts.probing import Recorder
 from provision.host.machine import Access, Machine

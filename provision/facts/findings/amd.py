@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from provision.domain.facts import Facts, Gpu, GpuState, Obstacle
+from provision.domain.facts import Facts
 from provision.domain.finding import Finding, Severity
+from provision.domain.gpu import Gpu, GpuState, Obstacle
 from provision.facts.findings.builds import rocm_targets, usable_apis
 from provision.facts.findings.fixes import fix_for, group_tags
 from provision.facts.findings.gpus import matters, withheld

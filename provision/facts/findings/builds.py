@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from provision.domain.facts import Facts, Gpu
+from provision.domain.facts import Facts
+from provision.domain.gpu import Gpu
 from provision.knowledge.versions import numbers, older
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from provision.domain.facts import Facts, Gpu
+from provision.domain.facts import Facts
+from provision.domain.gpu import Gpu
 from provision.facts.findings.wording import quoted
 from provision.knowledge.versions import numbers
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision.domain.facts import Facts, Gpu, GpuState, Obstacle
+from provision.domain.facts import Facts
 from provision.domain.finding import Finding, Severity
+from provision.domain.gpu import Gpu, GpuState, Obstacle
 from provision.facts.findings.fixes import fix_for
 from provision.facts.findings.wording import gib, names, plain
 from provision.facts.probing import TIMED_OUT

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from provision.domain.facts import Facts, Gpu
+from provision.domain.facts import Facts
 from provision.domain.finding import Finding, Severity
+from provision.domain.gpu import Gpu
 from provision.facts.findings.fixes import fix_for
 from provision.facts.findings.wording import names, plain
 

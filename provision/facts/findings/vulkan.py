@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from provision.domain.facts import Facts, Gpu, GpuState, Obstacle, VulkanDevice
+from provision.domain.facts import Facts
 from provision.domain.finding import Finding, Severity
+from provision.domain.gpu import Gpu, GpuState, Obstacle, VulkanDevice
 from provision.facts.findings.builds import is_driver_old, usable_apis
 from provision.facts.findings.fixes import fix_for
 from provision.facts.findings.gpus import matters

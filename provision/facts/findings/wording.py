@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from provision.domain.facts import Gpu
+from provision.domain.gpu import Gpu
 
 GIB = 1 << 30
 MAX_CHARACTERS = 160

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from provision.domain.facts import Facts, Gpu, GpuInstance, GpuMemory, GpuState, Obstacle
+from provision.domain.facts import Facts
+from provision.domain.gpu import Gpu, GpuInstance, GpuMemory, GpuState, Obstacle
 from provision.facts.gpu import amd_mask
 from provision.facts.gpu.amd_memory import Attributes, describe_memory, is_integrated, read_attributes
 from provision.facts.gpu.kfd import NODES, Node, Topology, read_topology

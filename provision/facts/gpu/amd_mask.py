@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from provision.domain.facts import Gpu
+from provision.domain.gpu import Gpu
 
 RUNTIME = "ROCR_VISIBLE_DEVICES"
 HIP = ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from provision.domain.facts import GpuMemory
+from provision.domain.gpu import GpuMemory
 from provision.facts.gpu.kfd import Node
 from provision.facts.gpu.pci import PciGpu
 from provision.facts.gpu.rungs import read_number

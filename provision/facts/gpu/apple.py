@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from provision.domain.facts import Facts, Gpu, GpuMemory, GpuState, Obstacle
+from provision.domain.facts import Facts
+from provision.domain.gpu import Gpu, GpuMemory, GpuState, Obstacle
 from provision.facts import darwin
 from provision.facts.gpu import pci
 from provision.facts.json_text import parse_object

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from provision.domain.facts import Facts, Gpu, ListedDevice, Vulkan
+from provision.domain.facts import Facts
+from provision.domain.gpu import Gpu, ListedDevice, Vulkan
 from provision.facts.gpu import pci
 from provision.facts.gpu.pci import PciGpu
 from provision.facts.probing import Recorder

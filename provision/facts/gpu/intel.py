@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from provision.domain.facts import Facts, Gpu, GpuMemory, GpuState, Obstacle
+from provision.domain.facts import Facts
+from provision.domain.gpu import Gpu, GpuMemory, GpuState, Obstacle
 from provision.facts.gpu.pci import INTEL, VENDORS, PciGpu
 from provision.facts.gpu.rungs import Rung, check_driver, check_nodes, read_number, render_node
 from provision.facts.probing import Recorder

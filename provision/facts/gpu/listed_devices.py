@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from provision.domain.facts import Facts, Gpu, GpuState, ListedDevice
+from provision.domain.facts import Facts
+from provision.domain.gpu import Gpu, GpuState, ListedDevice
 from provision.facts.programs import TIMEOUT_S, finished
 from provision.facts.tools import LLAMA_SERVER
 from provision.host.machine import Command, Machine

@@ -10,7 +10,8 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from provision.domain.facts import Facts, Gpu, GpuState
+from provision.domain.facts import Facts
+from provision.domain.gpu import Gpu, GpuState
 from provision.facts.gpu import nvidia_kernel, nvidia_library, nvidia_mask, nvml, pci, tegra
 from provision.facts.gpu.nvidia_kernel import Information
 from provision.facts.gpu.nvidia_merge import describe, host_memory, pair

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from provision.domain.facts import Gpu, GpuInstance, Obstacle
+from provision.domain.gpu import Gpu, GpuInstance, Obstacle
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 ORDER = "CUDA_DEVICE_ORDER"

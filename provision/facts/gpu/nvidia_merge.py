@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from provision.domain.facts import Gpu, GpuInstance, GpuMemory, GpuState, Memory, Obstacle
+from provision.domain.facts import Memory
+from provision.domain.gpu import Gpu, GpuInstance, GpuMemory, GpuState, Obstacle
 from provision.facts.gpu.nvml import Answer, Device, Instance
 
 _MIG_MARK = " MIG "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from provision.domain.facts import GpuState, Obstacle
+from provision.domain.gpu import GpuState, Obstacle
 from provision.facts.gpu import nvml
 from provision.facts.gpu.nvidia_kernel import CONTROL_NODE, Nodes
 from provision.facts.gpu.nvml import Refusal

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from provision.domain.facts import GpuState, Obstacle
+from provision.domain.gpu import GpuState, Obstacle
 from provision.facts.gpu.pci import DEVICES
 from provision.host.machine import Machine
 

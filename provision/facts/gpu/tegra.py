@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from provision.domain.facts import GpuState, Obstacle
+from provision.domain.gpu import GpuState, Obstacle
 from provision.facts.gpu.nvidia_obstacles import Stop
 from provision.facts.gpu.nvml import text_of
 from provision.host.machine import Machine

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from provision.domain.facts import Gpu, VulkanDevice
+from provision.domain.gpu import Gpu, VulkanDevice
 from provision.facts.gpu import pci
 from provision.facts.programs import finished
 from provision.host.machine import Command, Machine

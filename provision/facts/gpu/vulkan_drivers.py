@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from posixpath import basename, dirname, join, normpath
 from typing import NamedTuple
 
-from provision.domain.facts import Facts, Vulkan
+from provision.domain.facts import Facts
+from provision.domain.gpu import Vulkan
 from provision.facts import libraries
 from provision.facts.json_text import parse_object
 from provision.host.machine import Machine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from provision.domain.facts import Gpu, GpuState, Obstacle
+from provision.domain.gpu import Gpu, GpuState, Obstacle
 
 VISIBLE = "GGML_VK_VISIBLE_DEVICES"
 MOST_DEVICES = 16  # that the back end has room for

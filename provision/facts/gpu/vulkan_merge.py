@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from provision.domain.facts import Gpu, GpuState, Obstacle, Vulkan, VulkanDevice
+from provision.domain.gpu import Gpu, GpuState, Obstacle, Vulkan, VulkanDevice
 from provision.facts.gpu import rungs, vulkan_mask
 from provision.facts.gpu.pci import DEVICES
 from provision.facts.gpu.vulkan import DUPLICATE, NVK, model_ids

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from provision.domain.facts import Facts, Gpu, GpuState, Obstacle
+from provision.domain.facts import Facts
+from provision.domain.gpu import Gpu, GpuState, Obstacle
 from provision.facts.gpu import pci
 from provision.facts.probing import Recorder
 from provision.facts.programs import ask

@@ -10,24 +10,8 @@ import pytest
 
 from provision.cli import output
 from provision.cli.facts_view import show_facts
-from provision.domain.facts import (
-    Cpu,
-    Disk,
-    Facts,
-    Gpu,
-    GpuInstance,
-    GpuMemory,
-    GpuState,
-    ListedDevice,
-    Memory,
-    Network,
-    Obstacle,
-    OperatingSystem,
-    Outcome,
-    Probe,
-    Vulkan,
-    VulkanDevice,
-)
+from provision.domain.facts import Cpu, Disk, Facts, Memory, Network, OperatingSystem, Outcome, Probe
+from provision.domain.gpu import Gpu, GpuInstance, GpuMemory, GpuState, ListedDevice, Obstacle, Vulkan, VulkanDevice
 from provision.facts.replayed import read_replay
 from tests.standin.command import Fabric
 from tests.standin.command import Outcome as Run

@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from provision.cli.main import app
-from provision.domain.facts import Cpu, Disk, Facts, Gpu, GpuMemory, GpuState, Libc, Memory, OperatingSystem
+from provision.domain.facts import Cpu, Disk, Facts, Libc, Memory, OperatingSystem
+from provision.domain.gpu import Gpu, GpuMemory, GpuState
 from provision.errors import FabricError
 
 GIB = 1 << 30

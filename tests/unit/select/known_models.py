@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from provision.domain.facts import Gpu, GpuMemory, Memory
+from provision.domain.facts import Memory
+from provision.domain.gpu import Gpu, GpuMemory
 from provision.domain.model import AttentionGroup, Model, ModelShape
 from provision.knowledge.sizing import load_sizing
 from provision.select.budget import Budget, budget_for_cpu, budget_for_gpus

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from provision.domain.facts import Gpu, GpuInstance, GpuMemory, Memory
+from provision.domain.facts import Memory
+from provision.domain.gpu import Gpu, GpuInstance, GpuMemory
 from provision.knowledge.sizing import load_sizing
 from provision.select.budget import Budget, budget_for_cpu, budget_for_gpus
 

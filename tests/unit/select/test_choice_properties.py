@@ -5,19 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.domain.facts import (
-    Cpu,
-    Disk,
-    Facts,
-    Gpu,
-    GpuInstance,
-    GpuMemory,
-    GpuState,
-    Libc,
-    Memory,
-    Obstacle,
-    OperatingSystem,
-)
+from provision.domain.facts import Cpu, Disk, Facts, Libc, Memory, OperatingSystem
+from provision.domain.gpu import Gpu, GpuInstance, GpuMemory, GpuState, Obstacle
 from provision.domain.spec import ACCELERATIONS, BACKENDS, Spec
 from provision.errors import UsageError
 from provision.knowledge.versions import numbers

@@ -7,19 +7,8 @@ from typing import Any
 
 import pytest
 
-from provision.domain.facts import (
-    Cpu,
-    Disk,
-    Facts,
-    Gpu,
-    GpuInstance,
-    GpuMemory,
-    GpuState,
-    Libc,
-    Memory,
-    Obstacle,
-    OperatingSystem,
-)
+from provision.domain.facts import Cpu, Disk, Facts, Libc, Memory, OperatingSystem
+from provision.domain.gpu import Gpu, GpuInstance, GpuMemory, GpuState, Obstacle
 from provision.domain.spec import Spec
 from provision.select.choose import Chooser
 from provision.select.knowledge import Knowledge

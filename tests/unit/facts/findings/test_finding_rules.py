@@ -10,26 +10,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.domain.facts import (
-    Cpu,
-    Disk,
-    Facts,
-    Gpu,
-    GpuInstance,
-    GpuMemory,
-    GpuState,
-    Libc,
-    ListedDevice,
-    Memory,
-    Network,
-    Obstacle,
-    OperatingSystem,
-    Outcome,
-    Probe,
-    Vulkan,
-    VulkanDevice,
-)
+from provision.domain.facts import Cpu, Disk, Facts, Libc, Memory, Network, OperatingSystem, Outcome, Probe
 from provision.domain.finding import Severity
+from provision.domain.gpu import Gpu, GpuInstance, GpuMemory, GpuState, ListedDevice, Obstacle, Vulkan, VulkanDevice
 from provision.facts.findings.find import CODES, find
 from provision.facts.findings.wording import MAX_CHARACTERS, plain
 from provision.knowledge.versions import numbers

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from provision.domain.facts import Gpu, GpuMemory, GpuState, Obstacle, Outcome
+from provision.domain.facts import Outcome
+from provision.domain.gpu import Gpu, GpuMemory, GpuState, Obstacle
 from provision.facts.gpu import amd
 from provision.facts.gpu.rocm_tools import AMD_SMI, ROCMINFO
 from provision.host.machine import Machine

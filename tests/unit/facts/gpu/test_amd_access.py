@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from provision.domain.facts import Gpu, GpuState, Obstacle
+from provision.domain.gpu import Gpu, GpuState, Obstacle
 from provision.host.machine import Access, Machine
 from tests.standin.gpu_samples import KFD_NODES, amd_machine, listed_access, read_amd
 

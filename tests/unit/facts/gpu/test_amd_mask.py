@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.domain.facts import Gpu
+from provision.domain.gpu import Gpu
 from provision.facts.gpu.amd_mask import mask, visible
 
 # Four GPUs as in the examples of ROCm's runtime; the last is too old for a unique id.

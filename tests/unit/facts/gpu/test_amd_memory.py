@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from provision.domain.facts import GpuMemory
+from provision.domain.gpu import GpuMemory
 from provision.facts.gpu.amd_memory import Attributes, describe_memory, is_integrated, read_attributes
 from provision.facts.gpu.kfd import Node
 from provision.facts.gpu.pci import AMD, PciGpu

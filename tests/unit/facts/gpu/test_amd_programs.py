@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from provision.domain.facts import Gpu, GpuMemory, GpuState, Outcome
+from provision.domain.facts import Outcome
+from provision.domain.gpu import Gpu, GpuMemory, GpuState
 from provision.facts.gpu.rocm_tools import AMD_SMI, ENUMERATOR, ROCM_SMI, ROCMINFO
 from provision.host.capture import CapturingMachine
 from provision.host.machine import CommandResult, Machine

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.domain.facts import Facts, Gpu, GpuMemory, GpuState, Memory, Obstacle, OperatingSystem, Outcome
+from provision.domain.facts import Facts, Memory, OperatingSystem, Outcome
+from provision.domain.gpu import Gpu, GpuMemory, GpuState, Obstacle
 from provision.facts import darwin
 from provision.facts.detect import detect
 from provision.facts.gpu.apple import (

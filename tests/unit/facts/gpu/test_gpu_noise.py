@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.domain.facts import Gpu, GpuState
+from provision.domain.gpu import Gpu, GpuState
 from provision.facts.gpu.intel import LEVEL_ZERO, SYCL_LS
 from provision.facts.gpu.rocm_tools import AMD_SMI, ENUMERATOR, ROCM_SMI, ROCMINFO
 from provision.host.machine import CommandResult, Machine

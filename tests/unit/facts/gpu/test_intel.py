@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.domain.facts import Gpu, GpuMemory, GpuState, Obstacle, Outcome
+from provision.domain.facts import Outcome
+from provision.domain.gpu import Gpu, GpuMemory, GpuState, Obstacle
 from provision.facts.gpu.intel import LEVEL_ZERO, SYCL_LS, SyclDevice, parse_sycl_ls
 from provision.host.machine import Access, CommandResult, Machine
 from tests.standin.gpu_samples import pci_files, read_intel, sample, sysfs

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.domain.facts import Facts, Gpu, GpuInstance, GpuMemory, GpuState, ListedDevice
+from provision.domain.facts import Facts
+from provision.domain.gpu import Gpu, GpuInstance, GpuMemory, GpuState, ListedDevice
 from provision.facts.gpu.listed_devices import disagreement, fill_free, parse_devices
 
 SAMPLES = Path(__file__).parents[3] / "samples"

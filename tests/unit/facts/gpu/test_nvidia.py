@@ -9,16 +9,8 @@ from typing import Any
 
 import pytest
 
-from provision.domain.facts import (
-    Facts,
-    Gpu,
-    GpuMemory,
-    GpuState,
-    Memory,
-    Obstacle,
-    OperatingSystem,
-    Outcome,
-)
+from provision.domain.facts import Facts, Memory, OperatingSystem, Outcome
+from provision.domain.gpu import Gpu, GpuMemory, GpuState, Obstacle
 from provision.facts.gpu import nvml
 from provision.facts.gpu.nvidia import read_gpus
 from provision.facts.gpu.nvidia_smi import BASIC_FIELDS, FIELDS, MIB, query

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.domain.facts import Facts, GpuState, Obstacle
+from provision.domain.facts import Facts
+from provision.domain.gpu import GpuState, Obstacle
 from provision.facts.gpu import nvidia_kernel, pci, tegra
 from provision.facts.gpu.nvidia import read_gpus
 from provision.facts.gpu.nvidia_kernel import (

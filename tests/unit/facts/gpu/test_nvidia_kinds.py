@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from provision.domain.facts import Facts, Gpu, GpuInstance, GpuMemory, GpuState, Memory, Obstacle, OperatingSystem
+from provision.domain.facts import Facts, Memory, OperatingSystem
+from provision.domain.gpu import Gpu, GpuInstance, GpuMemory, GpuState, Obstacle
 from provision.facts.gpu import nvidia_smi, nvml, tegra
 from provision.facts.gpu.nvidia import read_gpus
 from provision.facts.gpu.nvidia_smi import FIELDS, MIB, query

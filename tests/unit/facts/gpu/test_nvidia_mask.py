@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.domain.facts import Gpu, GpuInstance, GpuMemory, GpuState, Obstacle
+from provision.domain.gpu import Gpu, GpuInstance, GpuMemory, GpuState, Obstacle
 from provision.facts.gpu.nvidia_mask import mask, may_hide
 
 

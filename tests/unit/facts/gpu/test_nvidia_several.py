@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from provision.domain.facts import Facts, Gpu, GpuState, Memory, Obstacle, OperatingSystem, Outcome
+from provision.domain.facts import Facts, Memory, OperatingSystem, Outcome
+from provision.domain.gpu import Gpu, GpuState, Obstacle
 from provision.facts.gpu import nvidia_smi, nvml, tegra
 from provision.facts.gpu.nvidia import read_gpus
 from provision.facts.gpu.nvidia_smi import BASIC_FIELDS, FIELDS, query

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from provision.domain.facts import Facts, Gpu, GpuState, Memory, Obstacle, Outcome
+from provision.domain.facts import Facts, Memory, Outcome
+from provision.domain.gpu import Gpu, GpuState, Obstacle
 from provision.facts.gpu import nvml
 from provision.facts.gpu.nvidia import read_gpus
 from provision.facts.gpu.pci import NVIDIA, PciGpu

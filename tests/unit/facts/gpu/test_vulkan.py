@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.domain.facts import Gpu, VulkanDevice
+from provision.domain.gpu import Gpu, VulkanDevice
 from provision.facts.gpu.vulkan import SUMMARY, drop_unsuited, parse_summary, pci_address, read_devices
 from provision.host.machine import CommandResult, Machine
 

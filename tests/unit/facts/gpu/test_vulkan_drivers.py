@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.domain.facts import Facts, Libc, OperatingSystem, Vulkan
+from provision.domain.facts import Facts, Libc, OperatingSystem
+from provision.domain.gpu import Vulkan
 from provision.facts.gpu.vulkan import drop_unsuited, read_devices
 from provision.facts.gpu.vulkan_drivers import manifest_paths, parse_manifest, read_loader
 from provision.host.machine import LocalMachine, Machine

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.domain.facts import Gpu, GpuState, Obstacle, Vulkan, VulkanDevice
+from provision.domain.gpu import Gpu, GpuState, Obstacle, Vulkan, VulkanDevice
 from provision.facts.gpu.vulkan import drop_unsuited, parse_summary
 from provision.facts.gpu.vulkan_merge import merge
 from provision.host.machine import Access, Machine

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.domain.facts import Facts, Gpu, GpuMemory, GpuState, Obstacle, OperatingSystem, Outcome
+from provision.domain.facts import Facts, OperatingSystem, Outcome
+from provision.domain.gpu import Gpu, GpuMemory, GpuState, Obstacle
 from provision.facts.gpu.windows import VIDEO_CONTROLLERS, VideoController, parse_video_controllers, read_gpus
 from provision.facts.probing import Recorder
 from provision.host.machine import CommandResult, Machine
