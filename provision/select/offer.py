@@ -54,6 +54,8 @@ def offer_tier(candidate: Candidate, spec: Spec, facts: Facts, wanted: Wanted, k
     room = _room(candidate, facts, knowledge)
     if wanted is not None:
         return _offer_named(candidate, spec, room, wanted, knowledge)
+    if candidate.devices and room.budget.usable_bytes is None and not _asked_for(candidate, spec):
+        return Offer(reason=f"how much memory {device_names(candidate.devices)[0]} has is not known")
     last = Offer(reason=f"the catalogue has no model for {candidate.engine} that suits this memory")
     for model in _tiers(candidate, room, knowledge):
         if spec.context is not None and spec.context > model.shape.context_length:
@@ -153,8 +155,6 @@ def _offer(candidate: Candidate, spec: Spec, room: Room, model: Model, knowledge
     lacking = unmet_by_quantization(build, model.quantization, candidate.devices)
     if lacking:
         return Offer(reason=lacking)
-    if candidate.devices and room.budget.usable_bytes is None and not _asked_for(candidate, spec):
-        return Offer(reason=f"how much memory {device_names(candidate.devices)[0]} has is not known")
     judged = fit(
         model,
         context_for(spec, model, knowledge),
