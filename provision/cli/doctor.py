@@ -94,7 +94,8 @@ class Diagnosis:
 def command(
     session: Session,
     replay: Annotated[
-        Path | None, typer.Option("--replay", metavar="DIR", help="Explain the machine captured there, or in a bundle.")
+        Path | None,
+        typer.Option("--replay", metavar="DIR", help="Explain that machine: a capture, bundle or facts file."),
     ] = None,
     bundle: Annotated[
         Path | None, typer.Option("--bundle", metavar="FILE", help="Write a .tar.gz for a bug report, redacted.")

@@ -23,7 +23,7 @@ def command(
         typer.Option("--capture", metavar="DIR", help="Keep what was read, redacted, in a new directory."),
     ] = None,
     replay: Annotated[
-        Path | None, typer.Option("--replay", metavar="DIR", help="Show the machine captured there, or in a bundle.")
+        Path | None, typer.Option("--replay", metavar="DIR", help="Show that machine: a capture, bundle or facts file.")
     ] = None,
 ) -> Result:
     """Show what was found out about this machine. Unknown is null, never a guess.

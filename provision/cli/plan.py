@@ -21,10 +21,12 @@ def command(
     *,
     facts: Annotated[
         list[Path] | None,
-        typer.Option("--facts", metavar="PATH", help="A `facts --json` file, a capture, or a directory of them."),
+        typer.Option(
+            "--facts", metavar="PATH", help="A `facts --json` file, capture or bundle, or a directory of them."
+        ),
     ] = None,
     replay: Annotated[
-        list[Path] | None, typer.Option("--replay", metavar="DIR", help="Plan for the machine captured there.")
+        list[Path] | None, typer.Option("--replay", metavar="DIR", help="The same, for one capture or bundle.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Save it for `fabric apply`.")] = None,
     json_lines: Annotated[

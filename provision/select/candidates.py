@@ -11,6 +11,7 @@ from provision.domain.gpu import Gpu, GpuMemory, GpuState
 from provision.domain.spec import AUTO, Spec
 from provision.knowledge.builds import Build
 from provision.knowledge.hardware import GpuRule, Hardware, HardwareProfile, HostRule
+from provision.select.devices import why_unusable
 from provision.select.requirements import GIB, unmet
 
 SERVER, ON_REQUEST, WITH_ENGINE = "server", "on-request", "with-engine"
@@ -140,7 +141,7 @@ _VENDORS = {"nvidia": "NVIDIA", "amd": "AMD", "intel": "Intel", "apple": "Apple"
 def gpu_mismatch(rule: GpuRule, gpu: Gpu) -> str:
     """Return the first thing in which ``gpu`` does not fit ``rule``, empty where it fits."""
     name = gpu.name or gpu.device_id or "the GPU"
-    told = gpu.detail or (gpu.obstacle.value if gpu.obstacle else "")
+    told = why_unusable(gpu)
     memory, free = _most(gpu, lambda each: each.total_bytes), _most(gpu, lambda each: each.free_bytes)
     kind = "integrated" if gpu.integrated else "not known to be discrete"
     checks = (

@@ -23,6 +23,14 @@ def device_lines(devices: Sequence[Gpu], keys: Sequence[str] = ()) -> tuple[str,
     return tuple(line for _, line in _named(devices, keys))
 
 
+def why_unusable(gpu: Gpu) -> str:
+    """Say what keeps a GPU from being used, as far as that is known; empty where nothing is."""
+    if gpu.masked:
+        return "an environment variable hides it"
+    obstacle = gpu.obstacle.value.replace("-", " ") if gpu.obstacle else ""
+    return ": ".join(filter(None, (obstacle, gpu.detail)))
+
+
 def _named(devices: Sequence[Gpu], keys: Sequence[str]) -> Iterator[tuple[str, str]]:
     for gpu in devices:
         name = f"{gpu.name or gpu.device_id or 'GPU'}{f' at {gpu.pci}' if gpu.pci else ''}"

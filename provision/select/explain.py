@@ -9,7 +9,7 @@ from provision.domain.gpu import Gpu
 from provision.domain.selection import Fit, Selection
 from provision.domain.spec import AUTO
 from provision.select.candidates import Candidate
-from provision.select.devices import GIB, device_lines, device_names
+from provision.select.devices import GIB, device_lines, device_names, why_unusable
 from provision.select.offer import Offer
 
 
@@ -20,7 +20,7 @@ def why_recommended(
     profile, build = candidate.profile, candidate.build
     lines = [f"{profile.name}: {profile.why}"]
     lines += device_lines(candidate.devices, offer.devices)
-    lines += [f"{device_names([gpu])[0]} is left out: {_obstacle(gpu)}" for gpu in unused]
+    lines += [f"{device_names([gpu])[0]} is left out: {why_unusable(gpu)}" for gpu in unused]
     if build is not None:
         lines.append(f"the build {build.name} of {candidate.engine} runs here ({build.source})")
     if offer.model is not None and offer.fit is not None:
@@ -28,12 +28,6 @@ def why_recommended(
     if runner_up is not None:
         lines.append(f"the next best is {runner_up.engine} on {runner_up.acceleration} ({runner_up.profile.name})")
     return tuple(lines)
-
-
-def _obstacle(gpu: Gpu) -> str:
-    if gpu.masked:
-        return "an environment variable hides it"
-    return gpu.detail or (gpu.obstacle.value.replace("-", " ") if gpu.obstacle else "it cannot be used")
 
 
 def fit_line(judged: Fit) -> str:

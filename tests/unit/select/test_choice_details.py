@@ -41,7 +41,7 @@ def test_a_broken_climb_is_told(knowledge: Knowledge) -> None:
         detail="the library is 570.133, the module 550.163",
     )
     reasons = against(knowledge, "ollama", "cuda", broken)
-    assert any("cannot be used through cuda: the library is 570.133" in reason for reason in reasons)
+    assert any("cannot be used through cuda: library mismatch: the library is 570.133" in reason for reason in reasons)
 
 
 def test_a_masked_gpu_is_not_used(knowledge: Knowledge) -> None:
