@@ -95,6 +95,8 @@ def _memory(facts: Facts) -> Iterator[Told]:
         yield Told("available", output.gib_of(memory.available_bytes, memory.total_bytes))
     if memory.limit_bytes is not None:
         yield Told("limit", f"{output.gib(memory.limit_bytes)}, by a control group")
+    if memory.address_space_bytes is not None:
+        yield Told("mapped", f"at most {output.gib(memory.address_space_bytes)} by one process (ulimit -v)")
 
 
 def _disk(disk: Disk) -> Iterator[Told]:

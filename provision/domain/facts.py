@@ -87,12 +87,14 @@ class Cpu:
 class Memory:
     """Main memory in bytes. ``limit_bytes`` is the smallest cgroup limit, ``None`` where there is none.
 
-    ``available_bytes`` already respects that limit.
+    ``available_bytes`` already respects that limit. ``address_space_bytes`` is what one process may map
+    (``ulimit -v``), ``None`` where that is not limited.
     """
 
     total_bytes: int | None = None
     available_bytes: int | None = None
     limit_bytes: int | None = None
+    address_space_bytes: int | None = None
 
 
 @dataclass(frozen=True)

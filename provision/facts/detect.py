@@ -67,7 +67,11 @@ def _detect_linux(machine: Machine, record: Recorder, prefix: str) -> Facts:
     facts = Facts(
         os=system,
         cpu=_linux_cpu(machine, record, info, limits),
-        memory=memory.describe_memory(meminfo, limits),
+        memory=memory.describe_memory(
+            meminfo,
+            limits,
+            record.run("address-space", "a limit (ulimit -v)", lambda: memory.read_address_space(machine), None),
+        ),
         disk=_linux_disk(machine, record, prefix, mounted),
         libraries=record.run(
             "libraries",

@@ -10,6 +10,8 @@ from provision.domain.facts import Memory
 from provision.facts.cgroup import Limits, MemoryGroup
 from provision.host.machine import Machine
 
+LIMITS_PATH = "/proc/self/limits"
+_ADDRESS_SPACE = re.compile(r"^Max address space +(?:([0-9]{1,19})|unlimited) ", re.MULTILINE)
 _LINE = re.compile(r"^(\w+):\s+(\d+) kB$", re.MULTILINE)
 
 
@@ -41,7 +43,21 @@ def read_meminfo(machine: Machine) -> MemInfo | None:
     return None if text is None else parse_meminfo(text)
 
 
-def describe_memory(info: MemInfo, limits: Limits) -> Memory:
+def parse_address_space(text: str) -> int | None:
+    """Return the bytes that one process may map, ``None`` without a limit. Raises ``ValueError`` for another format."""
+    match = _ADDRESS_SPACE.search(text)
+    if match is None:
+        raise ValueError("it has no limit of the address space")
+    return int(match[1]) if match[1] else None
+
+
+def read_address_space(machine: Machine) -> int | None:
+    """Read the limit of this process, which is that of the engines that it starts."""
+    text = machine.read_text(LIMITS_PATH)
+    return None if text is None else parse_address_space(text)
+
+
+def describe_memory(info: MemInfo, limits: Limits, address_space_bytes: int | None = None) -> Memory:
     """Put the machine's memory and the groups' limits together.
 
     A limit at or above what the machine has is none. Available is the least of what the machine has left and
@@ -56,6 +72,7 @@ def describe_memory(info: MemInfo, limits: Limits) -> Memory:
         total_bytes=total,
         available_bytes=min(left, default=None),
         limit_bytes=min((group.limit_bytes for group in binding), default=None),
+        address_space_bytes=address_space_bytes,
     )
 
 

@@ -30,9 +30,10 @@ def budget_for_cpu(memory: Memory, sizing: Sizing) -> Budget:
     """Return what a server on the CPU may take of main memory."""
     if memory.available_bytes is None or memory.total_bytes is None:
         return Budget(CPU, None, total_bytes=memory.total_bytes)
-    whole = min(memory.total_bytes, memory.limit_bytes or memory.total_bytes)
+    bounds = [each for each in (memory.limit_bytes, memory.address_space_bytes) if each is not None]
+    whole = min([memory.total_bytes, *bounds])
     reserve = min(sizing.budgets.cpu.bytes_of(whole), int(whole * sizing.budgets.small_share))
-    return Budget(CPU, max(0, memory.available_bytes - reserve), total_bytes=whole)
+    return Budget(CPU, max(0, min(memory.available_bytes, whole) - reserve), total_bytes=whole)
 
 
 def budget_for_gpus(gpus: Sequence[Gpu], memory: Memory, sizing: Sizing, *, tensor_parallel: bool = False) -> Budget:

@@ -22,6 +22,7 @@ VALID = {
     "processor\t: 1\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n",
     "/proc/self/status": "Cpus_allowed_list:\t0-1\n",
     "/sys/devices/system/cpu/online": "0-1\n",
+    "/proc/self/limits": "Limit  Soft Limit  Units\nMax address space    4294967296  bytes\n",
     "/proc/meminfo": "MemTotal: 8000000 kB\nMemAvailable: 7000000 kB\n",
     "/proc/self/cgroup": "4:memory:/a\n3:cpu:/a\n0::/a/b\n",
     "/proc/self/mountinfo": "22 1 254:1 / / rw - ext4 /dev/root rw\n"

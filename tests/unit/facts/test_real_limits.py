@@ -66,6 +66,8 @@ def test_few_resources_suffice(resource: str) -> None:
     for room in ("os", "cpu", "libraries", "network", "gpu_env"):
         assert facts[room] == usual[room]
     assert facts["memory"]["total_bytes"] == usual["memory"]["total_bytes"]
+    limited = int(resource.partition("=")[2]) if resource.startswith("--as") else None
+    assert facts["memory"]["address_space_bytes"] == limited
 
 
 def own_directories(controller: str) -> tuple[tuple[str, ...], bool]:

@@ -68,6 +68,13 @@ def test_a_card_whose_driver_does_not_tell_what_is_free_counts_with_most_of_it()
     assert budget_for_gpus([card(12, None)], RAM, SIZING).usable_bytes == int(12 * GIB * 0.9) - GIB
 
 
+def test_what_one_process_may_map_bounds_it() -> None:
+    free = budget_for_cpu(Memory(64 * GIB, 60 * GIB), SIZING).usable_bytes
+    bound = budget_for_cpu(Memory(64 * GIB, 60 * GIB, None, 4 * GIB), SIZING)
+    assert free is not None
+    assert bound == Budget("cpu", 2 * GIB, total_bytes=4 * GIB)
+
+
 def test_no_gpu_has_no_memory() -> None:
     assert budget_for_gpus([], RAM, SIZING).usable_bytes == 0
 
