@@ -241,9 +241,11 @@ def answering(handler: Any, context: ssl.SSLContext | None = None) -> Iterator[i
         server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a refused certificate is meant
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class LoginRequired(Proxy):
@@ -273,9 +275,11 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if openssl is None:
         pytest.skip("openssl is not here to make certificates")
     folder = tmp_path_factory.mktemp("authority")
-    (folder / "extensions").write_text("subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n", encoding="utf-8")
+    extensions = "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\nauthorityKeyIdentifier=keyid\n"
+    (folder / "extensions").write_text(extensions, encoding="utf-8")
     for line in (
-        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority",
+        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority "
+        "-addext keyUsage=critical,keyCertSign",  # from Python 3.13 on certificates are checked to the letter
         "req -newkey rsa:2048 -nodes -keyout key.pem -out request.pem -subj /CN=localhost",
         "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out cert.pem",
     ):

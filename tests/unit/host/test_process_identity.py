@@ -89,8 +89,10 @@ def test_processes_are_found_by_their_environment(sleeper: subprocess.Popen[byte
     env = {**os.environ, "FABRIC_TEST_MARK": "4711"}
     with subprocess.Popen(["/bin/sleep", "30"], env=env) as marked:
         try:
-            found = [p.pid for p in process.with_environment("FABRIC_TEST_MARK", "4711")]
-            assert found == [marked.pid]
+            deadline = time.monotonic() + 5  # a new process has its environment only once it runs its program
+            while not (found := process.with_environment("FABRIC_TEST_MARK", "4711")) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert [p.pid for p in found] == [marked.pid]
             assert process.with_environment("FABRIC_TEST_MARK", "471") == []
         finally:
             marked.kill()
