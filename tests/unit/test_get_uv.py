@@ -277,9 +277,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("authority")
     extensions = "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\nauthorityKeyIdentifier=keyid\n"
     (folder / "extensions").write_text(extensions, encoding="utf-8")
+    usage = "-addext keyUsage=critical,keyCertSign"  # from Python 3.13 on certificates are checked to the letter
     for line in (
-        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority "
-        "-addext keyUsage=critical,keyCertSign",  # from Python 3.13 on certificates are checked to the letter
+        f"req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority {usage}",
         "req -newkey rsa:2048 -nodes -keyout key.pem -out request.pem -subj /CN=localhost",
         "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out cert.pem",
     ):
