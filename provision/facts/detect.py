@@ -115,7 +115,7 @@ def _linux_cpu(machine: Machine, record: Recorder, info: cpu.CpuInfo, limits: cg
 def _linux_disk(machine: Machine, record: Recorder, prefix: str, mounted: Mounts) -> Disk:
     found = record.run(
         "filesystem",
-        f"the mount that holds {prefix}, with no symbolic link on the way",
+        f"the mount that holds {prefix}",
         lambda: disk.read_filesystem(machine, prefix, mounted),
         disk.FileSystem(),
     )

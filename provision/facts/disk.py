@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from posixpath import isabs, normpath
+from posixpath import isabs
 from typing import NamedTuple
 
-from provision.facts.mounts import Mount, ancestors, holding
+from provision.facts.links import follow_links
+from provision.facts.mounts import Mount, holding
 from provision.host.machine import Machine
 
 _SHARES = ("afs", "cifs", "coda", "davfs", "ncpfs", "nfs", "nfs4", "smb3", "smbfs")
@@ -37,14 +38,9 @@ class FileSystem(NamedTuple):
 
 
 def read_filesystem(machine: Machine, prefix: str, mounts: Sequence[Mount]) -> FileSystem | None:
-    """Return what ``prefix`` lies on, or will lie on; ``None`` where that cannot be told.
-
-    A machine does not say where a symbolic link leads, so the mount below a linked directory stays unknown.
-    """
-    path = normpath(prefix)
-    if not isabs(path) or any(machine.link_name(place) for place in ancestors(path)):
-        return None
-    mount = holding(path, mounts)
+    """Return what ``prefix`` lies on, or will lie on; ``None`` where that cannot be told."""
+    path = follow_links(machine, prefix) if isabs(prefix) else None
+    mount = None if path is None else holding(path, mounts)
     return None if mount is None else describe_mount(mount)
 
 

@@ -121,8 +121,8 @@ class CapturingMachine:
     def exists(self, path: str) -> bool:
         return self._asked(self._exists, path, self._inner.exists)
 
-    def link_name(self, path: str) -> str | None:
-        return self._asked(self._links, path, self._inner.link_name)
+    def link_target(self, path: str) -> str | None:
+        return self._asked(self._links, path, self._inner.link_target)
 
     def access(self, path: str) -> Access | None:
         return self._asked(self._access, path, self._inner.access)

@@ -81,8 +81,8 @@ class Machine(Protocol):
 
     def exists(self, path: str) -> bool: ...
 
-    def link_name(self, path: str) -> str | None:
-        """Return the last part of what a symbolic link points to; ``None`` where there is no link."""
+    def link_target(self, path: str) -> str | None:
+        """Return what a symbolic link points to, as it stands there; ``None`` where there is no link."""
 
     def access(self, path: str) -> Access | None:
         """Return who may use a device node; ``None`` where there is none."""
@@ -138,9 +138,9 @@ class LocalMachine:
     def exists(self, path: str) -> bool:
         return os.path.exists(path)
 
-    def link_name(self, path: str) -> str | None:
+    def link_target(self, path: str) -> str | None:
         try:
-            return os.path.basename(os.readlink(path)) or None
+            return os.readlink(path)
         except (OSError, ValueError):
             return None
 

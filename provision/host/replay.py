@@ -52,9 +52,9 @@ class CapturedPlatform(msgspec.Struct, forbid_unknown_fields=True, omit_defaults
     """``platform.json``.
 
     ``version`` is that of the capture's format. ``prefix`` is where the room was measured. ``access`` says who may
-    use a device node; a node that is in ``root/`` and not here may be used. ``links`` maps symbolic links to the last
-    part of what they point to, ``missing`` are names that stand in a directory and lead nowhere, ``listings`` are the
-    names in directories where they are not those in ``root/``. ``note`` is for people: where the capture comes from.
+    use a device node; a node that is in ``root/`` and not here may be used. ``links`` maps symbolic links to what they
+    point to, ``missing`` are names that stand in a directory and lead nowhere, ``listings`` are the names in
+    directories where they are not those in ``root/``. ``note`` is for people: where the capture comes from.
     """
 
     system: str
@@ -136,7 +136,7 @@ class ReplayMachine:
         place = self._inside(path)
         return place is not None and path not in self._missing and os.path.exists(place)
 
-    def link_name(self, path: str) -> str | None:
+    def link_target(self, path: str) -> str | None:
         if path in self._captured.links:
             return self._captured.links[path]
         place = self._inside(os.path.dirname(path))
@@ -147,7 +147,7 @@ class ReplayMachine:
             target = os.readlink(link) if os.path.islink(link) else _text(link, MAX_LINK_BYTES)
         except (OSError, ValueError):
             return None
-        return os.path.basename(target.strip()) or None
+        return target.strip() or None
 
     def access(self, path: str) -> Access | None:
         if path in self._captured.access:

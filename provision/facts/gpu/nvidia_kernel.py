@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from provision.facts import libraries
 from provision.facts.gpu.nvml import text_of, uuid_of
+from provision.facts.links import link_name
 from provision.host.machine import Access, Machine
 
 MODULE = "/sys/module/nvidia/version"
@@ -89,7 +90,7 @@ def read_nodes(machine: Machine) -> Nodes:
 
 def read_library_version(machine: Machine, arch: str | None, libc: str | None) -> str | None:
     """Return the version in the file name of the library that the loader finds, where its link says it."""
-    links = (machine.link_name(f"{place}/{LIBRARY}") for place in libraries.search_path(machine, arch, libc))
+    links = (link_name(machine, f"{place}/{LIBRARY}") for place in libraries.search_path(machine, arch, libc))
     found = next((link for link in links if link is not None), "")
     match = _SONAME.fullmatch(found)
     return match[1] if match else None

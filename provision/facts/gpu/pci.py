@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from provision.facts.links import link_name
 from provision.host.machine import Machine
 
 DEVICES = "/sys/bus/pci/devices"
@@ -75,7 +76,7 @@ def _read_gpu(machine: Machine, address: str) -> PciGpu | None:
     if vendor is None or vendor not in VENDORS or device is None:
         return None
     revision = _hexadecimal(machine, f"{directory}/revision")
-    return PciGpu(address, vendor, device, machine.link_name(f"{directory}/driver"), revision)
+    return PciGpu(address, vendor, device, link_name(machine, f"{directory}/driver"), revision)
 
 
 def _hexadecimal(machine: Machine, path: str) -> int | None:

@@ -15,6 +15,7 @@ from provision.facts.gpu import rungs, vulkan_mask
 from provision.facts.gpu.pci import DEVICES
 from provision.facts.gpu.vulkan import DUPLICATE, NVK, model_ids
 from provision.facts.gpu.vulkan_drivers import has_driver
+from provision.facts.links import link_name
 from provision.host.machine import Machine
 
 ASKED, BY_FILES = "vulkaninfo", "vulkan-manifests"
@@ -129,5 +130,5 @@ def _by_files(machine: Machine, gpu: Gpu, vulkan: Vulkan) -> Gpu:
 
 def _has_driver(machine: Machine, address: str, vulkan: Vulkan) -> bool:
     """Tell whether there is a loader, and the manifest of a driver for what drives the GPU in the kernel."""
-    kernel_driver = machine.link_name(f"{DEVICES}/{address}/driver")
+    kernel_driver = link_name(machine, f"{DEVICES}/{address}/driver")
     return vulkan.loader is not None and has_driver(kernel_driver, vulkan.drivers)

@@ -59,8 +59,8 @@ class ImaginedMachine:
     def exists(self, path: str) -> bool:
         return any(name == path or name.startswith(path.rstrip("/") + "/") for name in self._files)
 
-    def link_name(self, path: str) -> str | None:
-        return (self._files.get(path) or "").strip().rpartition("/")[2] or None
+    def link_target(self, path: str) -> str | None:
+        return (self._files.get(path) or "").strip() or None
 
     def access(self, path: str) -> Access | None:
         return self._access.get(path) or (Access(allowed=True) if self.exists(path) else None)

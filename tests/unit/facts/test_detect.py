@@ -196,7 +196,7 @@ class NoisyMachine:
     def exists(self, path: str) -> bool:
         return self._next() is not None
 
-    def link_name(self, path: str) -> str | None:
+    def link_target(self, path: str) -> str | None:
         return self._next()
 
     def access(self, path: str) -> Access | None:

@@ -42,10 +42,12 @@ def test_the_prefix_need_not_exist(prefix: str, filesystem: str, imagine: Imagin
     assert found.filesystem == filesystem
 
 
-def test_where_a_link_leads_is_not_known(imagine: Imagine) -> None:
-    machine = imagine({"/data": "home/data"})
-    assert read_filesystem(machine, "/data/models", MOUNTS) is None
+def test_links_are_followed_to_the_mount(imagine: Imagine) -> None:
+    machine = imagine({"/data": "home/data", "/ring": "other", "/other": "/ring"})
+    assert read_filesystem(machine, "/data/models", MOUNTS) == read_filesystem(imagine(), "/home/data/models", MOUNTS)
+    assert read_filesystem(machine, "/data/models", MOUNTS) != ROOT
     assert read_filesystem(machine, "/database/models", MOUNTS) == ROOT
+    assert read_filesystem(machine, "/ring/models", MOUNTS) is None
 
 
 def test_a_relative_prefix_and_no_mounts_tell_nothing(imagine: Imagine) -> None:

@@ -203,8 +203,9 @@ def test_a_read_only_root_takes_no_packages() -> None:
     assert facts["os"]["package_manager"] is None
 
 
-def test_where_a_link_leads_is_not_known(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(tmp_path)
-    disk = detect(LocalMachine(), str(tmp_path / "link" / "prefix")).disk
-    assert (disk.filesystem, disk.network) == (None, None)
-    assert disk.free_bytes is not None
+def test_what_a_link_leads_to_counts(tmp_path: Path) -> None:
+    (tmp_path / "mounted").mkdir()
+    (tmp_path / "link").symlink_to("mounted")
+    start = unshared("--mount", script=f"mount -t tmpfs -o noexec none {shlex.quote(str(tmp_path / 'mounted'))}")
+    disk = in_child(*start, prefix=str(tmp_path / "link" / "prefix"))["disk"]
+    assert (disk["filesystem"], disk["noexec"], disk["ram_backed"]) == ("tmpfs", True, True)

@@ -147,7 +147,7 @@ def test_a_pipe_among_the_files_keeps_nobody_waiting(capture: Path) -> None:
     os.mkfifo(capture / "root" / "etc" / "pipe")
     machine = ReplayMachine(capture)
     assert machine.read_text("/etc/pipe") is None
-    assert machine.link_name("/etc/pipe") is None
+    assert machine.link_target("/etc/pipe") is None
 
 
 def test_what_files_cannot_say_stands_in_the_platform(capture: Path) -> None:
@@ -158,7 +158,7 @@ def test_what_files_cannot_say_stands_in_the_platform(capture: Path) -> None:
                 "machine": "x",
                 "prefix": "/data/fabric",
                 "access": {"/dev/kfd": {"allowed": False, "group": "render"}, "/etc/name": None},
-                "links": {"/sys/card0/device": "0000:03:00.0", "/etc/name": None},
+                "links": {"/sys/card0/device": "../0000:03:00.0", "/etc/name": None},
                 "missing": ["/empty"],
                 "listings": {"/etc": [], "/proc": ["1", "2"]},
             }
@@ -168,8 +168,8 @@ def test_what_files_cannot_say_stands_in_the_platform(capture: Path) -> None:
     assert machine.prefix == "/data/fabric"
     assert machine.access("/dev/kfd") == Access(allowed=False, group="render")
     assert machine.access("/etc/name") is None
-    assert machine.link_name("/sys/card0/device") == "0000:03:00.0"
-    assert machine.link_name("/etc/name") is None
+    assert machine.link_target("/sys/card0/device") == "../0000:03:00.0"
+    assert machine.link_target("/etc/name") is None
     assert (machine.exists("/empty"), machine.exists("/etc/name")) == (False, True)
     assert (machine.list_dir("/etc"), machine.list_dir("/proc")) == ((), ("1", "2"))
     assert machine.read_text("/etc/name") is not None

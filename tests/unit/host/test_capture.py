@@ -49,9 +49,9 @@ class TreeMachine:
     def exists(self, path: str) -> bool:
         return (path in self.nodes and not self.nodes[path].startswith("->")) or self._is_directory(path)
 
-    def link_name(self, path: str) -> str | None:
+    def link_target(self, path: str) -> str | None:
         node = self.nodes.get(path, "")
-        return node.rpartition("/")[2].removeprefix("->") or None if node.startswith("->") else None
+        return node.removeprefix("->") or None if node.startswith("->") else None
 
     def access(self, path: str) -> Access | None:
         return Access(len(path) % 2 == 0, "render") if self.exists(path) else None
@@ -76,7 +76,7 @@ PATH = st.lists(NAME, min_size=1, max_size=4).map(lambda names: "/" + "/".join(n
 NODE = st.text(max_size=20) | st.sampled_from(
     ["unreadable", "->../../drivers/amdgpu", "->gone", "\xff\0", "\ufffd\ufffdx"]
 )
-QUESTIONS = st.lists(st.tuples(st.sampled_from(["read_text", "list_dir", "exists", "link_name", "access"]), PATH))
+QUESTIONS = st.lists(st.tuples(st.sampled_from(["read_text", "list_dir", "exists", "link_target", "access"]), PATH))
 
 
 @st.composite
