@@ -31,6 +31,10 @@ class FabricError(Exception):
         self.message = message
         self.hint = hint
 
+    def document(self) -> dict[str, str | None]:
+        """Return the keys of the contract."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
 
 class UsageError(FabricError):
     """The command line asks for something that does not exist or contradicts itself."""

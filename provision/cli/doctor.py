@@ -58,12 +58,11 @@ class Diagnosis:
         """Return the keys of the contract."""
         import msgspec
 
-        refusal = self.refusal
         return {
             "facts": msgspec.to_builtins(self.facts),
             "findings": msgspec.to_builtins(self.findings),
             "recommendation": choice_document(self.plan) if self.plan else self._refused(),
-            "refusal": {"code": refusal.code, "message": refusal.message, "hint": refusal.hint} if refusal else None,
+            "refusal": self.refusal.document() if self.refusal else None,
         }
 
     def _refused(self) -> dict[str, Any] | None:

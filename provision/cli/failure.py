@@ -44,7 +44,7 @@ def report(error: BaseException, arguments: list[str], verbs: Iterable[str]) -> 
     status = EXIT_TERMINATED if isinstance(error, Terminated) else known.exit_code
     if "--json" in arguments:
         verb = next((argument for argument in arguments if argument in verbs), "fabric")
-        told = {"code": known.code, "message": known.message, "hint": known.hint}
+        told = known.document()
         _write(sys.stdout, json.dumps({"schema": f"fabric.{verb}/v1", "error": told}))
         return status
     lines = [f"{_red('Error:')} {known.message}"]

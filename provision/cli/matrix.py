@@ -48,9 +48,8 @@ def _document(machine: PlannedMachine) -> dict[str, Any]:
         document |= plan_document(machine.plan)
     else:
         document["recommendation"] = recommendation_document(machine.recommended)
-    error = machine.error
-    if error is not None:
-        document["error"] = {"code": error.code, "message": error.message, "hint": error.hint}
+    if machine.error is not None:
+        document["error"] = machine.error.document()
     return document
 
 

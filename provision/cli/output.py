@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
+from provision.domain import units
+
 GOOD, WARN, BAD, DIM, BOLD = "green", "yellow", "red", "dim", "bold"
 
 MAX_CELL = 160
@@ -118,14 +120,14 @@ def _rich_table(head: Sequence[str], texts: Sequence[Sequence[str]], styles: Seq
 
 def gib(count: int | None) -> str:
     """Return a number of bytes in GiB, in which memory is counted."""
-    return "unknown" if count is None else f"{count / (1 << 30):.1f} GiB"
+    return "unknown" if count is None else units.gib(count)
 
 
 def gib_of(part: int | None, whole: int | None) -> str:
     """Return how much of a memory, such as ``23.0 of 24.0 GiB``."""
     if part is None or whole is None:
         return gib(part if whole is None else whole)
-    return f"{part / (1 << 30):.1f} of {gib(whole)}"
+    return f"{part / units.GIB:.1f} of {gib(whole)}"
 
 
 def size(count: int | None) -> str:

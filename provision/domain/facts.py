@@ -96,6 +96,14 @@ class Memory:
     limit_bytes: int | None = None
     address_space_bytes: int | None = None
 
+    @property
+    def reachable_bytes(self) -> int | None:
+        """What of it one process may use at all, free or not; ``None`` where that is not known."""
+        if self.total_bytes is None:
+            return None
+        bounds = (self.total_bytes, self.limit_bytes, self.address_space_bytes)
+        return min(each for each in bounds if each is not None)
+
 
 @dataclass(frozen=True)
 class Disk:

@@ -57,6 +57,9 @@ class GpuInstance:
     memory: GpuMemory = GpuMemory()
 
 
+VENDOR_NAMES = {"nvidia": "NVIDIA", "amd": "AMD", "intel": "Intel", "apple": "Apple"}
+
+
 @dataclass(frozen=True)
 class Gpu:
     """One accelerator, known by its PCI address (``dddd:bb:dd.f``) where it has one.
@@ -92,6 +95,11 @@ class Gpu:
     l4t: str | None = None
     sources: tuple[str, ...] = ()
     uvm: bool | None = None
+
+    @property
+    def label(self) -> str:
+        """What a sentence calls it."""
+        return self.name or self.device_id or "the GPU"
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from provision.domain.units import MIB
 from provision.knowledge.load import load
-
-MIB = 1 << 20
 
 Mebibytes = Annotated[int, Meta(ge=0, description="MiB: 1,048,576 bytes.")]
 Share = Annotated[float, Meta(ge=0, le=1, description="A share from 0 to 1.")]

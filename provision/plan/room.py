@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from provision.domain.facts import Disk
 from provision.domain.finding import Finding, Severity
 from provision.domain.plan import Plan
-
-MIB = 1 << 20
+from provision.domain.units import MIB
 
 
 def lack_of_room(plan: Plan, disk: Disk) -> Iterator[Finding]:

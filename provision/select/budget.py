@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from provision.domain.facts import Memory
 from provision.domain.gpu import Gpu, GpuInstance, GpuMemory
-from provision.knowledge.sizing import MIB, Sizing
+from provision.domain.units import MIB
+from provision.knowledge.sizing import Sizing
 
 CPU, DEDICATED, UNIFIED = "cpu", "dedicated", "unified"
 
@@ -28,10 +29,9 @@ class Budget:
 
 def budget_for_cpu(memory: Memory, sizing: Sizing) -> Budget:
     """Return what a server on the CPU may take of main memory."""
-    if memory.available_bytes is None or memory.total_bytes is None:
+    whole = memory.reachable_bytes
+    if memory.available_bytes is None or whole is None:
         return Budget(CPU, None, total_bytes=memory.total_bytes)
-    bounds = [each for each in (memory.limit_bytes, memory.address_space_bytes) if each is not None]
-    whole = min([memory.total_bytes, *bounds])
     reserve = min(sizing.budgets.cpu.bytes_of(whole), int(whole * sizing.budgets.small_share))
     return Budget(CPU, max(0, min(memory.available_bytes, whole) - reserve), total_bytes=whole)
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from provision.domain.engine import EngineRelease
 from provision.domain.facts import Facts
-from provision.domain.gpu import Gpu, GpuMemory, GpuState
+from provision.domain.gpu import VENDOR_NAMES, Gpu, GpuMemory, GpuState
 from provision.domain.spec import AUTO, Spec
+from provision.domain.units import GIB
 from provision.knowledge.builds import Build
 from provision.knowledge.hardware import GpuRule, Hardware, HardwareProfile, HostRule
 from provision.select.devices import why_unusable
-from provision.select.requirements import GIB, unmet
+from provision.select.requirements import unmet
 
 SERVER, ON_REQUEST, WITH_ENGINE = "server", "on-request", "with-engine"
 
@@ -95,7 +96,7 @@ def _candidate(
 def host_mismatch(rule: HostRule, facts: Facts) -> str:
     """Return what of the machine itself does not fit ``rule``; unknown facts do not count against it."""
     isa, missing = set(facts.cpu.isa), sorted(set(rule.isa) - set(facts.cpu.isa))
-    memory = usable_memory(facts)
+    memory = facts.memory.reachable_bytes
     checks = (
         (rule.systems and facts.os.system not in rule.systems, f"it is for {' and '.join(rule.systems)}"),
         (rule.archs and facts.os.arch not in rule.archs, f"it is for {' and '.join(rule.archs)}"),
@@ -109,12 +110,6 @@ def host_mismatch(rule: HostRule, facts: Facts) -> str:
     return next((reason for broken, reason in checks if broken), "")
 
 
-def usable_memory(facts: Facts) -> int | None:
-    """Return the main memory that a process may use in all, in bytes."""
-    total, limit = facts.memory.total_bytes, facts.memory.limit_bytes
-    return total if limit is None or total is None else min(total, limit)
-
-
 def _matching_gpus(rule: GpuRule, facts: Facts) -> tuple[tuple[Gpu, ...], str]:
     """Return the GPUs that fit, or why the nearest one does not."""
     if not facts.gpus:
@@ -123,7 +118,7 @@ def _matching_gpus(rule: GpuRule, facts: Facts) -> tuple[tuple[Gpu, ...], str]:
     fitting = tuple(gpu for gpu, miss in judged if not miss)
     if fitting:
         return fitting, ""
-    vendor = f"{_VENDORS[rule.vendor]} " if rule.vendor in _VENDORS else ""
+    vendor = f"{VENDOR_NAMES[rule.vendor]} " if rule.vendor in VENDOR_NAMES else ""
     misses = (miss for _, miss in judged if miss != _OTHER_VENDOR)
     return (), next(misses, f"no {vendor}GPU was found")
 
@@ -135,12 +130,11 @@ def is_far(reason: str) -> bool:
 
 _FAR = ("it is for ", "no ")  # as in: no NVIDIA GPU was found
 _OTHER_VENDOR = "another vendor"
-_VENDORS = {"nvidia": "NVIDIA", "amd": "AMD", "intel": "Intel", "apple": "Apple"}
 
 
 def gpu_mismatch(rule: GpuRule, gpu: Gpu) -> str:
     """Return the first thing in which ``gpu`` does not fit ``rule``, empty where it fits."""
-    name = gpu.name or gpu.device_id or "the GPU"
+    name = gpu.label
     told = why_unusable(gpu)
     memory, free = _most(gpu, lambda each: each.total_bytes), _most(gpu, lambda each: each.free_bytes)
     kind = "integrated" if gpu.integrated else "not known to be discrete"

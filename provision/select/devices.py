@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from provision.domain.gpu import Gpu, GpuMemory
+from provision.domain.units import GIB
 from provision.select.budget import device_key
-
-GIB = 1 << 30
 
 
 def device_names(devices: Sequence[Gpu], keys: Sequence[str] = ()) -> tuple[str, ...]:

@@ -8,8 +8,9 @@ from provision.domain.facts import Facts
 from provision.domain.gpu import Gpu
 from provision.domain.selection import Fit, Selection
 from provision.domain.spec import AUTO
+from provision.domain.units import GIB
 from provision.select.candidates import Candidate
-from provision.select.devices import GIB, device_lines, device_names, why_unusable
+from provision.select.devices import device_lines, device_names, why_unusable
 from provision.select.offer import Offer
 
 

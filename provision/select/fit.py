@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 from provision.domain.model import Model
 from provision.domain.selection import Fit
+from provision.domain.units import GIB
 from provision.knowledge.sizing import EngineMemory, Sizing
 from provision.select.budget import CPU, DEDICATED, Budget
 from provision.select.need import Need, need_of, usable_bytes, weights_of
 
-GIB = 1 << 30
 DEFAULT_ENGINE = "llamacpp"
 
 

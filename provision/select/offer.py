@@ -11,6 +11,7 @@ from provision.domain.gpu import Gpu
 from provision.domain.model import Model
 from provision.domain.selection import Fit
 from provision.domain.spec import Spec
+from provision.domain.units import GB, GIB
 from provision.errors import UsageError
 from provision.knowledge.models import CatalogModel
 from provision.select.budget import Budget, budget_for_cpu, budget_for_gpus
@@ -20,8 +21,6 @@ from provision.select.fit import fit
 from provision.select.knowledge import Knowledge
 from provision.select.requirements import unmet_by_quantization
 
-GB = 10**9
-GIB = 1 << 30
 SLACK_BYTES = GIB // 2  # of disk, for the engine and everything else
 SERVED = ("comfortable", "fits", "unknown")
 

@@ -7,10 +7,9 @@ from itertools import chain
 
 from provision.domain.facts import Facts
 from provision.domain.gpu import Gpu
+from provision.domain.units import GIB
 from provision.knowledge.builds import Build
 from provision.knowledge.versions import older
-
-GIB = 1 << 30
 
 
 def unmet(build: Build, facts: Facts, gpu: Gpu | None) -> str:
@@ -40,7 +39,7 @@ def _host_reasons(build: Build, facts: Facts) -> Iterator[str]:
 
 
 def _gpu_reasons(build: Build, gpu: Gpu) -> Iterator[str]:
-    name = gpu.name or gpu.device_id or "the GPU"
+    name = gpu.label
     if build.l4t is not None and not _is_between(gpu.l4t, build.l4t, build.l4t_below):
         yield f"the build is for Jetson Linux {build.l4t} and newer, {name} has {gpu.l4t or 'none'}"
     if build.compute_capability and older(gpu.arch, build.compute_capability):
@@ -56,7 +55,7 @@ def unmet_by_quantization(build: Build, quantization: str | None, gpus: Sequence
     """Return what keeps ``build`` from serving a model of this quantization on these GPUs; empty where nothing does."""
     for floor in build.needs:
         for gpu in gpus if floor.quantization == quantization else ():
-            name = gpu.name or gpu.device_id or "the GPU"
+            name = gpu.label
             if floor.compute_capability and older(gpu.arch, floor.compute_capability):
                 return f"{quantization} needs compute capability {floor.compute_capability}, {name} has {gpu.arch}"
             if floor.gfx and gpu.arch not in floor.gfx:

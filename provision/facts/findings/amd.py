@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from provision.domain.facts import Facts
 from provision.domain.finding import Finding, Severity
 from provision.domain.gpu import Gpu, GpuState, Obstacle
+from provision.domain.units import GIB, gib
 from provision.facts.findings.builds import rocm_targets, usable_apis
 from provision.facts.findings.fixes import fix_for, group_tags
 from provision.facts.findings.gpus import matters, withheld
 from provision.facts.findings.masks import hidden
 from provision.facts.findings.vulkan import is_too_small, without_vulkan
-from provision.facts.findings.wording import GIB, gib, names, plain, quoted
+from provision.facts.findings.wording import names, plain, quoted
 from provision.facts.gpu import amd_mask, vulkan_mask
 from provision.knowledge.versions import numbers
 

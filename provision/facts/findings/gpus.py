@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from provision.domain.facts import Facts
 from provision.domain.finding import Finding, Severity
 from provision.domain.gpu import Gpu, GpuState, Obstacle
+from provision.domain.units import gib
 from provision.facts.findings.fixes import fix_for
-from provision.facts.findings.wording import gib, names, plain
+from provision.facts.findings.wording import names, plain
 from provision.facts.probing import TIMED_OUT
 
 BUSY_SHARE = 4  # a GPU with less than one in so many bytes free

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from provision.domain.facts import Facts
 from provision.domain.finding import Finding, Severity
+from provision.domain.units import GIB, gib
 from provision.facts.findings.fixes import fix_for
-from provision.facts.findings.wording import GIB, gib, plain, quoted
+from provision.facts.findings.wording import plain, quoted
 
 MIN_FREE_BYTES = 2 * GIB
 # What the releases for Linux in profiles/engines/ are built for, here so that a healthy machine reads no data file.

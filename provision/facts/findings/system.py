@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from provision.domain.facts import Facts
 from provision.domain.finding import Finding, Severity
 from provision.domain.gpu import GpuState, Obstacle
+from provision.domain.units import gib
 from provision.facts.findings.fixes import fix_for
-from provision.facts.findings.wording import SIGNAL, gib, names, plain, quoted
+from provision.facts.findings.wording import SIGNAL, names, plain, quoted
 from provision.facts.probing import TIMED_OUT
 from provision.knowledge.versions import numbers, older
 

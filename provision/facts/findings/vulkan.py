@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from provision.domain.facts import Facts
 from provision.domain.finding import Finding, Severity
 from provision.domain.gpu import Gpu, GpuState, Obstacle, VulkanDevice
+from provision.domain.units import GIB
 from provision.facts.findings.builds import is_driver_old, usable_apis
 from provision.facts.findings.fixes import fix_for
 from provision.facts.findings.gpus import matters
-from provision.facts.findings.wording import GIB, names, plain, quoted
+from provision.facts.findings.wording import names, plain, quoted
 from provision.facts.gpu.vulkan import DUPLICATE, SOFTWARE
 from provision.facts.gpu.vulkan_drivers import BY_KERNEL_DRIVER, has_driver
 

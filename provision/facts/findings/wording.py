@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from provision.domain.gpu import Gpu
+from provision.domain.gpu import VENDOR_NAMES, Gpu
 
-GIB = 1 << 30
 MAX_CHARACTERS = 160
 MAX_NAMED = 3
 SIGNAL = "ended by signal"  # in the words of every probe that runs a program
-VENDORS = {"nvidia": "NVIDIA", "amd": "AMD", "intel": "Intel", "apple": "Apple"}
 
 
 def plain(text: str) -> str:
     """Return what a machine said as one short line: what it holds may end in a terminal."""
     shown = " ".join("".join(letter if letter.isprintable() else " " for letter in text[: 4 * MAX_CHARACTERS]).split())
     return shown if len(shown) <= MAX_CHARACTERS else f"{shown[: MAX_CHARACTERS - 1]}…"
-
-
-def gib(size_bytes: int) -> str:
-    """Return a size such as ``1.5 GiB``."""
-    return f"{size_bytes / GIB:.1f} GiB"
 
 
 def names(gpus: Sequence[Gpu]) -> str:
@@ -32,7 +25,7 @@ def names(gpus: Sequence[Gpu]) -> str:
 
 
 def _name(gpu: Gpu) -> str:
-    vendor = VENDORS.get(gpu.vendor or "")
+    vendor = VENDOR_NAMES.get(gpu.vendor or "")
     name = plain(gpu.name or "") or " ".join(filter(None, (vendor, "GPU", plain(gpu.device_id or ""))))
     address = plain(gpu.pci or "")
     return f"{name} ({address})" if address else name

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from provision.domain.gpu import GpuMemory
+from provision.domain.units import GIB
 from provision.facts.gpu.kfd import Node
 from provision.facts.gpu.pci import PciGpu
 from provision.facts.gpu.rungs import read_number
 from provision.host.machine import Machine
-
-_GIB = 1 << 30
 
 # Which targets are part of a processor and which are cards of their own: LLVM's table of AMDGPU processors, 2025;
 # Linux and libdrm for gfx1153. gfx942 is missing on purpose: it is MI300X, a card, and MI300A, which is none.
@@ -82,7 +81,7 @@ def is_integrated(
     if gfx in CARD_TARGETS or _is_behind_a_window(seen):
         return False
     vram, gtt = seen.vram_bytes, seen.gtt_bytes
-    if vram is not None and gtt is not None and vram <= 4 * _GIB and gtt >= max(8 * _GIB, 4 * vram):
+    if vram is not None and gtt is not None and vram <= 4 * GIB and gtt >= max(8 * GIB, 4 * vram):
         return True
     return None
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from provision.domain.facts import Facts
 from provision.domain.gpu import Gpu, GpuMemory, GpuState, Obstacle
+from provision.domain.units import GIB, MIB
 from provision.facts import darwin
 from provision.facts.gpu import pci
 from provision.facts.json_text import parse_object
@@ -20,7 +21,6 @@ DISPLAYS = ("/usr/sbin/system_profiler", "SPDisplaysDataType", "-json")
 NO_DEVICE = "Metal has no device"  # in the words of probes/metal.py
 WIRED_LIMIT = "iogpu.wired_limit_mb"
 
-MIB, GIB = 1 << 20, 1 << 30
 # Reports of llama.cpp's users, who see this figure at every start: two thirds at 8, 16 and 32 GiB, three quarters at
 # 36 (28991 MB), 64 and 128. Since macOS 26 it is more, which only Metal itself can say.
 LARGE_BYTES = 36 * GIB

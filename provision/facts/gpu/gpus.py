@@ -31,7 +31,7 @@ def read_graphics(machine: Machine, record: Recorder, so_far: Facts) -> Graphics
     Without a GPU on the bus, or a sign of one that the bus does not show, this costs one listing of a directory.
     """
     cards = record.run("pci", pci.DEVICES, lambda: pci.read_gpus(machine), tuple[PciGpu, ...]())
-    in_wsl = so_far.os.wsl == 2 and machine.exists(pci.PARAVIRTUAL)
+    in_wsl = pci.is_shared_by_windows(machine, so_far.os)
     on_tegra = so_far.os.arch == "aarch64" and _is_tegra(machine)
     readers = list(_readers(machine, cards, so_far, in_wsl=in_wsl, on_tegra=on_tegra))
     if not readers:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from provision.domain.facts import Facts
 from provision.domain.gpu import Gpu, GpuMemory, GpuState, Obstacle
-from provision.facts.gpu.pci import INTEL, VENDORS, PciGpu
+from provision.facts.gpu.pci import ACCELERATOR, INTEL, VENDORS, PciGpu, read_base_class
 from provision.facts.gpu.rungs import Rung, check_driver, check_nodes, read_number, render_node
 from provision.facts.probing import Recorder
 from provision.facts.programs import ask
@@ -25,7 +25,6 @@ SYCL_DIRECTORY = "/opt/intel/oneapi/compiler/latest/bin"
 # What sycl-ls lists, and engines on level-zero see, is what these leave.
 _FILTERS = ("ONEAPI_DEVICE_SELECTOR", "SYCL_DEVICE_FILTER", "ZE_AFFINITY_MASK")
 
-_ACCELERATOR = 0x12  # the base class of neural processors; all of Intel's GPUs are displays
 _TILE, _CARD = re.compile(r"tile[0-9]{1,3}"), re.compile(r"card[0-9]{1,4}")
 _LISTED = re.compile(r"^\[([a-z_]+):([a-z]+)[\]:](?:[^,\n]*, )?(.*)$", re.MULTILINE)
 
@@ -51,7 +50,8 @@ def read_gpus(machine: Machine, record: Recorder, cards: Sequence[PciGpu], so_fa
 
     One that only Vulkan could still make usable stays at ``DRIVER`` with the obstacle ``NO_API`` or ``NO_LIBRARY``.
     """
-    mine = [card for card in cards if card.vendor_id == INTEL and not _is_neural(machine, card)]
+    mine = [card for card in cards if card.vendor_id == INTEL]
+    mine = [card for card in mine if read_base_class(machine, card.directory) != ACCELERATOR]  # no neural processors
     if not mine:
         return ()
     nothing: Mapping[int, KnownGpu] = {}
@@ -65,13 +65,6 @@ def read_gpus(machine: Machine, record: Recorder, cards: Sequence[PciGpu], so_fa
         answers = None if hidden else answers
         gpus = [_with_level_zero(gpu, missing, answers, hidden) if _may_compute(gpu) else gpu for gpu in gpus]
     return tuple(gpus)
-
-
-def _is_neural(machine: Machine, card: PciGpu) -> bool:
-    try:
-        return int(machine.read_text(f"{card.directory}/class") or "", 16) >> 16 == _ACCELERATOR
-    except ValueError:
-        return False
 
 
 def _load_known() -> Mapping[int, KnownGpu]:

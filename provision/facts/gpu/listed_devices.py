@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from provision.domain.facts import Facts
 from provision.domain.gpu import Gpu, GpuState, ListedDevice
+from provision.domain.units import MIB
 from provision.facts.programs import TIMEOUT_S, finished
 from provision.facts.tools import LLAMA_SERVER
 from provision.host.machine import Command, Machine
 
 LIST_DEVICES = Command((LLAMA_SERVER, "--list-devices"), TIMEOUT_S)
-MIB = 1 << 20
 # Two ways to count a card's memory differ by what the driver keeps for itself, which is far less than this.
 TOLERANCE = 0.1
 

@@ -48,7 +48,7 @@ def read_gpus(machine: Machine, record: Recorder, cards: Sequence[pci.PciGpu], s
     runs unless NVIDIA's driver is there, or the sign of a GPU off the bus: that of WSL 2, or of Jetson.
     """
     seen = [_of_card(card) for card in cards if card.vendor_id == pci.NVIDIA] or _of_driver(machine)
-    in_wsl = so_far.os.wsl == 2 and machine.exists(pci.PARAVIRTUAL)
+    in_wsl = pci.is_shared_by_windows(machine, so_far.os)
     on_board = tegra.is_board(machine)
     if not (seen or in_wsl or on_board):
         return ()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from provision.domain.units import MIB
 from provision.facts.gpu import nvml
 from provision.facts.gpu.nvml import Answer, Device, Instance, Memory, Refusal, clean, text_of, uuid_of
 from provision.facts.gpu.pci import normalise_address
@@ -22,7 +23,6 @@ XML_TIMEOUT_S = 15.0
 # Windows' driver and NixOS put it where neither root's PATH nor that of a service leads.
 PLACES = "/usr/bin:/usr/lib/wsl/lib:/run/current-system/sw/bin"
 
-MIB = 1 << 20
 _INFOROM_CORRUPT = 14  # a warning after a whole answer
 _EXIT_UNKNOWN_ERROR = 255
 _MAX_CHARACTERS = 8 << 20

@@ -6,17 +6,18 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from provision.domain.facts import OperatingSystem
 from provision.facts.links import link_name
 from provision.host.machine import Machine
 
 DEVICES = "/sys/bus/pci/devices"
-PARAVIRTUAL = "/dev/dxg"  # how WSL 2 hands the GPUs of Windows through, none of which is on its bus
+_PARAVIRTUAL = "/dev/dxg"  # how WSL 2 hands the GPUs of Windows through, none of which is on its bus
 NVIDIA, AMD, INTEL = 0x10DE, 0x1002, 0x8086
 VENDORS: Mapping[int, str] = {NVIDIA: "nvidia", AMD: "amd", INTEL: "intel"}
 _NAMES: Mapping[str, int] = {"nvidia": NVIDIA, "amd": AMD, "ati": AMD, "radeon": AMD, "intel": INTEL}
 
-# Displays, and accelerators without one: MI300X has no display function at all.
-_BASE_CLASSES = (0x03, 0x12)
+# The base classes that GPUs have. MI300X is an accelerator: it has no display function at all.
+DISPLAY, ACCELERATOR = 0x03, 0x12
 
 
 class PciGpu(NamedTuple):
@@ -69,14 +70,24 @@ def read_gpus(machine: Machine) -> tuple[PciGpu, ...] | None:
 
 def _read_gpu(machine: Machine, address: str) -> PciGpu | None:
     directory = f"{DEVICES}/{address}"
-    kind = _hexadecimal(machine, f"{directory}/class")
-    if kind is None or kind >> 16 not in _BASE_CLASSES:
+    if read_base_class(machine, directory) not in (DISPLAY, ACCELERATOR):
         return None
     vendor, device = (_hexadecimal(machine, f"{directory}/{name}") for name in ("vendor", "device"))
     if vendor is None or vendor not in VENDORS or device is None:
         return None
     revision = _hexadecimal(machine, f"{directory}/revision")
     return PciGpu(address, vendor, device, link_name(machine, f"{directory}/driver"), revision)
+
+
+def read_base_class(machine: Machine, directory: str) -> int | None:
+    """Return the base class of the function with its attributes in ``directory``, ``None`` where it is not told."""
+    kind = _hexadecimal(machine, f"{directory}/class")
+    return None if kind is None else kind >> 16
+
+
+def is_shared_by_windows(machine: Machine, system: OperatingSystem) -> bool:
+    """Tell whether this is WSL 2 on a Windows that hands its GPUs through."""
+    return system.wsl == 2 and machine.exists(_PARAVIRTUAL)
 
 
 def _hexadecimal(machine: Machine, path: str) -> int | None:

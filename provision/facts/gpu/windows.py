@@ -55,7 +55,7 @@ def read_gpus(machine: Machine, record: Recorder, so_far: Facts) -> tuple[Gpu, .
 
     Windows is asked, which takes a second, only where it shares a GPU and no NVIDIA GPU answered by itself.
     """
-    if so_far.os.wsl != 2 or not machine.exists(pci.PARAVIRTUAL):
+    if not pci.is_shared_by_windows(machine, so_far.os):
         return ()
     if any(gpu.vendor == "nvidia" and gpu.state is GpuState.USABLE for gpu in so_far.gpus):
         return ()

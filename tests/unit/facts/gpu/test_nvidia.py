@@ -11,9 +11,10 @@ import pytest
 
 from provision.domain.facts import Facts, Memory, OperatingSystem, Outcome
 from provision.domain.gpu import Gpu, GpuMemory, GpuState, Obstacle
+from provision.domain.units import MIB
 from provision.facts.gpu import nvml
 from provision.facts.gpu.nvidia import read_gpus
-from provision.facts.gpu.nvidia_smi import BASIC_FIELDS, FIELDS, MIB, query
+from provision.facts.gpu.nvidia_smi import BASIC_FIELDS, FIELDS, query
 from provision.facts.gpu.pci import AMD, NVIDIA, PciGpu
 from provision.facts.probing import Recorder
 from provision.host.machine import Access, CommandResult, Machine

@@ -11,9 +11,10 @@ import pytest
 
 from provision.domain.facts import Facts, Memory, OperatingSystem
 from provision.domain.gpu import Gpu, GpuInstance, GpuMemory, GpuState, Obstacle
+from provision.domain.units import MIB
 from provision.facts.gpu import nvidia_smi, nvml, tegra
 from provision.facts.gpu.nvidia import read_gpus
-from provision.facts.gpu.nvidia_smi import FIELDS, MIB, query
+from provision.facts.gpu.nvidia_smi import FIELDS, query
 from provision.facts.gpu.pci import NVIDIA, PciGpu
 from provision.facts.probing import Recorder
 from provision.host.machine import Access, CommandResult, Machine

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.facts.gpu.nvidia_smi import BASIC_FIELDS, FIELDS, MIB, parse_csv, parse_xml
+from provision.domain.units import MIB
+from provision.facts.gpu.nvidia_smi import BASIC_FIELDS, FIELDS, parse_csv, parse_xml
 from provision.facts.gpu.nvml import Answer, Device, Instance, Memory
 
 SAMPLES = Path(__file__).parents[3] / "samples" / "nvidia"
