@@ -1,8 +1,23 @@
-"""What can be fetched: pinned files of a package index."""
+"""What can be fetched: files of the web, and pinned files of a package index."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PinnedFile:
+    """One file of the web.
+
+    ``path`` is where it lies in the tree that it belongs to, relative and with ``/``; ``urls`` are its addresses, the
+    preferred one first. ``size_bytes`` and ``sha256`` are ``None`` only where nobody has told them: then they are
+    learnt at the first download.
+    """
+
+    path: str
+    urls: tuple[str, ...]
+    size_bytes: int | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
