@@ -45,7 +45,9 @@ def by_hand() -> float:
         started = time.perf_counter()
         env = {**os.environ, **uv_environment(read_local(os.environ), os.environ), "UV_CACHE_DIR": str(root / "cache")}
         uv = str(Path(sys.executable).with_name("uv"))
-        release, model = LlamaCpp().releases()[0], load_catalog().models[0].model("llamacpp")
+        release = next(each for each in LlamaCpp().releases() if each.wheel)
+        model = load_catalog().models[0].model("llamacpp")
+        assert release.wheel is not None
         assert model is not None
         assert model.source is not None
         engine = f"{release.wheel.project}=={release.wheel.version}"

@@ -142,9 +142,10 @@ class Fabric:
         seen = self.server().observe()
         return seen, drift(self.layout, state, seen) if state and state.selection else ()
 
-    def plan(self, spec: Spec, facts: Facts | None = None) -> Plan:
+    def plan(self, spec: Spec, facts: Facts | None = None, *, offline: bool = False, refresh: bool = False) -> Plan:
         """Return what ``up`` would do here; ``facts`` are those of this machine, where they are known already."""
-        return self.planner.plan(spec, self.state(), facts or self.facts())
+        planner = replace(self.planner, offline=offline)
+        return planner.plan(spec, self.state(), facts or self.facts(), refresh=refresh)
 
     def plan_for(self, spec: Spec, path: Path) -> Plan:
         """Return what ``up`` would do on the machine of a facts file or a capture, where nothing is set up yet."""

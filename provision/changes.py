@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from provision.domain.selection import Selection
 from provision.domain.spec import Spec
 from provision.domain.state import State
 from provision.errors import InvalidInputError
+from provision.select.choose import CannotRunError
 from provision.serve import control
 from provision.serve.observation import Server
 from provision.serve.readiness import Patience, PortLostError, wait_until_ready
@@ -30,11 +31,12 @@ _PLAN_AGAIN = "Make a new one with `fabric plan --out FILE`."
 
 @dataclass(frozen=True)
 class UpOptions:
-    """How ``up`` goes about it. ``timeout_s`` bounds the wait for the server."""
+    """How ``up`` goes about it. ``timeout_s`` bounds the wait for the server; ``refresh`` chooses anew."""
 
     smoke: bool = True
     offline: bool = False
     timeout_s: float | None = None
+    refresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,43 @@ class Changes:
 
         check_spec(spec, self.fabric.planner.knowledge.hardware)
         with self._changing("up") as state:
-            began = self.fabric.clock()
+            return self._up(spec, state, options, self.fabric.clock())
+
+    def _up(self, spec: Spec, state: State, options: UpOptions, began: float) -> UpResult:
+        """Plan and carry out, and plan again around what turns out not to work here."""
+        from provision.apply.install import EngineUnfitError
+
+        planner = replace(self.fabric.planner, offline=options.offline)
+        facts, tried, unfit, moved = self.fabric.facts(), dict[str, str](), None, False
+        while True:
             try:
-                plan = self.fabric.planner.plan(spec, state, self.fabric.facts())
+                plan = planner.plan(spec, state, facts, tried=tried, refresh=options.refresh)
+            except CannotRunError as error:
+                raise unfit or error from error
+            self._tell_failures(plan, state, tried)
+            try:
                 return self._carry_out(plan, state, options, began, "up")
+            except EngineUnfitError as error:
+                unfit, tried = error, {**plan.tried, error.release: error.message}
+                self.fabric.progress.say(f"{error.message} Trying the next source")
             except PortLostError:
-                if spec.port:
+                if spec.port or moved:
                     raise
+                moved = True
                 self.fabric.progress.say("Somebody was faster and has the port now; taking another one")
-                moved = read_state(self.fabric.layout) or state
-                plan = self.fabric.planner.plan(spec, moved, self.fabric.facts())
-                return self._carry_out(plan, moved, options, began, "up")
+            state = read_state(self.fabric.layout) or state
+
+    def _tell_failures(self, plan: Plan, state: State, told: Mapping[str, str]) -> None:
+        """Say aloud what could not be had, and what is done instead."""
+        fresh = [reason for what, reason in plan.tried.items() if what not in state.tried and what not in told]
+        for reason in fresh:
+            self.fabric.progress.say(reason)
+        if fresh:
+            chosen = plan.selection
+            self.fabric.progress.say(
+                f"Going on with {chosen.backend} {chosen.release.version} and the model {chosen.model.name}. "
+                "`fabric up --refresh` tries again"
+            )
 
     def apply(self, saved: Plan, options: UpOptions) -> UpResult:
         """Carry out exactly ``saved``. Raises ``InvalidInputError`` where the world has moved since."""

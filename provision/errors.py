@@ -6,6 +6,7 @@
     ├── UsageError         64   wrong usage
     ├── InvalidInputError  65   bad spec, state or plan file
     ├── UnreachableError   69   something remote, or the server, cannot be reached
+    │   └── UnavailableError    a release or a model cannot be had from its place
     ├── CannotCreateError  73   disk full, permission, read-only
     ├── LockedError        75   another fabric holds the lock
     ├── RefusedError       77   refused for safety
@@ -55,6 +56,19 @@ class UnreachableError(FabricError):
 
     code = "unreachable"
     exit_code = 69
+
+
+class UnavailableError(UnreachableError):
+    """What is to be installed cannot be had from its place.
+
+    ``what`` is the release, the reference or the place (such as ``github``) that is of no use.
+    """
+
+    code = "unavailable"
+
+    def __init__(self, what: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.what = what
 
 
 class CannotCreateError(FabricError):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from provision.apply.store import engine_path, model_path, why_damaged
 from provision.domain.facts import Facts
@@ -15,10 +16,12 @@ from provision.domain.selection import Selection
 from provision.domain.server import Observation, ServerState
 from provision.domain.spec import Spec
 from provision.domain.state import State
-from provision.engines.registry import ENGINES, NOT_YET
+from provision.engines.registry import ENGINES
+from provision.errors import UnavailableError
 from provision.host.layout import Layout
 from provision.host.secret import check_key, fingerprint
 from provision.knowledge.builds import load_builds
+from provision.knowledge.engine_files import load_engine_file
 from provision.knowledge.hardware import load_hardware
 from provision.knowledge.models import load_catalog
 from provision.knowledge.serving import load_serving
@@ -29,32 +32,73 @@ from provision.plan.observed import Observed
 from provision.plan.room import lack_of_room
 from provision.select.check import check_spec
 from provision.select.choose import CannotRunError, Choice, Chooser
+from provision.select.held import with_ours_given_back
 from provision.select.knowledge import Knowledge
 from provision.select.offer import Wanted
+from provision.select.sources import Tried
 from provision.serve.observation import Server
+
+if TYPE_CHECKING:
+    from provision.artifacts.resolve import Resolver
 
 _HAS_THE_PORT = (ServerState.STARTING, ServerState.LOADING, ServerState.READY, ServerState.DEGRADED)
 
 
 @dataclass(frozen=True)
 class Planner:
-    """Plans for one prefix on one machine."""
+    """Plans for one prefix on one machine; ``offline`` forbids to look anything up elsewhere."""
 
     layout: Layout
     env: Mapping[str, str]
+    offline: bool = False
 
-    def plan(self, spec: Spec, state: State | None, facts: Facts, *, port: int | None = None) -> Plan:
+    def plan(
+        self,
+        spec: Spec,
+        state: State | None,
+        facts: Facts,
+        *,
+        port: int | None = None,
+        tried: Tried | None = None,
+        refresh: bool = False,
+    ) -> Plan:
         """Return what ``up`` would do here; ``port`` is one that a saved plan has chosen already.
 
-        Raises ``CannotRunError`` where nothing can be installed.
+        What is chosen is looked up where it comes from, unless that is known: sizes and hashes are part of the plan.
+        Where that fails, the next best is chosen, ``tried`` being what has failed so far; the plan tells. To
+        ``refresh`` is to choose as if nothing were served and nothing had failed before. Raises
+        ``CannotRunError`` where nothing can be installed, ``UnavailableError`` where what was asked for by name
+        cannot be had.
         """
         check_spec(spec, self.knowledge.hardware)
         check_key(spec.api_key_env, self.env, self.layout)
         previous = state.selection if state else None
         seen = Server(self.layout, previous).observe()
         chosen = self._port(replace(spec, port=port or spec.port), previous, seen)
-        choice = Chooser(spec, facts, self._wanted(spec), self.knowledge, chosen, previous).choose()
-        return _plan(choice, facts, lambda selection: self.observe(state, selection, seen))
+        facts = with_ours_given_back(facts, previous) if previous and seen.state in _HAS_THE_PORT else facts
+        known = {} if refresh or state is None else state.tried
+        kept = None if refresh else previous
+        choice, failed = self._choose(spec, facts, chosen, kept, {**known, **(tried or {})})
+        return _plan(choice, facts, lambda selection: self.observe(state, selection, seen), failed)
+
+    def _choose(
+        self, spec: Spec, facts: Facts, port: int, previous: Selection | None, tried: dict[str, str]
+    ) -> tuple[Choice, dict[str, str]]:
+        """Choose until what is chosen can be had."""
+        resolver = self._resolver(spec)
+        wanted, last = self._wanted(spec), None
+        while True:
+            choice = Chooser(spec, facts, wanted, self.knowledge, port, previous, tried).choose()
+            if choice.selection is None:
+                if last is not None:
+                    raise last
+                return choice, tried
+            try:
+                return replace(choice, selection=resolver.selection(choice.selection)), tried
+            except UnavailableError as error:
+                if error.what in tried:
+                    raise
+                last, tried = error, {**tried, error.what: error.message}
 
     def chooser(self, spec: Spec) -> Callable[[Facts], Choice]:
         """Return what tells for any machine what suits it, where nothing is set up yet."""
@@ -99,10 +143,14 @@ class Planner:
         return read_knowledge()
 
     def _wanted(self, spec: Spec) -> Wanted:
-        from provision.artifacts.local_model import describe
         from provision.select.catalog import find_model
 
-        return find_model(spec.model, self.knowledge.catalog, describe)
+        return find_model(spec.model, self.knowledge.catalog, self._resolver(spec).describe)
+
+    def _resolver(self, spec: Spec) -> Resolver:
+        from provision.artifacts.resolve import Resolver
+
+        return Resolver(self.env, spec.install.mirrors, self.offline)
 
     def _port(self, spec: Spec, previous: Selection | None, seen: Observation) -> int:
         from provision.serve.address import choose_port
@@ -113,8 +161,8 @@ class Planner:
 
 def read_knowledge() -> Knowledge:
     """Read the data files that a choice rests on. Raises ``InvalidInputError`` for one that does not fit."""
-    releases = {name: engine.releases() for name, engine in ENGINES.items()}
-    return Knowledge(releases, NOT_YET, load_serving(), load_hardware(), load_builds(), load_catalog(), load_sizing())
+    engines = {name: load_engine_file(name) for name in ENGINES}
+    return Knowledge(engines, load_serving(), load_hardware(), load_builds(), load_catalog(), load_sizing())
 
 
 def plan_from_nothing(choice: Choice, facts: Facts) -> Plan:
@@ -123,7 +171,7 @@ def plan_from_nothing(choice: Choice, facts: Facts) -> Plan:
     return _plan(choice, facts, lambda _: nothing)
 
 
-def _plan(choice: Choice, facts: Facts, observe: Callable[[Selection], Observed]) -> Plan:
+def _plan(choice: Choice, facts: Facts, observe: Callable[[Selection], Observed], tried: Tried | None = None) -> Plan:
     if choice.selection is None:
         refusal = choice.refusal or AssertionError("a choice is made or refused")
         if isinstance(refusal, CannotRunError):
@@ -136,6 +184,7 @@ def _plan(choice: Choice, facts: Facts, observe: Callable[[Selection], Observed]
         recommended=choice.recommended,
         alternatives=choice.alternatives,
         findings=(*errors, *lack_of_room(plan, facts.disk)),
+        tried=dict(tried or {}),
     )
 
 

@@ -106,7 +106,8 @@ class Job:
         finding = Finding("ENGINE-UNFIT", Severity.ERROR, unfit.message, unfit.hint or "")
         with self._recording:
             others = tuple(known for known in self.state.findings if known.code != finding.code)
-            self.state = write_state(self.layout, replace(self.state, findings=(*others, finding)))
+            tried = {**self.state.tried, unfit.release: unfit.message}
+            self.state = write_state(self.layout, replace(self.state, findings=(*others, finding), tried=tried))
 
     def _make(self, journal: Journal, name: str, make: Callable[[], StoreEntry]) -> None:
         started = self.clock()
@@ -142,6 +143,7 @@ class Job:
             self.state,
             generation=number,
             selection=self.plan.selection,
+            tried=self.plan.tried,
             entries={**entries, config.key: config},
             in_use=(*self._installed_keys(), config.key),
         )

@@ -38,9 +38,13 @@ _UV_PLATFORMS = {
 
 
 class EngineUnfitError(FabricError):
-    """The installed engine does not start on this machine; nothing of it was kept."""
+    """The installed engine does not start on this machine; nothing of it was kept. ``release`` names it."""
 
     code = "engine-unfit"
+
+    def __init__(self, release: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.release = release
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,9 @@ class Installer:
         with explained("installing the engine"):
             remove_tree(staged)
             uv.make_environment(staged)
-            arrived = self.progress.transfer(f"{release.engine} {release.build}", release.wheel.size_bytes)
+            if release.wheel is None:
+                raise FabricError(f"{release.name} has no wheel.")
+            arrived = self.progress.transfer(f"{release.engine} {release.version}", release.wheel.size_bytes)
             wheel = fetcher.wheel(release.wheel, arrived)
             uv.install(staged, wheel)
             wheel.unlink()
@@ -137,6 +143,7 @@ class Installer:
             ended = decode(result.returncode, result.stderr, self.engine.failures())
             said = result.stderr.strip().splitlines()[-1:]
             raise EngineUnfitError(
+                self.selection.release.name,
                 f"{self.engine.name} {self.selection.release.version} does not start on this machine: {ended.reason}."
                 + (f" ({said[0]})" if said else ""),
                 ended.hint or "See `fabric doctor`.",
@@ -158,7 +165,7 @@ def wheels_of(selection: Selection, *, engine: bool, model: bool) -> list[Wheel]
     """Return the wheels that installing needs."""
     found = []
     if engine:
-        found.append(selection.release.wheel)
+        found += [selection.release.wheel] if selection.release.wheel else []
         provided = selection.provided_libraries
         found += [lib.source.wheel for lib in selection.release.libraries if lib.name in provided]
     if model and selection.model.source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from provision.domain.engine import EngineRelease
@@ -17,14 +18,36 @@ def engine_path(layout: Layout, release: EngineRelease, provided: tuple[str, ...
     """Return where a release lies: its name says what is in it."""
     import hashlib
 
-    parts = [release.wheel.sha256, *(lib.source.sha256 for lib in release.libraries if lib.name in provided)]
-    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:_KEY_CHARACTERS]
+    key = hashlib.sha256("\n".join(_content(release, provided)).encode()).hexdigest()[:_KEY_CHARACTERS]
     return layout.engines / f"{release.engine}-{release.version}-{key}"
 
 
+def _content(release: EngineRelease, provided: tuple[str, ...]) -> Iterator[str]:
+    """Yield what decides what is in the tree: the hashes of all that goes into it."""
+    if release.wheel:
+        yield release.wheel.sha256
+    yield from (lib.source.sha256 for lib in release.libraries if lib.name in provided)
+    yield from (wheel.sha256 for wheel in release.wheels)
+    yield from (file.sha256 or file.urls[0] for file in release.files)
+    yield from (release.sdist.sha256,) if release.sdist else ()
+    yield from (release.path,) if release.path else ()
+
+
 def model_path(layout: Layout, model: Model) -> Path:
-    """Return where a model lies: in the store by its hash, or where the user keeps it."""
-    return Path(model.path) if model.path else layout.models / f"{model.sha256}.{model.format}"
+    """Return where a model lies: in the store by its content, or where the user keeps it."""
+    if model.path:
+        return Path(model.path)
+    return layout.models / f"{model_key(model)}.{model.format}"
+
+
+def model_key(model: Model) -> str:
+    """Return what a model is named by: the hash of its one file, or of the list of its files."""
+    if model.sha256:
+        return model.sha256
+    import hashlib
+
+    listed = [f"{file.sha256 or file.urls[0]} {file.path}" for file in model.files] or [model.reference]
+    return hashlib.sha256("\n".join(listed).encode()).hexdigest()
 
 
 def record(layout: Layout, kind: str, name: str, path: Path) -> StoreEntry:

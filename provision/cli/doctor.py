@@ -137,7 +137,7 @@ def _diagnose_elsewhere(fabric: Any, facts: Facts) -> Diagnosis:
 
 def _spec() -> Spec:
     """Return what is wished for in this directory, as ``plan`` and ``up`` would read it."""
-    return read_wish({}, None, offline=False, timeout=None).spec
+    return read_wish({}).spec
 
 
 def _explained(error: FabricError | OSError) -> FabricError:

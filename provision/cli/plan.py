@@ -57,7 +57,7 @@ def command(
         return plan_result(session.fabric.plan_for(wish.spec, elsewhere[0]), detailed=detailed_exitcode)
     if json_lines:
         raise UsageError("--json-lines is for several machines.", "Name them with --facts, or use --json.")
-    plan = session.fabric.plan(wish.spec)
+    plan = session.fabric.plan(wish.spec, offline=wish.offline, refresh=wish.refresh)
     if out:
         from provision.apply.saved_plan import save
 

@@ -33,8 +33,8 @@ def command(
     from provision.changes import UpOptions
 
     if dry_run:
-        return plan_result(session.fabric.plan(wish.spec))
-    done = session.changes.up(wish.spec, UpOptions(not no_smoke, wish.offline, wish.timeout_s))
+        return plan_result(session.fabric.plan(wish.spec, offline=wish.offline, refresh=wish.refresh))
+    done = session.changes.up(wish.spec, UpOptions(not no_smoke, wish.offline, wish.timeout_s, wish.refresh))
     return up_result(done)
 
 

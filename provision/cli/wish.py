@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from provision.cli.session import adopt_signature
-from provision.domain.spec import Spec
+from provision.domain.spec import Install, Spec
 from provision.errors import InvalidInputError, UsageError
 
 DEFAULT_FILE = "fabric.yaml"
@@ -24,6 +24,7 @@ class Wish:
     spec: Spec
     file: Path | None
     offline: bool
+    refresh: bool
     timeout_s: float | None
 
 
@@ -54,7 +55,29 @@ _SPEC_OPTIONS: dict[str, Any] = {
     "api_key_env": _option(
         str | None, "--api-key-env", metavar="NAME", text="Environment variable that holds the API key."
     ),
+    "base_url": _option(
+        str | None, "--base-url", metavar="URL", text="With --backend external: where the server of others answers."
+    ),
+    "kv_cache": _option(str | None, "--kv-cache", metavar="TYPE", text="Of the KV cache: auto, f16, q8_0 or q4_0."),
+    "keep_alive": _option(
+        int | None, "--keep-alive", metavar="SECONDS", text="How long an idle model stays loaded; -1: for ever."
+    ),
     "require_gpu": _option(bool | None, "--require-gpu", text="Fail rather than run on the CPU."),
+}
+_INSTALL_OPTIONS: dict[str, Any] = {
+    "source": _option(
+        list[str] | None,
+        "--source",
+        metavar="NAME",
+        text="How the engine may come here, in order: existing, archive, wheel, packages, build.",
+    ),
+    "program": _option(str | None, "--program", metavar="PATH", text="The engine that is there already."),
+    "mirror": _option(
+        list[str] | None,
+        "--mirror",
+        metavar="NAME=URL",
+        text="An address in place of github, github_api, huggingface or ollama.",
+    ),
 }
 _OWN_OPTIONS: dict[str, tuple[Any, Any]] = {
     "file": (
@@ -62,6 +85,10 @@ _OWN_OPTIONS: dict[str, tuple[Any, Any]] = {
         None,
     ),
     "offline": (_option(bool, "--offline", text="Fetch nothing."), False),
+    "refresh": (
+        _option(bool, "--refresh", text="Choose anew, and try again what could not be had or did not run here."),
+        False,
+    ),
     "timeout": (
         _option(float | None, "--timeout", metavar="SECONDS", text="Give up when the server is not ready by then."),
         None,
@@ -74,18 +101,27 @@ def with_wish(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def wrapper(first: Any, **options: Any) -> Any:
         asked = {name: options.pop(name) for name in _SPEC_OPTIONS}
+        install = {name: options.pop(name) for name in _INSTALL_OPTIONS}
         own = {name: options.pop(name) for name in _OWN_OPTIONS}
-        return function(first, read_wish(asked, **own), **options)
+        return function(first, read_wish(asked, own.pop("file"), install, **own), **options)
 
     parameters = list(inspect.signature(function, eval_str=True).parameters.values())
-    made = [_parameter(name, annotation, None) for name, annotation in _SPEC_OPTIONS.items()]
+    made = [_parameter(name, annotation, None) for name, annotation in {**_SPEC_OPTIONS, **_INSTALL_OPTIONS}.items()]
     made += [_parameter(name, *described) for name, described in _OWN_OPTIONS.items()]
     adopt_signature(wrapper, [parameters[0], *made, *parameters[2:]])
     wrapper.__doc__ = function.__doc__
     return wrapper
 
 
-def read_wish(asked: dict[str, Any], file: Path | None, offline: bool, timeout: float | None) -> Wish:
+def read_wish(
+    asked: dict[str, Any],
+    file: Path | None = None,
+    install: dict[str, Any] | None = None,
+    *,
+    offline: bool = False,
+    refresh: bool = False,
+    timeout: float | None = None,
+) -> Wish:
     """Lay the options over the file.
 
     Raises ``InvalidInputError`` for a file that cannot be read, ``UsageError`` for a time that cannot be waited.
@@ -96,7 +132,19 @@ def read_wish(asked: dict[str, Any], file: Path | None, offline: bool, timeout: 
         file = Path(DEFAULT_FILE)
     spec = _read_file(file) if file else Spec()
     given = {name: value for name, value in asked.items() if value is not None}
-    return Wish(replace(spec, **given), file.absolute() if file else None, offline, timeout)
+    spec = replace(spec, **given, install=_install(spec.install, install or {}))
+    return Wish(spec, file.absolute() if file else None, offline, refresh, timeout)
+
+
+def _install(filed: Install, asked: dict[str, Any]) -> Install:
+    """Lay the options over what the file says of installing."""
+    mirrors = dict(filed.mirrors)
+    for said in asked.get("mirror") or ():
+        name, separator, address = said.partition("=")
+        if not (name and separator and address):
+            raise UsageError(f"--mirror {said} is not possible.", "Write it as NAME=URL, such as github=https://…")
+        mirrors[name] = address
+    return Install(tuple(asked.get("source") or filed.sources), asked.get("program") or filed.program, mirrors)
 
 
 def _read_file(file: Path) -> Spec:

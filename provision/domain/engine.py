@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 
-from provision.domain.artifacts import Wheel, WheelMember
+from provision.domain.artifacts import PinnedFile, Wheel, WheelMember
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,44 @@ class Library:
     source: WheelMember
 
 
+class Method(str, Enum):
+    """How a release gets onto a machine, in the order in which they are tried."""
+
+    EXISTING = "existing"  # a program that is there already; never changed, never removed
+    ARCHIVE = "archive"  # the upstream project's own release archives
+    WHEEL = "wheel"  # one wheel of the package index
+    PACKAGES = "packages"  # a pinned set of wheels in an environment of their own
+    BUILD = "build"  # compiled here, only when asked for
+    REMOTE = "remote"  # a server that somebody else runs
+
+
+@dataclass(frozen=True)
+class Assets:
+    """Files of one release on GitHub. ``names`` are regular expressions, each for one archive that is unpacked.
+
+    ``tag`` is the release; where it is gone, the newest one whose tag matches ``tags`` stands in. ``checksums`` is
+    the file of the release that lists SHA-256 sums, where it has one.
+    """
+
+    repository: str
+    tag: str
+    names: tuple[str, ...]
+    tags: str | None = None
+    checksums: str | None = None
+
+
 @dataclass(frozen=True)
 class EngineRelease:
-    """One build of an engine for one kind of machine.
+    """One way to get one build of an engine for one kind of machine.
 
-    ``isa`` are the processor features without which it dies with SIGILL; ``glibc`` is the oldest version it
-    runs on; ``installed_bytes`` is the size of the unpacked environment; ``formats`` are those of models it loads.
+    ``builds`` names the builds of profiles/builds.yaml that it is, all in the same files; each becomes a release of
+    its own, with that name as ``build``. A release that names none says itself what it needs: ``isa`` are the
+    processor features without which it dies with SIGILL; ``glibc`` is the oldest version it runs on; ``formats`` are
+    those of models it loads. ``installed_bytes`` is the size of the unpacked tree.
+
+    What is fetched is the ``wheel`` with its ``libraries``, the ``wheels`` (for the interpreters that ``python``
+    names), the source distribution ``sdist``, or the ``assets``, which become ``files`` when they are resolved.
+    ``path`` is the program of a release that is there already.
     """
 
     engine: str
@@ -32,13 +65,36 @@ class EngineRelease:
     build: str
     system: str
     arch: str
-    wheel: Wheel
     installed_bytes: int
     acceleration: str
+    method: Method = Method.WHEEL
+    builds: tuple[str, ...] = ()
     isa: tuple[str, ...] = ()
     glibc: str | None = None
-    libraries: tuple[Library, ...] = ()
     formats: tuple[str, ...] = ("gguf",)
+    wheel: Wheel | None = None
+    libraries: tuple[Library, ...] = ()
+    wheels: tuple[Wheel, ...] = ()
+    python: str | None = None
+    sdist: Wheel | None = None
+    assets: Assets | None = None
+    files: tuple[PinnedFile, ...] = ()
+    path: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What tells it from all other releases, such as ``llamacpp/archive/cuda12``."""
+        return f"{self.engine}/{self.method.value}/{self.build}"
+
+    @property
+    def place(self) -> str:
+        """Where it comes from: ``github``, or ``index`` for the package index."""
+        return "github" if self.assets else "index"
+
+    @property
+    def resolved(self) -> bool:
+        """Whether everything that has to be fetched is pinned."""
+        return self.assets is None or bool(self.files)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provision.domain.artifacts import WheelMember
+from provision.domain.artifacts import PinnedFile, WheelMember
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,11 @@ class ModelShape:
 class Model:
     """``name`` is what clients ask for; ``reference`` is what the user wrote or could have written.
 
-    Either ``source`` says where to fetch it, or ``path`` is a file or directory of the user's, used where it lies
-    and never removed. ``size_bytes`` is what its files take; ``weights_bytes`` what its tensors do, where their
-    headers were read: ``layer_bytes`` is the largest of the layers that repeat, ``other_bytes`` what belongs to
-    none of them (embeddings, output).
+    ``source`` or ``files`` say where to fetch it, or ``path`` is a file or directory of the user's, used where it lies
+    and never removed; with none of them the ``reference`` has still to be resolved. ``revision`` is the commit or the
+    digest that the files are of. ``size_bytes`` is what its files take; ``weights_bytes`` what its tensors do, where
+    their headers were read: ``layer_bytes`` is the largest of the layers that repeat, ``other_bytes`` what belongs
+    to none of them (embeddings, output).
     """
 
     name: str
@@ -67,9 +68,21 @@ class Model:
     sha256: str | None
     shape: ModelShape
     source: WheelMember | None = None
+    files: tuple[PinnedFile, ...] = ()
+    revision: str | None = None
     path: str | None = None
     license: str | None = None
     parameters: int | None = None
     weights_bytes: int | None = None
     layer_bytes: int | None = None
     other_bytes: int | None = None
+
+    @property
+    def resolved(self) -> bool:
+        """Whether it is known where its files are."""
+        return bool(self.source or self.files or self.path)
+
+    @property
+    def place(self) -> str:
+        """Where it comes from: the scheme of the reference, such as ``hf``; ``wheel`` for what the catalogue pins."""
+        return "wheel" if self.source else self.reference.partition(":")[0]

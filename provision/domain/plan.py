@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from provision.domain.choice import Alternative, Recommendation
@@ -53,7 +53,8 @@ class Plan:
 
     ``lineage`` and ``serial`` name the state that the plan was made against: it fits no other. ``recommended`` is
     what suits the machine best, whether or not it is what the plan brings about; ``alternatives`` are the others.
-    ``findings`` are those that will stop it.
+    ``findings`` are those that will stop it. ``tried`` is what was found out on the way: releases, references and
+    places that failed, with the reason.
     """
 
     selection: Selection
@@ -64,6 +65,7 @@ class Plan:
     recommended: Recommendation | None = None
     alternatives: tuple[Alternative, ...] = ()
     findings: tuple[Finding, ...] = ()
+    tried: dict[str, str] = field(default_factory=dict)
 
     @property
     def unused_gpus(self) -> str | None:

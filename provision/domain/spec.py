@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
 
 AUTO = "auto"
 
 BACKENDS = ("auto", "ollama", "llamacpp", "vllm", "external")
+KV_CACHE_TYPES = ("auto", "f16", "q8_0", "q4_0")
+SOURCES = ("existing", "archive", "wheel", "packages", "build")
 ACCELERATIONS = ("auto", "cpu", "cuda", "rocm", "vulkan", "metal")
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class Install:
+    """How an engine is brought here: ``sources`` are the ways that may be tried, in order; empty for the usual ones.
+
+    ``program`` is one that is there already. ``mirrors`` maps the names of places (``github``, ``github_api``,
+    ``huggingface``, ``ollama``) to addresses that stand in for them.
+    """
+
+    sources: tuple[str, ...] = ()
+    program: str | None = None
+    mirrors: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -19,6 +35,8 @@ class Spec:
     ``port`` ``None`` prefers the usual port and takes a free one when it is busy; ``0`` takes any free one.
     Both keep the port from then on. ``threads`` ``None`` chooses by measurement.
     ``api_key_env`` names the environment variable that holds the key; the key itself is never written here.
+    ``base_url`` is where a server of somebody else's answers, for the backend ``external``. ``kv_cache`` is the type
+    of the elements of the KV cache; ``keep_alive`` the seconds that an idle model stays loaded, negative for ever.
     """
 
     version: int = 1
@@ -33,13 +51,30 @@ class Spec:
     port: int | None = None
     api_key_env: str | None = None
     require_gpu: bool = False
+    base_url: str | None = None
+    kv_cache: str = AUTO
+    keep_alive: int | None = None
+    install: Install = Install()
 
     def options(self) -> list[str]:
         """Return the command line options that say the same, the defaults left out."""
         said = []
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value != field.default:
-                name = "--" + field.name.replace("_", "-")
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value == each.default:
+                continue
+            if isinstance(value, Install):
+                said += [word for pair in _install_options(value) for word in pair]
+            else:
+                name = "--" + each.name.replace("_", "-")
                 said += [name] if value is True else [name, str(value)]
         return said
+
+
+def _install_options(install: Install) -> Iterator[tuple[str, str]]:
+    for source in install.sources:
+        yield "--source", source
+    if install.program:
+        yield "--program", install.program
+    for name, address in sorted(install.mirrors.items()):
+        yield "--mirror", f"{name}={address}"

@@ -36,7 +36,8 @@ class State:
     """``lineage`` is the prefix's own id, ``serial`` grows with every change.
 
     ``entries`` are all installed things by their key, ``in_use`` the keys of those that the server needs now.
-    ``findings`` are what was learnt about this machine by trying.
+    ``findings`` are what was learnt about this machine by trying, ``tried`` the releases, references and places that
+    failed, with the reason: they are not tried again until that is asked for.
     """
 
     lineage: str
@@ -48,4 +49,5 @@ class State:
     entries: dict[str, StoreEntry] = field(default_factory=dict)
     in_use: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    tried: dict[str, str] = field(default_factory=dict)
     written_files: tuple[str, ...] = ()

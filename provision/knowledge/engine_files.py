@@ -13,12 +13,16 @@ from provision.knowledge.load import check
 
 
 class EngineFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file: releases, best first, and known failures, of which the first match wins."""
+    """The whole file: releases, best first, and known failures, of which the first match wins.
+
+    ``program`` is the name under which the engine may be on PATH already.
+    """
 
     version: int
     checked: str
     releases: tuple[EngineRelease, ...]
     failures: tuple[Failure, ...]
+    program: str | None = None
 
 
 @cache
@@ -32,7 +36,11 @@ def load_engine_file(engine: str) -> EngineFile:
 
 
 def _whole(row: Any, engine: str) -> Any:
-    """Add what the file does not say twice: the engine's name, and the version of the wheel."""
-    if not isinstance(row, dict) or not isinstance(row.get("wheel"), dict):
+    """Add what the file does not say twice: the engine's name, the version of the wheel, and the name of its build."""
+    if not isinstance(row, dict):
         return row
-    return {**row, "engine": engine, "wheel": {**row["wheel"], "version": row.get("version")}}
+    whole = {"build": "-".join(str(row.get(part)) for part in ("source", "system", "arch")).lower(), **row}
+    whole |= {"engine": engine}
+    if isinstance(row.get("wheel"), dict):
+        whole["wheel"] = {**row["wheel"], "version": row.get("version")}
+    return whole

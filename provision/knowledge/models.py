@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import msgspec
 
 from provision.domain.artifacts import WheelMember
@@ -50,20 +52,26 @@ class CatalogModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def model(self, engine: str) -> Model | None:
         """Return what ``engine`` would load, or ``None`` where it has no variant."""
-        variant = next((each for name, each in self.engines.items() if name == engine), None)
-        if variant is None:
-            return None
-        return Model(
-            name=self.name,
-            reference=variant.reference,
-            format=variant.format,
-            quantization=variant.quantization,
-            size_bytes=variant.bytes,
-            sha256=variant.source.sha256 if variant.source else None,
-            shape=self.shape,
-            source=variant.source,
-            license=self.license,
-        )
+        return next(self._models([engine]), None)
+
+    def stand_ins(self, engine: str) -> tuple[Model, ...]:
+        """Return what else there is of the model, for where the engine's own variant cannot be had: files of others."""
+        return tuple(self._models([name for name in self.engines if name != engine]))
+
+    def _models(self, engines: Iterable[str]) -> Iterator[Model]:
+        for engine, variant in self.engines.items():
+            if engine in engines:
+                yield Model(
+                    name=self.name,
+                    reference=variant.reference,
+                    format=variant.format,
+                    quantization=variant.quantization,
+                    size_bytes=variant.bytes,
+                    sha256=variant.source.sha256 if variant.source else None,
+                    shape=self.shape,
+                    source=variant.source,
+                    license=self.license,
+                )
 
 
 class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

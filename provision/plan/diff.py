@@ -64,7 +64,9 @@ def _engine(selection: Selection, observed: Observed) -> Change:
     if not observed.engine_damage:
         return Change(Action.NONE, Kind.ENGINE, name, f"{release.version} is installed")
     libraries = [lib.source for lib in release.libraries if lib.name in selection.provided_libraries]
-    download = release.wheel.size_bytes + sum(source.download_bytes for source in libraries)
+    wheels = [wheel for wheel in (release.wheel, release.sdist, *release.wheels) if wheel]
+    download = sum(source.download_bytes for source in libraries) + sum(wheel.size_bytes for wheel in wheels)
+    download += sum(file.size_bytes or 0 for file in release.files)
     disk = release.installed_bytes + sum(source.size_bytes for source in libraries)
     old = observed.state.selection if observed.state else None
     if old and old.release.engine == name and old.release.version != release.version:
@@ -77,7 +79,7 @@ def _model(selection: Selection, observed: Observed) -> Change:
     model = selection.model
     if not observed.model_damage:
         return Change(Action.NONE, Kind.MODEL, model.name, "it is there")
-    download = model.source.download_bytes if model.source else 0
+    download = model.source.download_bytes if model.source else 0 if model.path else model.size_bytes
     action = _action(observed.model_damage)
     return Change(action, Kind.MODEL, model.name, observed.model_damage, download, model.size_bytes)
 

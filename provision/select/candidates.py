@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from provision.domain.engine import EngineRelease
@@ -14,6 +14,7 @@ from provision.knowledge.builds import Build
 from provision.knowledge.hardware import GpuRule, Hardware, HardwareProfile, HostRule
 from provision.select.devices import why_unusable
 from provision.select.requirements import unmet
+from provision.select.sources import Way
 
 SERVER, ON_REQUEST, WITH_ENGINE = "server", "on-request", "with-engine"
 
@@ -39,15 +40,13 @@ class Candidate:
         return self.profile.acceleration
 
 
-def candidates(
-    spec: Spec, facts: Facts, hardware: Hardware, builds: Sequence[Build], releases: Mapping[str, EngineRelease]
-) -> tuple[Candidate, ...]:
-    """Return what ``spec`` allows, best first. ``releases`` are the installable ones by the name of their build.
+def candidates(spec: Spec, facts: Facts, hardware: Hardware, ways: Sequence[Way]) -> tuple[Candidate, ...]:
+    """Return what ``spec`` allows, best first, with the first of the ``ways`` to each that runs here.
 
     Total and deterministic: the same facts give the same list, and every profile that is allowed is in it.
     """
     return tuple(
-        _candidate(profile, engine, facts, builds, releases)
+        _candidate(profile, engine, facts, ways)
         for profile in hardware.profiles
         if _allowed(profile, spec, hardware)
         for engine in _engines(profile, spec, hardware)
@@ -80,17 +79,19 @@ def _engines(profile: HardwareProfile, spec: Spec, hardware: Hardware) -> Iterab
     return [engine for engine in engines if spec.backend in (AUTO, engine)]
 
 
-def _candidate(
-    profile: HardwareProfile, engine: str, facts: Facts, builds: Sequence[Build], releases: Mapping[str, EngineRelease]
-) -> Candidate:
+def _candidate(profile: HardwareProfile, engine: str, facts: Facts, ways: Sequence[Way]) -> Candidate:
     reason = host_mismatch(profile.host, facts)
     devices: tuple[Gpu, ...] = ()
     if not reason and profile.gpu is not None:
         devices, reason = _matching_gpus(profile.gpu, facts)
     if reason:
         return Candidate(profile, engine, None, (), reason)
-    build, devices, reason = _best_build(engine, profile.acceleration, builds, facts, devices)
-    return Candidate(profile, engine, build, devices, reason, releases.get(build.name) if build else None)
+    way, devices, reason = _best_way(engine, profile.acceleration, ways, facts, devices)
+    return (
+        Candidate(profile, engine, way.build, devices, reason, way.release)
+        if way
+        else Candidate(profile, engine, None, devices, reason)
+    )
 
 
 def host_mismatch(rule: HostRule, facts: Facts) -> str:
@@ -173,17 +174,17 @@ def _most(gpu: Gpu, of: Callable[[GpuMemory], int | None]) -> int | None:
     return max((of(instance.memory) or 0 for instance in gpu.instances), default=None)
 
 
-def _best_build(
-    engine: str, acceleration: str, builds: Sequence[Build], facts: Facts, devices: tuple[Gpu, ...]
-) -> tuple[Build | None, tuple[Gpu, ...], str]:
-    """Return the first build that runs on all devices, else the first that runs on some, else why none does."""
-    kinds = [build for build in builds if (build.engine, build.acceleration) == (engine, acceleration)]
-    runnable = [(build, running) for build in kinds if (running := _running(build, facts, devices)) is not None]
+def _best_way(
+    engine: str, acceleration: str, ways: Sequence[Way], facts: Facts, devices: tuple[Gpu, ...]
+) -> tuple[Way | None, tuple[Gpu, ...], str]:
+    """Return the first way that runs on all devices, else the first that runs on some, else why none does."""
+    kinds = [way for way in ways if (way.build.engine, way.build.acceleration) == (engine, acceleration)]
+    runnable = [(way, running) for way in kinds if (running := _running(way.build, facts, devices)) is not None]
     if runnable:
-        build, running = max(runnable, key=lambda pair: len(pair[1]))  # the first of those with most devices
-        return build, running, ""
-    reasons = [(build, unmet(build, facts, devices[0] if devices else None)) for build in kinds]
-    nearest = [(build, reason) for build, reason in reasons if not reason.startswith("no build for")] or reasons
+        way, running = max(runnable, key=lambda pair: len(pair[1]))  # the first of those with most devices
+        return way, running, ""
+    reasons = [(way, unmet(way.build, facts, devices[0] if devices else None)) for way in kinds]
+    nearest = [(way, reason) for way, reason in reasons if not reason.startswith("no build for")] or reasons
     if not nearest:
         return None, devices, f"it has no build for {acceleration}"
     return nearest[-1][0], devices, nearest[-1][1]  # the last: the builds that ask for least come last

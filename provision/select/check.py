@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from provision.domain.spec import ACCELERATIONS, AUTO, BACKENDS, LOOPBACK_HOSTS, Spec
+from provision.domain.spec import ACCELERATIONS, AUTO, BACKENDS, KV_CACHE_TYPES, LOOPBACK_HOSTS, SOURCES, Spec
 from provision.errors import RefusedError, UsageError, did_you_mean
 from provision.knowledge.hardware import Hardware
 from provision.select.candidates import SERVER
@@ -17,13 +17,14 @@ def check_spec(spec: Spec, hardware: Hardware) -> None:
         (spec.backend, BACKENDS, "backend"),
         (spec.acceleration, ACCELERATIONS, "acceleration"),
         (spec.profile, profiles, "profile"),
+        (spec.kv_cache, KV_CACHE_TYPES, "KV cache type"),
+        *((source, SOURCES, "source") for source in spec.install.sources),
     ):
         if word not in known:
             raise UsageError(
                 f"There is no {what} {word!r}.{did_you_mean(word, list(known))}", f"Known: {', '.join(known)}."
             )
-    if spec.require_gpu and spec.acceleration == "cpu":
-        raise UsageError("--require-gpu and --acceleration cpu contradict each other.", "Leave one of them out.")
+    _check_pairs(spec)
     for count, option in ((spec.parallel, "--parallel"), (spec.threads, "--threads")):
         if count is not None and count < 1:
             raise UsageError(f"{option} {count} is not possible.", "Use 1 or more.")
@@ -34,3 +35,14 @@ def check_spec(spec: Spec, hardware: Hardware) -> None:
             f"Will not listen on {spec.host} without an API key: all who reach this machine could use the model.",
             "Put a key into an environment variable and name it: --api-key-env NAME. Or stay on 127.0.0.1.",
         )
+
+
+def _check_pairs(spec: Spec) -> None:
+    """Refuse options that need each other and stand alone, and those that contradict each other."""
+    if (spec.backend == "external") != (spec.base_url is not None):
+        raise UsageError(
+            "--backend external and --base-url belong together: the address of a server that somebody else runs.",
+            "Such as: fabric up --backend external --base-url http://127.0.0.1:1234/v1",
+        )
+    if spec.require_gpu and spec.acceleration == "cpu":
+        raise UsageError("--require-gpu and --acceleration cpu contradict each other.", "Leave one of them out.")

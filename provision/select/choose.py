@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from provision.domain.choice import Alternative, Recommendation
+from provision.domain.engine import EngineRelease
 from provision.domain.facts import Cpu, Facts
 from provision.domain.gpu import Gpu
+from provision.domain.model import Model
 from provision.domain.selection import Selection
 from provision.domain.spec import AUTO, BACKENDS, Spec
 from provision.errors import FabricError
@@ -15,8 +17,8 @@ from provision.select.candidates import Candidate, candidates, is_far
 from provision.select.devices import device_names
 from provision.select.explain import fit_line, why_recommended, why_selected
 from provision.select.knowledge import Knowledge
-from provision.select.offer import Offer, Wanted, offer_default, offer_tier
-from provision.select.requirements import unmet
+from provision.select.offer import Offer, Wanted, offer_model
+from provision.select.sources import Tried, ways
 
 Judged = tuple[Candidate, Offer]
 
@@ -45,8 +47,10 @@ class Choice:
 class Chooser:
     """One choice. ``wanted`` is the model that was asked for, ``None`` for any that suits.
 
-    ``port`` has been found to be free or ours. A library that was provided to the ``previous`` engine stays
-    provided, even if the system has it by now.
+    ``port`` has been found to be free or ours. ``tried`` are releases, references and places (``github``, ``hf``)
+    that failed here, with the reason; they are not chosen again. What is served already, the ``previous`` choice, is
+    kept as long as the same is wished for and it can still run: free memory changes from minute to minute, and a
+    second run shall change nothing. A library that was provided to its engine stays provided.
     """
 
     spec: Spec
@@ -55,14 +59,15 @@ class Chooser:
     knowledge: Knowledge
     port: int
     previous: Selection | None = None
+    tried: Tried = field(default_factory=dict)
 
     def choose(self) -> Choice:
         """Choose engine, acceleration, devices, model, context and threads.
 
         Raises ``UsageError`` for a context that the model cannot have.
         """
-        known = self.knowledge
-        listed = candidates(self.spec, self.facts, known.hardware, known.builds, known.release_of)
+        ways_here = ways(self.knowledge, self.spec, self.facts, self.tried)
+        listed = candidates(self.spec, self.facts, self.knowledge.hardware, ways_here)
         judged = self._judge(listed)
         best = next((pair for pair in judged if not pair[1].reason), None)
         recommended = self._recommend(*best, listed) if best else None
@@ -82,7 +87,7 @@ class Chooser:
         for candidate in listed:
             offer = Offer(reason=candidate.reason)
             if not candidate.reason and not found:
-                offer = offer_tier(candidate, self.spec, self.facts, self.wanted, self.knowledge)
+                offer = offer_model(candidate, self.spec, self.facts, self.wanted, self.knowledge, tried={})
                 found = not offer.reason
             judged.append((candidate, offer))
         return judged
@@ -115,25 +120,39 @@ class Chooser:
         return Alternative(profile.name, engine, candidate.acceleration, offer.reason, _distance(candidate, offer))
 
     def _install(self, listed: Sequence[Candidate]) -> tuple[Judged | None, list[Offer]]:
-        """Return the first that this version can install, with a model that it can fetch, and what was in the way."""
+        """Return the first that can be installed with a model that can be fetched, and what was in the way."""
         misses: list[Offer] = []
         if self.facts.os.translated:
             return None, [Offer(reason=_TRANSLATED, hint=_NATIVE)]
+        kept = self._kept(listed)
+        if kept is not None:
+            return kept, misses
         for candidate in listed:
             if candidate.release is None or candidate.reason:
                 continue
-            offer = offer_default(candidate, self.spec, self.facts, self.wanted, self.knowledge)
+            offer = offer_model(candidate, self.spec, self.facts, self.wanted, self.knowledge, tried=self.tried)
             if not offer.reason:
                 return (candidate, offer), misses
             misses.append(offer)
         return None, misses
+
+    def _kept(self, listed: Sequence[Candidate]) -> Judged | None:
+        """Return what is served now, where the same is wished for and it still runs here."""
+        previous = self.previous
+        if previous is None or previous.spec != self.spec or previous.model.reference in self.tried:
+            return None
+        same = (each for each in listed if not each.reason and _is_same(each.release, previous.release))
+        candidate = next(same, None)
+        if candidate is None or (isinstance(self.wanted, Model) and self.wanted != previous.model):
+            return None
+        return replace(candidate, release=previous.release), Offer(previous.model, previous.fit)
 
     def _select(self, candidate: Candidate, offer: Offer) -> Selection:
         release, spec, serving = candidate.release, self.spec, self.knowledge.serving
         if release is None or offer.model is None or offer.fit is None:
             raise AssertionError("only what has a release and a model is installed")
         rule, libraries = serving.threads, self.facts.libraries
-        same = self.previous is not None and self.previous.release.wheel == release.wheel
+        same = self.previous is not None and _is_same(release, self.previous.release)
         kept = self.previous.provided_libraries if same and self.previous else ()
         provided = tuple(lib.name for lib in release.libraries if lib.name in kept or not libraries.get(lib.name))
         return Selection(
@@ -172,20 +191,17 @@ class Chooser:
         if runs is not None:
             return "it comes later" if runs.release else self._not_installable(runs)
         nearest = min(own, key=lambda pair: _distance(*pair), default=None)
-        return nearest[1].reason if nearest else self.knowledge.not_yet.get(backend, "no rule leads to it as asked")
+        return nearest[1].reason if nearest else _UNLED.get(backend, "no rule leads to it as asked")
 
     def _not_installable(self, candidate: Candidate) -> str:
-        """Say why this version cannot install what would run here."""
-        known = self.knowledge
-        if candidate.engine in known.not_yet:
-            return known.not_yet[candidate.engine]
-        kind = (candidate.engine, candidate.acceleration)
-        own = [b for b in known.builds if b.name in known.release_of and (b.engine, b.acceleration) == kind]
-        reasons = [unmet(build, self.facts, None) for build in own]
-        nearest = next((reason for reason in reasons if reason and not reason.startswith("no build for")), None)
+        """Say why what would run here is not installed: it was tried, it is not allowed, or nobody offers it."""
         name = candidate.build.name if candidate.build else candidate.acceleration
-        against = f"{nearest}; " if nearest else ""
-        return f"{against}this version of fabric does not install the build {name} of {candidate.engine}"
+        failed = [reason for release, reason in self.tried.items() if release.startswith(f"{candidate.engine}/")]
+        if failed:
+            return failed[-1]
+        if self.spec.install.sources:
+            return f"the build {name} comes from none of the sources {', '.join(self.spec.install.sources)}"
+        return f"this version of fabric does not install the build {name} of {candidate.engine}"
 
     def _refuse(self, judged: Sequence[Judged], misses: Sequence[Offer]) -> CannotRunError:
         """Say why nothing is installed, and the nearest thing that can be."""
@@ -209,6 +225,12 @@ class Chooser:
         return "`fabric doctor` shows what was found out about this machine."
 
 
+def _is_same(one: EngineRelease | None, other: EngineRelease) -> bool:
+    """Tell whether two releases are the same, whether or not their files have been looked up."""
+    return one is not None and replace(one, files=()) == replace(other, files=())
+
+
+_UNLED = {"external": "only where it is asked for: --backend external --base-url URL"}
 _TRANSLATED = "Rosetta translates this Python, and what it installs would be for Intel's processors"
 _NATIVE = "Run fabric with a Python for Apple silicon: arch -arm64 ./bootstrap.sh"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from provision.select.devices import device_names
 from provision.select.fit import fit
 from provision.select.knowledge import Knowledge
 from provision.select.requirements import unmet_by_quantization
+from provision.select.sources import Tried
 
 SLACK_BYTES = GIB // 2  # of disk, for the engine and everything else
 SERVED = ("comfortable", "fits", "unknown")
@@ -48,22 +49,49 @@ class Room(NamedTuple):
     host: Budget
 
 
-def offer_tier(candidate: Candidate, spec: Spec, facts: Facts, wanted: Wanted, knowledge: Knowledge) -> Offer:
-    """Offer what was asked for, or the largest model of the catalogue that fits wholly, fetchable or not."""
-    room = _room(candidate, facts, knowledge)
+def offer_model(
+    candidate: Candidate, spec: Spec, facts: Facts, wanted: Wanted, known: Knowledge, *, tried: Tried
+) -> Offer:
+    """Offer what was asked for, or the largest model of the catalogue that fits wholly.
+
+    ``tried`` are references that could not be fetched, with the reason: other files of the same model stand in, and
+    without a wish smaller models do. Raises ``UsageError`` for a context that the model was not trained for.
+    """
+    room = _room(candidate, facts, known)
     if wanted is not None:
-        return _offer_named(candidate, spec, room, wanted, knowledge)
+        named = _named(candidate, wanted, tried)
+        return _first_of([_offer_named(candidate, spec, room, each, known) for each in named])
     if candidate.devices and room.budget.usable_bytes is None and not _asked_for(candidate, spec):
         return Offer(reason=f"how much memory {device_names(candidate.devices)[0]} has is not known")
     last = Offer(reason=f"the catalogue has no model for {candidate.engine} that suits this memory")
-    for model in _tiers(candidate, room, knowledge):
+    for model in _tiers(candidate, room, known, tried):
         if spec.context is not None and spec.context > model.shape.context_length:
             last = Offer(reason=f"{model.name} was trained for {model.shape.context_length} tokens of context")
             continue
-        last = _with_room_on_disk(_offer(candidate, spec, room, model, knowledge), facts)
+        last = _with_room_on_disk(_offer(candidate, spec, room, model, known), facts)
         if last.fit is not None and last.fit.verdict in SERVED:
             return last
     return last if last.reason else Offer(reason=_too_large(last, spec))
+
+
+def _first_of(offers: Sequence[Offer]) -> Offer:
+    return next((each for each in offers if not each.reason), offers[0])
+
+
+def _named(candidate: Candidate, wanted: Model | CatalogModel, tried: Tried) -> list[Model | str]:
+    """Return the files that stand for what was asked for, or the reason why there are none."""
+    if isinstance(wanted, Model):
+        return [wanted]
+    own = wanted.model(candidate.engine)
+    if own is None:
+        return [f"the catalogue has no {wanted.name} for {candidate.engine}"]
+    found = [model for model in (own, *wanted.stand_ins(candidate.engine)) if not _untried(model, tried)]
+    return [*found] or [_untried(own, tried)]
+
+
+def _untried(model: Model, tried: Tried) -> str:
+    """Return why the files of a model cannot be fetched, as far as that was tried; empty where nothing is known."""
+    return tried.get(model.reference) or tried.get(model.place) or ""
 
 
 def _with_room_on_disk(offer: Offer, facts: Facts) -> Offer:
@@ -74,24 +102,6 @@ def _with_room_on_disk(offer: Offer, facts: Facts) -> Offer:
     return Offer(reason=f"{model.name} takes {model.size_bytes / GIB:.1f} GiB of disk, and {free / GIB:.1f} are free")
 
 
-def offer_default(candidate: Candidate, spec: Spec, facts: Facts, wanted: Wanted, knowledge: Knowledge) -> Offer:
-    """Offer what was asked for or the default model, but only what this version can fetch or has as a file.
-
-    Raises ``UsageError`` for a context that the model was not trained for.
-    """
-    catalog = knowledge.catalog
-    wanted = wanted or next(row for row in catalog.models if row.name == catalog.default)
-    named = _offer_named(candidate, spec, _room(candidate, facts, knowledge), wanted, knowledge)
-    if named.model is None or named.reason:
-        return named
-    if named.model.source is None and named.model.path is None:
-        return Offer(
-            reason=f"this version of fabric cannot fetch {named.model.reference}",
-            hint="Download its GGUF file yourself: --model file:PATH. `fabric models list` says what can be fetched.",
-        )
-    return named
-
-
 def _room(candidate: Candidate, facts: Facts, knowledge: Knowledge) -> Room:
     host = budget_for_cpu(facts.memory, knowledge.sizing)
     if not candidate.devices:
@@ -100,21 +110,28 @@ def _room(candidate: Candidate, facts: Facts, knowledge: Knowledge) -> Room:
     return Room(budget_for_gpus(candidate.devices, facts.memory, knowledge.sizing, tensor_parallel=together), host)
 
 
-def _tiers(candidate: Candidate, room: Room, knowledge: Knowledge) -> Iterator[Model]:
-    """Yield the models of the catalogue that this engine loads and whose tier this memory reaches, largest first."""
+def _tiers(candidate: Candidate, room: Room, knowledge: Knowledge, tried: Tried) -> Iterator[Model]:
+    """Yield the models that this engine loads, can be fetched, and whose tier this memory reaches, largest first."""
     rows = sorted(knowledge.catalog.models, key=lambda row: -row.tier_gb)
     most = candidate.profile.max_active_parameters
     reached, kept = _reached(candidate, room), 1 - knowledge.catalog.tier_tolerance
     for row in rows:
-        model = row.model(candidate.engine)
+        model = _fetchable(row, candidate, tried)
         active = row.active_parameters or row.parameters
         if model is None or (most is not None and active > most):
             continue
         if reached is not None and row.tier_gb * GB * kept <= reached:
             yield model
     smallest = min((row for row in rows if candidate.engine in row.engines), key=lambda row: row.tier_gb, default=None)
-    if reached is None and smallest is not None and (model := smallest.model(candidate.engine)):
+    if reached is None and smallest is not None and (model := _fetchable(smallest, candidate, tried)):
         yield model
+
+
+def _fetchable(row: CatalogModel, candidate: Candidate, tried: Tried) -> Model | None:
+    formats = candidate.build.formats if candidate.build else ()
+    models = [row.model(candidate.engine), *(row.stand_ins(candidate.engine) if tried else ())]
+    loadable = (model for model in models if model is not None and model.format in formats)
+    return next((model for model in loadable if not _untried(model, tried)), None)
 
 
 def _reached(candidate: Candidate, room: Room) -> int | None:
@@ -132,12 +149,9 @@ def _free(gpu: Gpu) -> int | None:
     return max((instance.memory.free_bytes or 0 for instance in gpu.instances), default=None)
 
 
-def _offer_named(
-    candidate: Candidate, spec: Spec, room: Room, wanted: Model | CatalogModel, knowledge: Knowledge
-) -> Offer:
-    model = wanted.model(candidate.engine) if isinstance(wanted, CatalogModel) else wanted
-    if model is None:
-        return Offer(reason=f"the catalogue has no {wanted.name} for {candidate.engine}")
+def _offer_named(candidate: Candidate, spec: Spec, room: Room, model: Model | str, knowledge: Knowledge) -> Offer:
+    if isinstance(model, str):
+        return Offer(reason=model)
     offered = _offer(candidate, spec, room, model, knowledge)
     if offered.reason or offered.fit is None:
         return offered

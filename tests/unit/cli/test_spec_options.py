@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from provision.cli.main import VERBS, globals_last
 from provision.cli.wish import Wish, with_wish
-from provision.domain.spec import ACCELERATIONS, BACKENDS, Spec
+from provision.domain.spec import ACCELERATIONS, BACKENDS, KV_CACHE_TYPES, SOURCES, Install, Spec
 
 WORD = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
 SPECS = st.builds(
@@ -26,6 +26,15 @@ SPECS = st.builds(
     port=st.none() | st.integers(0, 65535),
     api_key_env=st.none() | st.from_regex(r"[A-Z][A-Z0-9_]{0,10}", fullmatch=True),
     require_gpu=st.booleans(),
+    base_url=st.none() | st.just("http://127.0.0.1:1234/v1"),
+    kv_cache=st.sampled_from(KV_CACHE_TYPES),
+    keep_alive=st.none() | st.integers(-1, 3600),
+    install=st.builds(
+        Install,
+        sources=st.lists(st.sampled_from(SOURCES), unique=True).map(tuple),
+        program=st.none() | WORD.map(lambda word: f"/{word}"),
+        mirrors=st.dictionaries(st.sampled_from(["github", "huggingface"]), st.just("https://mirror.example/x=y")),
+    ),
 )
 
 
@@ -60,7 +69,7 @@ def test_nothing_to_say_is_no_option() -> None:
     assert Spec().options() == []
 
 
-@pytest.mark.parametrize("field", [f.name for f in fields(Spec) if f.name != "version"])
+@pytest.mark.parametrize("field", [f.name for f in fields(Spec) if f.name not in ("version", "install")])
 def test_every_field_is_an_option_of_up(field: str) -> None:
     option = "--" + field.replace("_", "-")
     value = [] if field == "require_gpu" else ["7"]

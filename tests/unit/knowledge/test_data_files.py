@@ -116,7 +116,7 @@ def test_an_engine_s_file_is_as_strict(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(assets, "ROOT", tmp_path)
     for old, new in (
         ("releases:", "relases:"),
-        ("    build: b11549", "    biuld: b11549"),
+        ("    builds: [vulkan]", "    biulds: [vulkan]"),
         ("version: 1", "version: 2"),
     ):
         assert old in written

@@ -7,11 +7,14 @@ import pytest
 from provision.domain.facts import Cpu, Facts, Libc, Memory, OperatingSystem
 from provision.domain.selection import Selection
 from provision.domain.server import ServerState
-from provision.domain.spec import Spec
+from provision.domain.spec import Install, Spec
 from provision.domain.state import State
 from provision.plan.observed import Observed
 from provision.planner import read_knowledge
 from provision.select.choose import Chooser
+
+KNOWLEDGE = read_knowledge()
+SMALLEST = next(row for row in KNOWLEDGE.catalog.models if row.name == KNOWLEDGE.catalog.default)
 
 
 @pytest.fixture
@@ -22,7 +25,7 @@ def selection() -> Selection:
         memory=Memory(8 << 30, 8 << 30),
         libraries={"libgomp.so.1": "/lib/libgomp.so.1"},
     )
-    choice = Chooser(Spec(), facts, None, read_knowledge(), 8080).choose()
+    choice = Chooser(Spec(model="smollm2-135m", install=Install(("wheel",))), facts, SMALLEST, KNOWLEDGE, 8080).choose()
     assert choice.selection is not None
     return choice.selection
 

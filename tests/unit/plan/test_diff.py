@@ -70,6 +70,7 @@ def test_a_changed_option_is_an_update_and_a_restart_and_is_named(
 def test_what_is_to_be_fetched_is_told_in_bytes(selection: Selection, settled: Observed) -> None:
     nothing = Observed(None, "not installed", "not installed", ServerState.ABSENT)
     engine, model, *rest = make_plan(selection, nothing).changes
+    assert selection.release.wheel is not None
     assert engine.download_bytes == selection.release.wheel.size_bytes
     assert engine.disk_bytes == selection.release.installed_bytes
     assert (model.download_bytes, model.disk_bytes) == (92_863_409, 98_362_432)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from provision.domain.spec import Spec
+from provision.domain.spec import Install, Spec
 from provision.errors import InvalidInputError
 from provision.plan.spec_file import MAX_BYTES, parse_spec
 
@@ -31,6 +31,12 @@ def test_what_is_said_is_what_is_meant() -> None:
     assert spec == Spec(model="smollm2-135m", context=2048, parallel=3, port=0, require_gpu=True)
 
 
+def test_how_to_install_can_be_said() -> None:
+    text = "install:\n  sources: [build, wheel]\n  program: /opt/llama-server\n  mirrors: {github: 'https://m/gh'}\n"
+    told = parse_spec(text.encode(), "f").install
+    assert told == Install(("build", "wheel"), "/opt/llama-server", {"github": "https://m/gh"})
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -45,6 +51,13 @@ def test_what_is_said_is_what_is_meant() -> None:
         ("require_gpu: 'yes'", "line 1: require_gpu"),
         ("port: [1, 2]", "line 1: port takes one value"),
         ("port: {a: 1}", "line 1: port takes one value"),
+        ("install: 5", "line 1: install: expected"),
+        ("install:\n  source: [wheel]", "line 2: unknown key 'source'. Did you mean 'sources'?"),
+        ("install:\n  sources: wheel", "line 2: install.sources takes a list of names"),
+        ("install:\n  sources: [[wheel]]", "line 2: install.sources takes a list of names"),
+        ("install:\n  mirrors: [a]", "line 2: install.mirrors takes `name: address` lines"),
+        ("install:\n  mirrors: {github: 5}", "line 2: install.mirrors: expected `str`"),
+        ("install:\n  program: {}", "line 2: install.program takes one value"),
         ("port: 1\nport: 2", "line 2: port is given twice"),
         ("? [a, b]\n: 1", "line 1: unknown key"),
         ("<<: {port: 1}", "unknown key '<<'"),
@@ -122,5 +135,6 @@ def test_every_field_of_a_spec_can_be_said_in_the_file() -> None:
 
 
 def _example(name: str) -> str:
-    numbers = dict.fromkeys(("context", "parallel", "threads", "port"), "7")
-    return {"version": "1", "require_gpu": "true", **numbers}.get(name, "x")
+    numbers = dict.fromkeys(("context", "parallel", "threads", "port", "keep_alive"), "7")
+    words = {"version": "1", "require_gpu": "true", "install": "{sources: [wheel]}"}
+    return {**words, **numbers}.get(name, "x")

@@ -28,7 +28,7 @@ def model(knowledge: Knowledge) -> Model:
 
 @pytest.fixture
 def release() -> EngineRelease:
-    return next(r for r in LlamaCpp().releases() if (r.system, r.arch) == ("Linux", "x86_64"))
+    return next(r for r in LlamaCpp().releases() if r.wheel and (r.system, r.arch) == ("Linux", "x86_64"))
 
 
 @pytest.fixture

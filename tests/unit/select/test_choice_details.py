@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from provision.domain.facts import Disk, Facts
 from provision.domain.gpu import Gpu, GpuInstance, GpuMemory, GpuState, Obstacle
-from provision.domain.spec import Spec
+from provision.domain.spec import Install, Spec
 from provision.select.choose import Chooser
 from provision.select.knowledge import Knowledge
 from tests.standin.machines import (
@@ -141,7 +141,8 @@ def test_every_profile_names_engines_that_are_known(knowledge: Knowledge) -> Non
 
 def test_what_cannot_be_installed_is_refused_with_the_nearest_thing_that_can(knowledge: Knowledge) -> None:
     card = replace(LINUX, gpus=(nvidia("8.9", "570.133.07", 24),))
-    choice = Chooser(Spec(acceleration="cuda"), card, None, knowledge, 8080).choose()
+    wheels = Spec(acceleration="cuda", install=Install(("wheel",)))
+    choice = Chooser(wheels, card, None, knowledge, 8080).choose()
     assert choice.selection is None
     assert choice.refusal is not None
     assert "with --acceleration cuda" in choice.refusal.message

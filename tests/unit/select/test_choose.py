@@ -8,19 +8,20 @@ from provision.domain.engine import EngineRelease
 from provision.domain.facts import Cpu, Facts, Libc, Memory, OperatingSystem
 from provision.domain.model import Model
 from provision.domain.selection import Selection
-from provision.domain.spec import Spec
-from provision.engines.registry import NOT_YET
+from provision.domain.spec import Install, Spec
 from provision.errors import FabricError, RefusedError, UsageError
 from provision.planner import read_knowledge
 from provision.select.check import check_spec
 from provision.select.choose import CannotRunError, Chooser
 from provision.select.requirements import unmet
+from provision.select.sources import as_build
 
 KNOWLEDGE = read_knowledge()
 
 
 def chosen(facts: Facts, model: Model, spec: Spec | None = None, previous: Selection | None = None) -> Selection:
-    choice = Chooser(spec or Spec(), facts, model, KNOWLEDGE, 8080, previous).choose()
+    spec = replace(spec or Spec(), install=Install(("wheel",)))
+    choice = Chooser(spec, facts, model, KNOWLEDGE, 8080, previous).choose()
     if choice.selection is None:
         assert choice.refusal is not None
         raise choice.refusal
@@ -29,9 +30,7 @@ def chosen(facts: Facts, model: Model, spec: Spec | None = None, previous: Selec
 
 def lacks(facts: Facts, release: EngineRelease) -> str:
     """Return what the build that is installed lacks on this machine."""
-    return unmet(
-        next(build for build in KNOWLEDGE.builds if KNOWLEDGE.release_of.get(build.name) == release), facts, None
-    )
+    return unmet(as_build(release), facts, None)
 
 
 def linux(libc: Libc, arch: str = "x86_64") -> OperatingSystem:
@@ -91,10 +90,9 @@ def test_a_wish_that_no_build_meets_is_told(facts: Facts, model: Model, spec: Sp
         chosen(facts, model, spec)
 
 
-@pytest.mark.parametrize("backend", sorted(NOT_YET))
-def test_an_engine_that_is_not_supported_yet_says_so(facts: Facts, model: Model, backend: str) -> None:
-    with pytest.raises(FabricError, match=backend):
-        chosen(facts, model, Spec(backend=backend))
+def test_an_engine_that_comes_from_nowhere_as_asked_says_so(facts: Facts, model: Model) -> None:
+    with pytest.raises(FabricError, match=r"ollama: the build cpu comes from none of the sources wheel"):
+        chosen(facts, model, Spec(backend="ollama"))
 
 
 def test_a_library_that_the_system_lacks_is_provided_and_stays_provided(facts: Facts, model: Model) -> None:

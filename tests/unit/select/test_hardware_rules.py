@@ -85,14 +85,14 @@ ROWS: list[tuple[str, Facts, tuple[Gpu, ...], Spec, tuple[str, str, str, str]]] 
         replace(LINUX, cpu=Cpu(isa=("sse4_2",))),
         (),
         Spec(),
-        ("cpu-small", "llamacpp", "cpu", "source"),
+        ("cpu-small", "llamacpp", "cpu", "cpu"),
     ),
     (
         "little memory",
         replace(LINUX, memory=Memory(2 * GIB, 2 * GIB)),
         (),
         Spec(),
-        ("cpu-small", "llamacpp", "cpu", "xllamacpp-linux-x86_64"),
+        ("cpu-small", "llamacpp", "cpu", "cpu"),
     ),
     (
         "a file of the user's",
