@@ -195,7 +195,10 @@ class Changes:
         starting = self.fabric.clock()
         proof = Proof(self.fabric.layout)
         server = Server(self.fabric.layout, selection)
-        seen = wait_until_ready(server, selection.model.name, Patience(options.timeout_s), proof.holds)
+        patience = Patience(options.timeout_s)
+        seen = wait_until_ready(
+            server, selection.model.name, patience, proof.holds, lambda: self._settle(server, selection)
+        )
         proof.ready(seen)
         timings["start"] = self.fabric.clock() - starting
         smoke = None
@@ -205,6 +208,13 @@ class Changes:
             timings["smoke"] = self.fabric.clock() - proving
         timings["total"] = self.fabric.clock() - began
         return UpResult(selection, plan.changes, plan.changed, seen.pid, smoke, timings)
+
+    def _settle(self, server: Server, selection: Selection) -> None:
+        from provision.engines.registry import ENGINES
+
+        state = read_state(self.fabric.layout)
+        place = self.fabric.planner.paths(selection, state.generation if state else 0).placement(selection)
+        ENGINES[selection.backend].settle(server.client(), selection, place)
 
     def _job(self, plan: Plan, state: State, *, offline: bool) -> Job:
         from provision.apply.executor import Job

@@ -128,14 +128,19 @@ class Planner:
 
     def render(self, selection: Selection, generation: int) -> dict[str, str]:
         """Return the files of one generation."""
-        paths = Paths(
+        paths = self.paths(selection, generation)
+        key = fingerprint(selection.spec.api_key_env, self.env, self.layout)
+        return generation_files(selection, ENGINES[selection.backend], paths, key)
+
+    def paths(self, selection: Selection, generation: int) -> Paths:
+        """Return where the parts of one generation lie."""
+        return Paths(
             engine=engine_path(self.layout, selection.release, selection.provided_libraries),
             model=model_path(self.layout, selection.model),
             generation=self.layout.generation(generation),
+            state=self.layout.engine_state(selection.backend),
             api_key=self.layout.api_key,
         )
-        key = fingerprint(selection.spec.api_key_env, self.env, self.layout)
-        return generation_files(selection, ENGINES[selection.backend], paths, key)
 
     @cached_property
     def knowledge(self) -> Knowledge:

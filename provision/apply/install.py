@@ -135,7 +135,7 @@ class Installer:
 
     def _preflight(self, staged: Path) -> None:
         """A wheel for another processor dies with SIGILL: better now than when the server starts."""
-        launch = self.engine.preflight(staged, self.layout.staging)
+        launch = self.engine.preflight(self.selection.release, staged, self.layout.staging)
         for name, text in launch.files.items():
             (self.layout.staging / name).write_text(text, encoding="utf-8")
         result = run(_command(launch), self.env, self.stop)

@@ -98,6 +98,14 @@ class EngineRelease:
 
 
 @dataclass(frozen=True)
+class Health:
+    """How a server tells that it is up: the path that answers 200, and the statuses that mean that it loads still."""
+
+    path: str
+    loading: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Failure:
     """One way in which an engine fails: a pattern in its log, what to tell the user, and whether to try again."""
 

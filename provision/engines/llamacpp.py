@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from provision.domain.engine import EngineRelease, Failure, Launch
+from provision.domain.engine import EngineRelease, Launch
 from provision.domain.selection import Selection
-from provision.engines.engine import Placement
-from provision.knowledge.engine_files import load_engine_file
+from provision.engines.engine import Engine, Placement
 
 LAUNCHER = "llamacpp_launcher.py"
 PARAMETERS = "parameters.json"
 
 
-class LlamaCpp:
+class LlamaCpp(Engine):
     """See ``Engine``."""
 
     name = "llamacpp"
 
-    def releases(self) -> Sequence[EngineRelease]:
-        return load_engine_file(self.name).releases
-
-    def failures(self) -> Sequence[Failure]:
-        return load_engine_file(self.name).failures
-
-    def preflight(self, engine: Path, generation: Path) -> Launch:
+    def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Launch:
         return Launch((*_python(engine), str(generation / LAUNCHER)), _environment(engine), _launcher())
 
     def launch(self, selection: Selection, place: Placement) -> Launch:

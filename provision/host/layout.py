@@ -7,6 +7,7 @@
     <prefix>/state.json            what was made
     <prefix>/journal.jsonl         present only while a change is under way
     <prefix>/engines/  models/     the store: named by content, never edited
+    <prefix>/var/<engine>/         what an engine keeps itself
     <prefix>/staging/              what is being fetched or unpacked; emptied before every change
     <prefix>/gen/<n>/              rendered configuration of one generation, never edited
     <prefix>/current -> gen/<n>
@@ -63,6 +64,10 @@ class Layout:
     @property
     def models(self) -> Path:
         return self.prefix / "models"
+
+    def engine_state(self, engine: str) -> Path:
+        """Return the directory that an engine fills itself, such as Ollama's own store, in which files are links."""
+        return self.prefix / "var" / engine
 
     @property
     def staging(self) -> Path:

@@ -13,7 +13,6 @@ from provision.domain.engine import SERVER_FILE, ServerFile
 from provision.domain.selection import Selection
 from provision.engines.engine import Engine, Placement
 
-STOP_GRACE_S = 10
 MANIFEST_FILE = "manifest.json"
 
 
@@ -24,7 +23,13 @@ class Paths:
     engine: Path
     model: Path
     generation: Path
+    state: Path
     api_key: Path
+
+    def placement(self, selection: Selection) -> Placement:
+        """Return them as an engine is told."""
+        api_key = self.api_key if selection.spec.api_key_env else None
+        return Placement(self.engine, self.model, self.generation, self.state, api_key)
 
 
 def generation_files(selection: Selection, engine: Engine, paths: Paths, key_fingerprint: str | None) -> dict[str, str]:
@@ -32,10 +37,8 @@ def generation_files(selection: Selection, engine: Engine, paths: Paths, key_fin
 
     ``key_fingerprint`` stands for the API key, which is in none of them.
     """
-    api_key = paths.api_key if selection.spec.api_key_env else None
-    place = Placement(paths.engine, paths.model, paths.generation, api_key)
-    launch = engine.launch(selection, place)
-    server = ServerFile(launch.argv, launch.env, STOP_GRACE_S, tuple(engine.failures()))
+    launch = engine.launch(selection, paths.placement(selection))
+    server = ServerFile(launch.argv, launch.env, engine.stop_grace_s, tuple(engine.failures()))
     manifest: dict[str, Any] = {
         "backend": selection.backend,
         "engine": paths.engine.name,

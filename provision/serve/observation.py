@@ -8,6 +8,7 @@ import msgspec
 
 from provision.domain.selection import Selection
 from provision.domain.server import Observation, Runtime, ServerState
+from provision.engines.registry import ENGINES
 from provision.host import ports, process
 from provision.host.files import read_bytes
 from provision.host.layout import Layout
@@ -68,16 +69,21 @@ class Server:
         return self._ask(runtime)
 
     def _ask(self, runtime: Runtime) -> Observation:
-        health = self.client().get("/health")
+        if self._selection is None:
+            return Observation(ServerState.ABSENT, runtime)
+        engine = ENGINES[self._selection.backend]
+        health = self.client().get(engine.health.path)
         if health.status == 0 and "refused" in (health.error or "").lower():
             return Observation(ServerState.STARTING, runtime)
-        if health.status == 503:
+        if health.status in engine.health.loading:
             return Observation(ServerState.LOADING, runtime)
         if health.status != 200:
-            return Observation(ServerState.DEGRADED, runtime, health.error or f"/health answers {health.status}")
+            return Observation(
+                ServerState.DEGRADED, runtime, health.error or f"{engine.health.path} answers {health.status}"
+            )
         models = self.client().get("/v1/models").json()
         listed = [entry.get("id") for entry in (models or {}).get("data", [])] if isinstance(models, dict) else []
-        if self._selection and self._selection.model.name not in listed:
+        if not engine.serves(listed, self._selection.model.name):
             return Observation(ServerState.DEGRADED, runtime, f"it serves {listed}, not {self._selection.model.name}")
         if not process.is_running(runtime.server):  # it ended meanwhile, so a stranger may have answered
             return Observation(ServerState.STARTING, replace(runtime, server=None))

@@ -40,32 +40,58 @@ class Patience:
 
 
 def wait_until_ready(
-    server: Server, model: str, patience: Patience, proved: Callable[[Observation], bool]
+    server: Server,
+    model: str,
+    patience: Patience,
+    proved: Callable[[Observation], bool],
+    settle: Callable[[], None] = lambda: None,
 ) -> Observation:
     """Return once health is good, ``model`` is listed and, unless that was ``proved`` before, a token is generated.
+
+    As soon as the server answers, it is ``settle``d once: some have to be told what they serve.
 
     Raises ``ServerFailedError`` with the decoded reason and the last lines of the log where the server fails,
     stops making progress or runs out of time.
     """
-    started = time.monotonic()
-    moved_at, mark, poll_s = started, None, POLL_S
+    waiting = _Waiting(server, patience)
+    settled = False
     while True:
         seen = server.observe()
-        if seen.state is ServerState.READY:
+        answers = seen.state in (ServerState.READY, ServerState.DEGRADED)
+        if answers and not settled and not proved(seen):
+            settle()
+            settled = True
+        elif seen.state is ServerState.READY:
             if not proved(seen):
                 _first_token(server.client(), model)
             return seen
+        else:
+            waiting.go_on(seen)
+
+
+class _Waiting:
+    """One wait, as long as there is progress and patience."""
+
+    def __init__(self, server: Server, patience: Patience) -> None:
+        self._server, self._patience = server, patience
+        self._started = self._moved_at = time.monotonic()
+        self._mark: tuple[object, ...] | None = None
+        self._poll_s = POLL_S
+
+    def go_on(self, seen: Observation) -> None:
+        """Sleep a little. Raises ``ServerFailedError`` where waiting is in vain."""
+        server, patience = self._server, self._patience
         if seen.state in (ServerState.FAILED, ServerState.CRASH_LOOP, ServerState.ABSENT, ServerState.STOPPED):
             raise failed(server, seen, kind=PortLostError if server.port_is_taken() else ServerFailedError)
         now = time.monotonic()
-        if (fresh := _progress(seen.runtime, server)) != mark:
-            moved_at, mark = now, fresh
-        if now - moved_at > patience.stall_s:
+        if (fresh := _progress(seen.runtime, server)) != self._mark:
+            self._moved_at, self._mark = now, fresh
+        if now - self._moved_at > patience.stall_s:
             raise failed(server, seen, f"it made no progress for {patience.stall_s:.0f} s")
-        if patience.timeout_s is not None and now - started > patience.timeout_s:
+        if patience.timeout_s is not None and now - self._started > patience.timeout_s:
             raise failed(server, seen, f"it was not ready within {patience.timeout_s:g} s")
-        time.sleep(poll_s)
-        poll_s = min(MAX_POLL_S, poll_s * 1.05)
+        time.sleep(self._poll_s)
+        self._poll_s = min(MAX_POLL_S, self._poll_s * 1.05)
 
 
 def failed(
@@ -86,7 +112,8 @@ def failed(
 def _progress(runtime: Runtime | None, server: Server) -> tuple[object, ...]:
     """Whatever changes while a server gets anywhere: its state, processor time and log."""
     pid = runtime.server.pid if runtime and runtime.server else None
-    return (runtime.restarts if runtime else None, process.cpu_ticks(pid) if pid else None, server.log_size())
+    used = [process.cpu_ticks(each) for each in process.tree(pid)] if pid else []
+    return (runtime.restarts if runtime else None, used, server.log_size())
 
 
 def _first_token(client: LoopbackClient, model: str) -> None:

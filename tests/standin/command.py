@@ -16,6 +16,9 @@ from typing import Any
 import psutil
 
 TIMEOUT_S = 120.0
+# Where models and releases come from is out of reach, unless a test names a place that answers.
+MIRRORS = tuple(f"FABRIC_MIRROR_{name}" for name in ("GITHUB", "GITHUB_API", "HUGGINGFACE", "OLLAMA_REGISTRY"))
+NOBODY = "http://127.0.0.1:9"
 _NOT_INHERITED = ("PIP_", "UV_", "FABRIC_", "XDG_", "STANDIN_", "OPENAI_")
 
 
@@ -60,6 +63,7 @@ class Fabric:
             "FABRIC_HOME": str(self.prefix),
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_INDEX_URL": self.index_url,
+            **dict.fromkeys(MIRRORS, NOBODY),
         }
         merged: dict[str, str | None] = {**inherited, **own, **self.variables, **(changes or {})}
         return {name: value for name, value in merged.items() if value is not None}
