@@ -195,10 +195,7 @@ class Changes:
         starting = self.fabric.clock()
         proof = Proof(self.fabric.layout)
         server = Server(self.fabric.layout, selection)
-        patience = Patience(options.timeout_s)
-        seen = wait_until_ready(
-            server, selection.model.name, patience, proof.holds, lambda: self._settle(server, selection)
-        )
+        seen = wait_until_ready(server, selection.model.name, Patience(options.timeout_s), proof.holds)
         proof.ready(seen)
         timings["start"] = self.fabric.clock() - starting
         smoke = None
@@ -208,13 +205,6 @@ class Changes:
             timings["smoke"] = self.fabric.clock() - proving
         timings["total"] = self.fabric.clock() - began
         return UpResult(selection, plan.changes, plan.changed, seen.pid, smoke, timings)
-
-    def _settle(self, server: Server, selection: Selection) -> None:
-        from provision.engines.registry import ENGINES
-
-        state = read_state(self.fabric.layout)
-        place = self.fabric.planner.paths(selection, state.generation if state else 0).placement(selection)
-        ENGINES[selection.backend].settle(server.client(), selection, place)
 
     def _job(self, plan: Plan, state: State, *, offline: bool) -> Job:
         from provision.apply.executor import Job
@@ -228,18 +218,26 @@ class Changes:
             plan=plan,
             state=state,
             installer=Installer(
-                self.fabric.layout, selection, engine, self.fabric.env, self.fabric.progress, threading.Event()
+                self.fabric.layout,
+                selection,
+                engine,
+                self.fabric.env,
+                self.fabric.progress,
+                threading.Event(),
+                offline=offline,
             ),
             render=lambda generation: self.fabric.planner.render(selection, generation),
             restart=lambda generation: self._restart(selection, generation),
-            offline=offline,
             clock=self.fabric.clock,
         )
 
     def _restart(self, selection: Selection, generation: int) -> None:
+        from provision.engines.registry import ENGINES
         from provision.host.secret import store_key
 
         self.fabric.progress.say(f"Starting the server at {selection.base_url}")
         control.stop(self.fabric.layout)
+        place = self.fabric.planner.paths(selection, generation).placement(selection)
+        ENGINES[selection.backend].arrange(selection, place)
         store_key(selection.spec.api_key_env, self.fabric.env, self.fabric.layout)
         control.start(self.fabric.layout, generation, self.fabric.env)

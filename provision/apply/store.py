@@ -8,7 +8,9 @@ from pathlib import Path
 
 from provision.domain.engine import EngineRelease
 from provision.domain.model import Model
+from provision.domain.selection import Selection
 from provision.domain.state import StoredFile, StoreEntry
+from provision.engines.engine import Engine
 from provision.host.layout import Layout
 
 _KEY_CHARACTERS = 12
@@ -20,6 +22,11 @@ def engine_path(layout: Layout, release: EngineRelease, provided: tuple[str, ...
 
     key = hashlib.sha256("\n".join(_content(release, provided)).encode()).hexdigest()[:_KEY_CHARACTERS]
     return layout.engines / f"{release.engine}-{release.version}-{key}"
+
+
+def engine_path_of(layout: Layout, selection: Selection) -> Path:
+    """Return where the engine of a selection lies."""
+    return engine_path(layout, selection.release, selection.provided_libraries)
 
 
 def _content(release: EngineRelease, provided: tuple[str, ...]) -> Iterator[str]:
@@ -38,6 +45,23 @@ def model_path(layout: Layout, model: Model) -> Path:
     if model.path:
         return Path(model.path)
     return layout.models / f"{model_key(model)}.{model.format}"
+
+
+def model_file(layout: Layout, model: Model) -> Path:
+    """Return what an engine is told to load: the file, the first of its parts, or the directory of a whole model."""
+    place = model_path(layout, model)
+    return place / model.files[0].path if model.format == "gguf" and len(model.files) > 1 else place
+
+
+def converted_path(layout: Layout, engine: Engine, model: Model) -> Path:
+    """Return where the form of a model lies that only this engine needs."""
+    key = model_key(model)
+    return layout.models / f"{key}.{engine.converted(model)}"
+
+
+def loaded_path(layout: Layout, engine: Engine, model: Model) -> Path:
+    """Return what this engine loads."""
+    return converted_path(layout, engine, model) if engine.converted(model) else model_file(layout, model)
 
 
 def model_key(model: Model) -> str:

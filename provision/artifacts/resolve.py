@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from provision.domain.engine import EngineRelease
+from provision.domain.artifacts import PinnedFile
+from provision.domain.engine import Assets, EngineRelease
 from provision.domain.model import Model
 from provision.domain.selection import Selection
-from provision.errors import UnavailableError
+from provision.errors import FabricError, InvalidInputError, UnavailableError, UnreachableError
+
+if TYPE_CHECKING:
+    from provision.artifacts.mirrors import Mirrors
+    from provision.artifacts.releases import Release
+    from provision.domain.reference import OllamaReference
+    from provision.host.download import Transport
+
+MANIFEST = "manifest.json"
+MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 
 
 @dataclass(frozen=True)
 class Resolver:
-    """Asks the places where releases and models come from, or the ``mirrors`` that stand in for them.
+    """Asks the places where releases and models come from, or the ``sites`` that stand in for them.
 
     ``offline`` forbids that.
     """
 
     env: Mapping[str, str]
-    mirrors: Mapping[str, str]
+    sites: Mapping[str, str]
     offline: bool = False
 
     def selection(self, selection: Selection) -> Selection:
@@ -32,13 +46,109 @@ class Resolver:
         )
 
     def release(self, release: EngineRelease) -> EngineRelease:
-        raise UnavailableError("github", "not yet")
+        """Return a release with the files of its archives."""
+        from provision.artifacts.releases import checksums, pick_asset
+
+        if release.assets is None:
+            return release
+        with self._looking_up(release.place, release.name, f"{release.engine} {release.version}"):
+            found = self._release(release.assets)
+            if release.assets.checksums:
+                found = checksums(found, release.assets.checksums, self._transport)
+            picked = [pick_asset(found, name) for name in release.assets.names]
+            files = tuple(file for file in picked if file is not None)
+            if len(files) < len(picked):
+                lacking = release.assets.names[picked.index(None)]
+                raise InvalidInputError(f"the release {found.tag} has no file like {lacking}")
+        return replace(release, files=files, version=found.tag.removeprefix("v"))
+
+    def _release(self, assets: Assets) -> Release:
+        """Return the release that is pinned; where it is gone, the newest of its kind."""
+        from provision.artifacts.releases import newest_release, resolve_release
+
+        try:
+            return resolve_release(assets.repository, assets.tag, self._mirrors, self._transport, self.env)
+        except InvalidInputError:
+            if assets.tags is None:
+                raise
+            return newest_release(assets.repository, assets.tags, self._mirrors, self._transport, self.env)
 
     def model(self, model: Model) -> Model:
-        raise UnavailableError(model.place, "not yet")
+        """Return a model of the catalogue with its files; what it is called and how it is described stays."""
+        with self._looking_up(model.place, model.reference, f"the model {model.name}"):
+            found = self.describe(model.reference)
+        return replace(found, name=model.name, license=model.license or found.license)
 
     def describe(self, reference: str) -> Model:
-        """Return the model that a reference names: a file that is here, or what its place says of it."""
-        from provision.artifacts.local_model import describe
+        """Return the model that a reference names: files that are here, or what its place says of it.
 
-        return describe(reference)
+        Raises ``UsageError`` for what is no reference, ``InvalidInputError`` for what is not there or no model,
+        ``UnreachableError`` where its place does not answer, ``RefusedError`` for what must not be loaded.
+        """
+        from provision.domain.reference import FileReference, OllamaReference, WheelReference, parse_reference
+
+        parsed = parse_reference(reference)
+        if isinstance(parsed, FileReference):
+            from provision.artifacts.local_model import describe
+
+            return describe(parsed.path)
+        if isinstance(parsed, WheelReference):
+            from provision.artifacts.wheel_model import describe_wheel
+
+            return describe_wheel(parsed, self.env, self._transport)
+        if self.offline:
+            raise UnreachableError(f"{reference} is not known here, and --offline was given.", _ONLINE)
+        from provision.artifacts.remote_model import describe_remote
+
+        model = describe_remote(parsed, self._mirrors, self._transport, self.env)
+        return self._with_manifest(model, parsed) if isinstance(parsed, OllamaReference) else model
+
+    def _with_manifest(self, model: Model, reference: OllamaReference) -> Model:
+        """Add what Ollama itself wants beside the GGUF: the manifest, and its template and parameters."""
+        from provision.artifacts.ollama_registry import registry_of, resolve
+
+        manifest = resolve(reference, self._mirrors, self._transport, self.env)
+        base = f"{registry_of(reference, self._mirrors)}/v2/{reference.namespace}/{reference.name}/manifests/"
+        own = PinnedFile(MANIFEST, (f"{base}sha256:{manifest.digest}",), len(manifest.body), manifest.digest)
+        rest = tuple(file for file in manifest.files if file != manifest.model)
+        files = (manifest.model, own, *rest)
+        return replace(model, files=files, sha256=None, size_bytes=sum(file.size_bytes or 0 for file in files))
+
+    @contextmanager
+    def _looking_up(self, place: str, what: str, named: str) -> Iterator[None]:
+        """Say of a failure which place, or which single thing, is of no use."""
+        if self.offline:
+            raise UnavailableError(what, f"{named} is not known here, and --offline was given.", _ONLINE)
+        try:
+            yield
+        except UnreachableError as error:
+            raise UnavailableError(place, f"Cannot look up {named}: {error.message}", error.hint) from error
+        except InvalidInputError as error:
+            raise UnavailableError(what, f"Cannot have {named}: {error.message}", error.hint) from error
+
+    @cached_property
+    def _mirrors(self) -> Mirrors:
+        from provision.artifacts.mirrors import choose_mirrors
+
+        return choose_mirrors(self.sites, self.env)
+
+    @cached_property
+    def _transport(self) -> Transport:
+        from provision.artifacts.pip_settings import read_local, uv_environment
+        from provision.host.download import Transport
+
+        settings = read_local(self.env)
+        env = {**self.env, **uv_environment(settings, self.env)}
+        return Transport(env, settings.certificate, settings.trusted_hosts)
+
+
+_ONLINE = "Run once without --offline."
+
+
+def headers_for(url: str, sites: Mapping[str, str], env: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what a request for ``url`` carries besides the usual: the user's token for that site, or a media type."""
+    from provision.artifacts.mirrors import choose_mirrors
+
+    if "/manifests/sha256:" in url:
+        return {"Accept": MANIFEST_TYPE}
+    return choose_mirrors(sites, env).headers_for(url, env)

@@ -16,6 +16,7 @@ from provision.host.program import Command, CommandResult, run
 
 RESOLVE_TIMEOUT_S = 120.0
 INSTALL_TIMEOUT_S = 600.0
+_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 _NETWORK_SIGNS = ("error sending request", "failed to fetch", "dns error", "connect", "timed out", "network")
 
 
@@ -26,6 +27,7 @@ class Uv:
         from uv import find_uv_bin
 
         self._program = str(find_uv_bin())
+        self._pythons = str(cache.parent.parent / "python")
         self._staging = str(cache.parent)  # not the user's directory, whose project settings are none of our business
         own = {"UV_CACHE_DIR": str(cache), "UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never"}
         self._env = {**env, **uv_environment(settings, env), **own, "TMPDIR": self._staging}
@@ -33,18 +35,18 @@ class Uv:
         self._stop = stop
 
     def locate(self, wheels: Sequence[Wheel], platform: str) -> dict[str, str]:
-        """Return the address (https, http or file) of each wheel by its file name.
+        """Return the address (https, http or file) of each wheel or source distribution by its file name.
 
         ``platform`` is uv's name of the target. Raises ``UnreachableError`` where an index does not answer or
         does not have exactly these files.
         """
-        requirements = "".join(f"{wheel.project}=={wheel.version}\n" for wheel in wheels)
-        argv = ["pip", "compile", "-", "--quiet", "--no-deps", "--format", "pylock.toml", "--only-binary", ":all:"]
-        argv += ["--python-version", "3.11", "--python-platform", platform]
-        result = self._run([*argv, *self._flags], RESOLVE_TIMEOUT_S, requirements)
-        if result.returncode != 0:
-            raise _explain(result, "find " + ", ".join(f"{w.project} {w.version}" for w in wheels))
-        found = _addresses(result.stdout)
+        sources = [wheel for wheel in wheels if not wheel.filename.endswith(".whl")]
+        binaries = [wheel for wheel in wheels if wheel not in sources]
+        found: dict[str, str] = {}
+        for group, only in ((binaries, "--only-binary"), (sources, "--no-binary")):
+            if group:
+                requirements = [f"{wheel.project}=={wheel.version}" for wheel in group]
+                found |= {name: url for name, (url, _) in self._compile(requirements, only, platform).items()}
         for wheel in wheels:
             if wheel.filename not in found:
                 raise UnreachableError(
@@ -53,37 +55,72 @@ class Uv:
                 )
         return found
 
-    def make_environment(self, path: Path) -> None:
-        """Make an empty environment with this interpreter's base."""
-        argv = ["venv", "--quiet", "--no-project", "--python", sys.executable, str(path)]
-        self._checked(argv, "make an environment for the engine")
+    def look_up(self, project: str, version: str) -> tuple[Wheel, str]:
+        """Return the wheel of a project for any machine as the index describes it, and its address.
 
-    def install(self, environment: Path, wheel: Path) -> None:
-        """Install one checked wheel file into an environment, without the network."""
+        Raises ``UnreachableError`` where the index does not answer or has none with a hash.
+        """
+        offered = self._compile([f"{project}=={version}"], "--only-binary", None)
+        for name, (url, file) in offered.items():
+            sha256, size = file.get("hashes", {}).get("sha256"), file.get("size")
+            if url.startswith("file:"):
+                size = Path(unquote(urlsplit(url).path)).stat().st_size
+            if sha256 and size and name.endswith(".whl"):
+                return Wheel(project, version, name, sha256, size), url
+        raise UnreachableError(
+            f"The package index tells neither size nor hash of {project} {version}.", "Use another index or mirror."
+        )
+
+    def _compile(
+        self, requirements: Sequence[str], only: str, platform: str | None
+    ) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Return address and description of each file that stands for ``requirements``, by name."""
+        argv = ["pip", "compile", "-", "--quiet", "--no-deps", "--format", "pylock.toml", only, ":all:"]
+        argv += ["--python-version", _VERSION, *(["--python-platform", platform] if platform else [])]
+        result = self._run([*argv, *self._flags], RESOLVE_TIMEOUT_S, "".join(f"{line}\n" for line in requirements))
+        if result.returncode != 0:
+            raise _explain(result, "find " + ", ".join(requirements))
+        return _addresses(result.stdout)
+
+    def make_environment(self, path: Path, python: str | None = None) -> None:
+        """Make an empty environment with this interpreter's base, or with one of the version ``python``.
+
+        Where this machine has none of that version, uv gets one into the prefix. Nothing in it tells where it lies.
+        """
+        own = python is None or python == f"{sys.version_info.major}.{sys.version_info.minor}"
+        argv = ["venv", "--quiet", "--no-project", "--relocatable", "--python", sys.executable if own else str(python)]
+        downloads = {} if own else {"UV_PYTHON_DOWNLOADS": "automatic", "UV_PYTHON_INSTALL_DIR": self._pythons}
+        self._checked([*argv, str(path)], "make an environment for the engine", downloads)
+
+    def install(self, environment: Path, wheels: Sequence[Wheel], place: Path) -> None:
+        """Install checked wheels that lie in ``place`` into an environment, without the network."""
         argv = ["pip", "install", "--quiet", "--offline", "--no-deps", "--no-index", "--link-mode", "copy"]
-        argv += ["--python", str(environment / "bin" / "python"), str(wheel)]
-        self._checked(argv, f"install {wheel.name}")
+        argv += ["--find-links", str(place), "--python", str(environment / "bin" / "python")]
+        argv += [f"{wheel.project}=={wheel.version}" for wheel in wheels]
+        self._checked(argv, f"install {wheels[0].project} {wheels[0].version}")
 
-    def _checked(self, argv: Sequence[str], what: str) -> None:
-        result = self._run(argv, INSTALL_TIMEOUT_S)
+    def _checked(self, argv: Sequence[str], what: str, env: Mapping[str, str] | None = None) -> None:
+        result = self._run(argv, INSTALL_TIMEOUT_S, env=env)
         if result.returncode != 0:
             raise _explain(result, what)
 
-    def _run(self, argv: Sequence[str], timeout_s: float, stdin: str = "") -> CommandResult:
-        command = Command((self._program, *argv), timeout_s, stdin=stdin, cwd=self._staging)
+    def _run(
+        self, argv: Sequence[str], timeout_s: float, stdin: str = "", env: Mapping[str, str] | None = None
+    ) -> CommandResult:
+        command = Command((self._program, *argv), timeout_s, env or {}, stdin=stdin, cwd=self._staging)
         return run(command, self._env, self._stop)
 
 
-def _addresses(pylock: str) -> dict[str, str]:
-    """Map file names to addresses in a PEP 751 lock file."""
+def _addresses(pylock: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Map file names to addresses and descriptions in a PEP 751 lock file."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
     packages: list[dict[str, Any]] = tomllib.loads(pylock).get("packages", [])
     files = [wheel for package in packages for wheel in package.get("wheels", [])]
-    files += [package["archive"] for package in packages if "archive" in package]
-    return {_file_name(file): file.get("url") or Path(file["path"]).absolute().as_uri() for file in files}
+    files += [package[kind] for package in packages for kind in ("archive", "sdist") if kind in package]
+    return {_file_name(file): (file.get("url") or Path(file["path"]).absolute().as_uri(), file) for file in files}
 
 
 def _file_name(file: Mapping[str, Any]) -> str:

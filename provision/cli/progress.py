@@ -34,6 +34,25 @@ class ProgressOutput:
         task = bars.add_task(name, total=total_bytes)
         return lambda count: bars.update(task, advance=count)
 
+    def steps(self, name: str) -> Callable[[int, int], None]:
+        """Show a bar that grows with the steps; off a terminal a line for every tenth."""
+        if self._terminal:
+            bars = self._open()
+            task = bars.add_task(name, total=None)
+            return lambda done, total: bars.update(
+                task, completed=done, total=total, description=f"{name}, step {done} of {total}"
+            )
+        told = -1
+
+        def tell(done: int, total: int) -> None:
+            nonlocal told
+            tenth = done * 10 // max(1, total)
+            if tenth > told:
+                told = tenth
+                self.say(f"{name}: {tenth * 10} %")
+
+        return tell
+
     def close(self) -> None:
         """Leave the terminal as it was."""
         if self._bars is not None:

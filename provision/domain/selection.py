@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from provision.domain.engine import EngineRelease
+from provision.domain.engine import EngineRelease, Method
 from provision.domain.model import Model
 from provision.domain.spec import Spec
 
@@ -61,6 +61,8 @@ class Selection:
     @property
     def base_url(self) -> str:
         """What clients are given; an address that listens everywhere is reached through loopback."""
+        if self.release.method is Method.REMOTE:
+            return self.release.path or ""
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 - not a bind
         if ":" in host and not host.startswith("["):
             host = f"[{host}]"

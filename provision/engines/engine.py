@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision.domain.engine import EngineRelease, Failure, Health, Launch
+from provision.domain.engine import EngineRelease, Failure, Health, Launch, Trial
+from provision.domain.model import Model
 from provision.domain.selection import Selection
-from provision.host.loopback import LoopbackClient
 from provision.knowledge.engine_files import load_engine_file
 
 
@@ -40,19 +40,27 @@ class Engine(ABC):
         return load_engine_file(self.name).failures
 
     @abstractmethod
-    def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Launch:
-        """Return a command that proves, within seconds, that the installed engine runs on this processor."""
+    def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Sequence[Trial]:
+        """Return commands that prove, within seconds, that the installed engine runs on this processor."""
 
-    def why_unfit(self, release: EngineRelease, output: str) -> str:
-        """Return what in the output of a preflight that succeeded speaks against this release; empty where nothing."""
+    def why_unfit(self, release: EngineRelease, engine: Path) -> str:
+        """Return what speaks against a release that starts, by what its trials left there; empty where nothing does."""
         return ""
 
     @abstractmethod
     def launch(self, selection: Selection, place: Placement) -> Launch:
         """Return how the server is started."""
 
-    def settle(self, client: LoopbackClient, selection: Selection, place: Placement) -> None:
-        """Do what has to be done once the server answers, before it can serve the model; idempotent."""
+    def arrange(self, selection: Selection, place: Placement) -> None:
+        """Make ready what the server finds in its own directory before it starts; idempotent."""
+
+    def converted(self, model: Model) -> str | None:
+        """Return the format that a model is turned into before this engine loads it; ``None`` where it is not."""
+        return None
+
+    def convert(self, engine: Path, model: Path, target: Path, generation: Path) -> Launch:
+        """Return the command that turns ``model`` into the ``converted`` format at ``target``."""
+        raise NotImplementedError
 
     def serves(self, listed: Sequence[object], name: str) -> bool:
         """Tell whether ``listed``, the names that the server lists, have the model."""

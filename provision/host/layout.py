@@ -8,6 +8,8 @@
     <prefix>/journal.jsonl         present only while a change is under way
     <prefix>/engines/  models/     the store: named by content, never edited
     <prefix>/var/<engine>/         what an engine keeps itself
+    <prefix>/python/               interpreters of engines that this machine's does not fit
+    <prefix>/builds/               where engines are compiled; kept, so that a build goes on where it was stopped
     <prefix>/staging/              what is being fetched or unpacked; emptied before every change
     <prefix>/gen/<n>/              rendered configuration of one generation, never edited
     <prefix>/current -> gen/<n>
@@ -68,6 +70,10 @@ class Layout:
     def engine_state(self, engine: str) -> Path:
         """Return the directory that an engine fills itself, such as Ollama's own store, in which files are links."""
         return self.prefix / "var" / engine
+
+    @property
+    def builds(self) -> Path:
+        return self.prefix / "builds"
 
     @property
     def staging(self) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import msgspec
 
+from provision.domain.engine import Method
 from provision.domain.plan import Action, Change, Kind, Plan
 from provision.domain.selection import Selection
 from provision.domain.server import ServerState
@@ -62,7 +63,8 @@ def _engine(selection: Selection, observed: Observed) -> Change:
     release = selection.release
     name = release.engine
     if not observed.engine_damage:
-        return Change(Action.NONE, Kind.ENGINE, name, f"{release.version} is installed")
+        reason = "somebody else runs it" if release.method is Method.REMOTE else f"{release.version} is installed"
+        return Change(Action.NONE, Kind.ENGINE, name, reason)
     libraries = [lib.source for lib in release.libraries if lib.name in selection.provided_libraries]
     wheels = [wheel for wheel in (release.wheel, release.sdist, *release.wheels) if wheel]
     download = sum(source.download_bytes for source in libraries) + sum(wheel.size_bytes for wheel in wheels)
@@ -109,6 +111,8 @@ def _differences(old: Selection | None, new: Selection) -> Iterator[str]:
 
 def _server(selection: Selection, observed: Observed, before: tuple[Change, ...]) -> Change:
     name = selection.model.name
+    if selection.release.method is Method.REMOTE:
+        return Change(Action.NONE, Kind.SERVER, name, "somebody else runs it")
     up = observed.server in _UP
     changed = [change for change in before if change.action is not Action.NONE]
     if not up and observed.server in (ServerState.ABSENT, ServerState.STOPPED):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import msgspec
 
+from provision.domain.engine import Method
 from provision.domain.selection import Selection
 from provision.domain.server import Observation, Runtime, ServerState
 from provision.engines.registry import ENGINES
@@ -50,6 +51,8 @@ class Server:
             runtime = replace(runtime, server=None)  # what was told last is not true any more
         if self._selection is None:
             return Observation(ServerState.ABSENT, runtime)
+        if self._selection.release.method is Method.REMOTE:
+            return self._ask(None)
         if runtime is None or runtime.state is ServerState.STOPPED:
             return Observation(ServerState.STOPPED, runtime)
         if runtime.state in (ServerState.FAILED, ServerState.CRASH_LOOP):
@@ -68,11 +71,14 @@ class Server:
             return Observation(ServerState.STARTING, runtime)  # who answers there is somebody else
         return self._ask(runtime)
 
-    def _ask(self, runtime: Runtime) -> Observation:
+    def _ask(self, runtime: Runtime | None) -> Observation:
+        """Ask the server itself; ``runtime`` is ``None`` for one that somebody else runs."""
         if self._selection is None:
             return Observation(ServerState.ABSENT, runtime)
         engine = ENGINES[self._selection.backend]
         health = self.client().get(engine.health.path)
+        if health.status == 0 and runtime is None:
+            return Observation(ServerState.FAILED, None, f"nobody answers at {self._selection.base_url}: {health.error}")
         if health.status == 0 and "refused" in (health.error or "").lower():
             return Observation(ServerState.STARTING, runtime)
         if health.status in engine.health.loading:
@@ -85,7 +91,7 @@ class Server:
         listed = [entry.get("id") for entry in (models or {}).get("data", [])] if isinstance(models, dict) else []
         if not engine.serves(listed, self._selection.model.name):
             return Observation(ServerState.DEGRADED, runtime, f"it serves {listed}, not {self._selection.model.name}")
-        if not process.is_running(runtime.server):  # it ended meanwhile, so a stranger may have answered
+        if runtime and not process.is_running(runtime.server):  # it ended meanwhile, so a stranger may have answered
             return Observation(ServerState.STARTING, replace(runtime, server=None))
         return Observation(ServerState.READY, runtime)
 

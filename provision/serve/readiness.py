@@ -40,33 +40,21 @@ class Patience:
 
 
 def wait_until_ready(
-    server: Server,
-    model: str,
-    patience: Patience,
-    proved: Callable[[Observation], bool],
-    settle: Callable[[], None] = lambda: None,
+    server: Server, model: str, patience: Patience, proved: Callable[[Observation], bool]
 ) -> Observation:
     """Return once health is good, ``model`` is listed and, unless that was ``proved`` before, a token is generated.
-
-    As soon as the server answers, it is ``settle``d once: some have to be told what they serve.
 
     Raises ``ServerFailedError`` with the decoded reason and the last lines of the log where the server fails,
     stops making progress or runs out of time.
     """
     waiting = _Waiting(server, patience)
-    settled = False
     while True:
         seen = server.observe()
-        answers = seen.state in (ServerState.READY, ServerState.DEGRADED)
-        if answers and not settled and not proved(seen):
-            settle()
-            settled = True
-        elif seen.state is ServerState.READY:
+        if seen.state is ServerState.READY:
             if not proved(seen):
                 _first_token(server.client(), model)
             return seen
-        else:
-            waiting.go_on(seen)
+        waiting.go_on(seen)
 
 
 class _Waiting:
@@ -102,7 +90,7 @@ def failed(
 ) -> ServerFailedError:
     """Build the error that says why, with the end of the log."""
     ended = seen.runtime.last_exit if seen.runtime else None
-    why = reason or (ended.reason if ended else "its supervisor ended")
+    why = reason or (ended.reason if ended else seen.detail or "its supervisor ended")
     log = server.last_log_lines(LOG_LINES)
     said = "\n  ".join(["", *log]) if log else ""
     hint = (ended.hint if ended else None) or "See `fabric logs`; `fabric up` tries again."

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from provision.apply.install import EngineUnfitError, Installer
-from provision.domain.engine import EngineRelease, Launch
+from provision.domain.engine import EngineRelease, Launch, Trial
 from provision.domain.spec import Spec
 from provision.engines.llamacpp import LlamaCpp
 from provision.facts.detect import detect
@@ -39,12 +39,13 @@ class Quiet:
 class OnAnOldProcessor(LlamaCpp):
     """llama.cpp whose interpreter runs on an emulated processor from before AVX."""
 
-    def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Launch:
-        real = super().preflight(release, engine, generation)
+    def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> list[Trial]:
+        real = super().preflight(release, engine, generation)[0].launch
         python = str(Path(real.argv[0]).resolve())
         site = next((engine / "lib").glob("python*/site-packages"))
         program = f"import sys; sys.path.insert(0, {str(site)!r}); import xllamacpp; xllamacpp.get_system_info()"
-        return Launch(("qemu-x86_64", "-cpu", OLD_PROCESSOR, python, "-I", "-B", "-c", program), real.env, real.files)
+        argv = ("qemu-x86_64", "-cpu", OLD_PROCESSOR, python, "-I", "-B", "-c", program)
+        return [Trial(Launch(argv, real.env, real.files))]
 
 
 @pytest.fixture

@@ -1,0 +1,135 @@
+"""How a release becomes a tree: one function for each method, all into a staging directory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.apply.progress import Progress
+from provision.artifacts.fetch import Fetcher
+from provision.artifacts.uv import Uv
+from provision.domain.artifacts import Wheel
+from provision.domain.engine import EngineRelease, Method
+from provision.errors import FabricError
+from provision.host.files import make_private_dir, remove_tree
+from provision.host.layout import Layout
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What making a tree needs. ``env`` is the user's; ``stop`` ends every transfer and program.
+
+    ``provided`` are the libraries that this system lacks; ``threads`` and ``memory_bytes`` are what a compiler may use.
+    """
+
+    layout: Layout
+    fetcher: Fetcher
+    uv: Uv
+    env: Mapping[str, str]
+    progress: Progress
+    stop: threading.Event
+    provided: tuple[str, ...]
+    threads: int
+    memory_bytes: int | None
+
+    def make(self, release: EngineRelease, staged: Path) -> None:
+        """Make the tree of ``release`` at ``staged``, which does not exist yet."""
+        _MAKERS[release.method](self, release, staged)
+
+
+def _from_wheel(shop: Workshop, release: EngineRelease, staged: Path) -> None:
+    if release.wheel is None:
+        raise FabricError(f"{release.name} has no wheel.")
+    shop.uv.make_environment(staged)
+    _install_wheels(shop, release, (release.wheel,), staged)
+    place = staged / "lib" / "provided"
+    make_private_dir(place)
+    for library in release.libraries:
+        if library.name in shop.provided:
+            shop.fetcher.member(library.source, place / library.name, lambda _: None)
+
+
+def _from_packages(shop: Workshop, release: EngineRelease, staged: Path) -> None:
+    shop.uv.make_environment(staged, release.python)
+    _install_wheels(shop, release, release.wheels, staged)
+
+
+def _install_wheels(shop: Workshop, release: EngineRelease, wheels: tuple[Wheel, ...], staged: Path) -> None:
+    """Fetch wheels beside the tree, install them from there, and let them go."""
+    place = shop.layout.staging / "wheels"
+    make_private_dir(place)
+    total = sum(wheel.size_bytes for wheel in wheels)
+    arrived = shop.progress.transfer(f"{release.engine} {release.version}", total)
+    shop.fetcher.wheels(wheels, place, arrived)
+    shop.uv.install(staged, wheels, place)
+    remove_tree(place)
+
+
+def _from_archive(shop: Workshop, release: EngineRelease, staged: Path) -> None:
+    """Unpack every archive over the one before: what they hold is meant to lie side by side."""
+    from provision.artifacts.unpack import unpack
+
+    place = shop.layout.staging / "archives"
+    make_private_dir(place)
+    total = sum(file.size_bytes or 0 for file in release.files)
+    arrived = shop.progress.transfer(f"{release.engine} {release.version}", total)
+    shop.fetcher.files(release.files, place, arrived)
+    shop.progress.say(f"Unpacking {release.engine} {release.version}")
+    strip = release.assets.strip if release.assets else 0
+    for number, file in enumerate(release.files):
+        part = staged if number == 0 else shop.layout.staging / f"part-{number}"
+        unpack(place / file.path, part, strip=strip, stop=shop.stop)
+        if part != staged:
+            _lay_over(part, staged)
+    remove_tree(place)
+
+
+def _lay_over(part: Path, tree: Path) -> None:
+    """Move what is in ``part`` into ``tree``. What both have, ``tree`` keeps."""
+    for path in sorted(part.iterdir()):
+        target = tree / path.name
+        if path.is_dir() and not path.is_symlink() and target.is_dir():
+            _lay_over(path, target)
+        elif not target.exists():
+            path.rename(target)
+    remove_tree(part)
+
+
+def _from_source(shop: Workshop, release: EngineRelease, staged: Path) -> None:
+    from provision.apply.native_build import build_server, fitting_jobs
+
+    if release.sdist is None:
+        raise FabricError(f"{release.name} has no source distribution.")
+    arrived = shop.progress.transfer(release.sdist.filename, release.sdist.size_bytes)
+    sdist = shop.fetcher.wheel(release.sdist, arrived)
+    shop.progress.say("Compiling llama.cpp for this processor; that takes a quarter of an hour on two cores")
+    make_private_dir(staged)
+    build_server(
+        sdist,
+        shop.layout.builds / release.version,
+        staged,
+        env=shop.env,
+        log=shop.layout.logs / "build.log",
+        progress=shop.progress.steps("compiling"),
+        stop=shop.stop,
+        jobs=fitting_jobs(shop.threads, shop.memory_bytes),
+    )
+    sdist.unlink()
+
+
+def _from_program(_shop: Workshop, release: EngineRelease, staged: Path) -> None:
+    """Point to the program that is there; what it says of itself is kept beside the link."""
+    make_private_dir(staged)
+    program = Path(release.path or "")
+    (staged / program.name).symlink_to(program.absolute())
+
+
+_MAKERS: Mapping[Method, Callable[[Workshop, EngineRelease, Path], None]] = {
+    Method.WHEEL: _from_wheel,
+    Method.PACKAGES: _from_packages,
+    Method.ARCHIVE: _from_archive,
+    Method.BUILD: _from_source,
+    Method.EXISTING: _from_program,
+}

@@ -1,0 +1,72 @@
+"""Ollama: its own program and server, with a directory of models that holds links into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from provision.domain.engine import EngineRelease, Health, Launch, Trial
+from provision.domain.ollama_name import names_match
+from provision.domain.selection import Selection
+from provision.domain.spec import AUTO
+from provision.engines.engine import Engine, Placement
+
+FOR_EVER = -1
+VERSION_TEXT = "version.txt"
+_MASKS = {"cpu": {"CUDA_VISIBLE_DEVICES": "-1", "ROCR_VISIBLE_DEVICES": "-1", "OLLAMA_VULKAN": "0"}}
+
+
+class Ollama(Engine):
+    """See ``Engine``.
+
+    The server never fetches anything: files come through fabric, checked, and are linked into ``place.state``.
+    """
+
+    name = "ollama"
+    health = Health("/api/version")
+
+    def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Sequence[Trial]:
+        return [Trial(Launch((_program(release, engine), "--version"), _nobody(generation)), VERSION_TEXT)]
+
+    def launch(self, selection: Selection, place: Placement) -> Launch:
+        """The context is set always: left open, it follows the GPU's memory, and what is longer is cut in silence."""
+        spec = selection.spec
+        host = f"[{selection.host}]" if ":" in selection.host else selection.host
+        env = {
+            "HOME": str(place.state),
+            "OLLAMA_HOST": f"{host}:{selection.port}",
+            "OLLAMA_MODELS": str(models_directory(place)),
+            "OLLAMA_CONTEXT_LENGTH": str(selection.context),
+            "OLLAMA_NUM_PARALLEL": str(selection.parallel),
+            "OLLAMA_KEEP_ALIVE": str(FOR_EVER if spec.keep_alive is None else spec.keep_alive),
+            "OLLAMA_MAX_LOADED_MODELS": "1",
+            "OLLAMA_NOPRUNE": "1",
+            "OLLAMA_NO_CLOUD": "1",
+            "OLLAMA_ORIGINS": "http://localhost",
+            **_MASKS.get(selection.acceleration, {}),
+        }
+        if spec.kv_cache != AUTO:
+            env |= {"OLLAMA_KV_CACHE_TYPE": spec.kv_cache, "OLLAMA_FLASH_ATTENTION": "1"}
+        return Launch((_program(selection.release, place.engine), "serve"), env)
+
+    def arrange(self, selection: Selection, place: Placement) -> None:
+        from provision.engines.ollama_arrange import arrange
+
+        arrange(models_directory(place), selection.model, place.model)
+
+    def serves(self, listed: Sequence[object], name: str) -> bool:
+        return any(isinstance(each, str) and names_match(each, name) for each in listed)
+
+
+def models_directory(place: Placement) -> Path:
+    """Return what Ollama is told as OLLAMA_MODELS."""
+    return place.state / "models"
+
+
+def _program(release: EngineRelease, engine: Path) -> str:
+    return str(engine / Path(release.path).name if release.path else engine / "bin" / "ollama")
+
+
+def _nobody(directory: Path) -> dict[str, str]:
+    """Return an environment in which no server of the user's is asked, and no key is made in their home."""
+    return {"OLLAMA_HOST": "127.0.0.1:9", "HOME": str(directory)}

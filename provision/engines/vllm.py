@@ -1,0 +1,95 @@
+"""vLLM, in an environment of its own, through its server for OpenAI's API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from provision.domain.engine import EngineRelease, Launch, Method, Trial
+from provision.domain.model import Model
+from provision.domain.selection import Selection
+from provision.domain.spec import AUTO
+from provision.engines.engine import Engine, Placement
+
+LAUNCHER, CONVERTER, PARAMETERS = "vllm_launcher.py", "vllm_convert.py", "parameters.json"
+VERSION_TEXT = "version.txt"
+_CACHES = {
+    "VLLM_CACHE_ROOT": "vllm",
+    "VLLM_CONFIG_ROOT": "vllm-config",
+    "TORCHINDUCTOR_CACHE_DIR": "inductor",
+    "TRITON_CACHE_DIR": "triton",
+    "XDG_CACHE_HOME": "cache",
+    "CUDA_CACHE_PATH": "cuda",
+    "FLASHINFER_WORKSPACE_BASE": "flashinfer",
+}
+
+
+class Vllm(Engine):
+    """See ``Engine``. It is started from a directory of weights, never from a name on a hub."""
+
+    name = "vllm"
+    stop_grace_s = 30
+
+    def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Sequence[Trial]:
+        argv = (*_python(release, engine), str(generation / LAUNCHER))
+        return [Trial(Launch(argv, _environment(release.acceleration, generation), _program(LAUNCHER)), VERSION_TEXT)]
+
+    def launch(self, selection: Selection, place: Placement) -> Launch:
+        parameters = {
+            "arguments": _arguments(selection, place),
+            "api_key_file": str(place.api_key) if place.api_key else None,
+            "work_directory": str(place.state / "work"),
+        }
+        files = {**_program(LAUNCHER), PARAMETERS: json.dumps(parameters, indent=1)}
+        argv = (*_python(selection.release, place.engine), str(place.generation / LAUNCHER))
+        env = _environment(selection.acceleration, place.state)
+        if selection.acceleration == "cpu":
+            env["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+            env["OMP_NUM_THREADS"] = str(selection.threads)
+        return Launch((*argv, str(place.generation / PARAMETERS)), env, files)
+
+    def converted(self, model: Model) -> str | None:
+        return "safetensors" if model.format == "gguf" else None
+
+    def convert(self, engine: Path, model: Path, target: Path, generation: Path) -> Launch:
+        argv = (str(engine / "bin" / "python"), "-I", "-B", str(generation / CONVERTER), str(model), str(target))
+        return Launch(argv, _environment("cpu", generation), _program(CONVERTER))
+
+
+def _arguments(selection: Selection, place: Placement) -> list[str]:
+    """Return the arguments of the server.
+
+    The KV cache has the size that the fit was made for: by itself vLLM takes nearly all memory, on a processor too.
+    """
+    spec = selection.spec
+    said = ["--model", str(place.model), "--served-model-name", selection.model.name]
+    said += ["--host", selection.host, "--port", str(selection.port)]
+    said += ["--max-model-len", str(selection.context), "--max-num-seqs", str(selection.parallel)]
+    said += ["--kv-cache-memory-bytes", str(kv_cache_bytes(selection))]
+    said += ["--enforce-eager"] if selection.acceleration == "cpu" else []
+    said += ["--kv-cache-dtype", "fp8"] if spec.kv_cache not in (AUTO, "f16") else []
+    return said
+
+
+def kv_cache_bytes(selection: Selection) -> int:
+    """Return the room for the cache: one whole context for each request, and a tenth for the blocks it is kept in."""
+    return max(selection.fit.kv_cache_bytes * selection.parallel, 1 << 26) * 11 // 10
+
+
+def _python(release: EngineRelease, engine: Path) -> tuple[str, ...]:
+    if release.method is Method.EXISTING:
+        return (str((engine / Path(release.path or "vllm").name).resolve().with_name("python")), "-I", "-B")
+    return (str(engine / "bin" / "python"), "-I", "-B")
+
+
+def _program(name: str) -> dict[str, str]:
+    return {name: Path(__file__).with_name(name).read_text(encoding="utf-8")}
+
+
+def _environment(acceleration: str, directory: Path) -> dict[str, str]:
+    """Return what keeps vLLM offline, silent about its user, and all that it writes inside ``directory``."""
+    env = {name: str(directory / place) for name, place in _CACHES.items()}
+    env |= {"HOME": str(directory), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    env |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_HOST_IP": "127.0.0.1"}
+    return env | ({"VLLM_TARGET_DEVICE": "cpu"} if acceleration == "cpu" else {})
