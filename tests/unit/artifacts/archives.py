@@ -16,6 +16,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+__all__ = ["zstd"]
+
 Entry = tuple[tarfile.TarInfo, bytes]
 
 

@@ -164,7 +164,7 @@ def test_an_archive_that_is_cut_anywhere_is_refused(tmp_path: Path, packing: str
 
 @pytest.mark.parametrize("packing", ["tar.gz", "tar.zst", "zip"])
 def test_a_changed_byte_of_the_content_is_noticed(tmp_path: Path, packing: str) -> None:
-    options = {zstd.CompressionParameter.checksum_flag: 1}
+    options = {int(zstd.CompressionParameter.checksum_flag): 1}
     noise = os.urandom(5000)
     data = bytearray(
         {

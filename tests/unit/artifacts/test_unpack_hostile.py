@@ -27,7 +27,6 @@ from tests.unit.artifacts.archives import (
     zipped,
 )
 
-GNU = tarfile.GNU_FORMAT
 DEEP = "/".join("d" * 33)
 BAD_NAMES = {
     "parent": "../evil",
@@ -71,7 +70,7 @@ def refused(tmp_path: Path, data: bytes, match: str = "is", **options: object) -
 
 
 @pytest.mark.parametrize("name", BAD_NAMES.values(), ids=BAD_NAMES.keys())
-@pytest.mark.parametrize("format_", [tarfile.PAX_FORMAT, GNU], ids=["pax", "gnu"])
+@pytest.mark.parametrize("format_", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT], ids=["pax", "gnu"])
 def test_an_unsafe_name_in_a_tar_archive_is_refused(tmp_path: Path, name: str, format_: int) -> None:
     refused(tmp_path, tar(entry("good"), entry(name), format_=format_))
 
@@ -223,7 +222,7 @@ def test_a_header_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
 def test_headers_in_headers_are_refused(tmp_path: Path) -> None:
     long_name = tarfile.TarInfo("././@LongLink")
     long_name.type = tarfile.GNUTYPE_LONGNAME
-    refused(tmp_path, long_name.tobuf(GNU) * 5000)
+    refused(tmp_path, long_name.tobuf(tarfile.GNU_FORMAT) * 5000)
 
 
 def bomb(packing: str) -> bytes:
