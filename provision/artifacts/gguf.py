@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from provision.artifacts.cursor import Cursor
-from provision.errors import InvalidInputError
+from provision.errors import InvalidInputError, RefusedError
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -35,6 +35,7 @@ ELEMENT_BYTES = 40  # of a number in a list of ours
 
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
+_AGAIN = "Download it again and compare its checksum."
 
 # Bytes of one block and elements in it, by tensor type: ggml's type traits. Other types are not size-checked.
 _BLOCKS = {
@@ -84,7 +85,7 @@ class Tensors:
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """What the header says. ``end_bytes`` is where the last tensor of a known type ends.
+    """What the header says. ``end_bytes`` is where the last tensor ends, at least.
 
     ``keys`` holds ``None`` for what was skipped; ``lengths`` has the number of elements of every array.
     """
@@ -98,7 +99,8 @@ class GgufHeader:
 def read_header(file: BinaryIO, size_bytes: int) -> GgufHeader:
     """Read and check the header of a file of ``size_bytes``.
 
-    Raises ``InvalidInputError`` for what is not GGUF, hostile, or cut short.
+    Raises ``InvalidInputError`` for what is not GGUF or cut short, ``RefusedError`` for numbers that no honest file
+    has.
     """
     try:
         return _Reader(Cursor(file, size_bytes), size_bytes).header()
@@ -107,7 +109,11 @@ def read_header(file: BinaryIO, size_bytes: int) -> GgufHeader:
 
 
 def _broken(what: str) -> InvalidInputError:
-    return InvalidInputError(f"This is not a usable GGUF file: {what}.", "Download it again and compare its checksum.")
+    return InvalidInputError(f"This is not a usable GGUF file: {what}.", _AGAIN)
+
+
+def _unsafe(what: str) -> RefusedError:
+    return RefusedError(f"This GGUF file is damaged, or made to harm what loads it: {what}.", _AGAIN)
 
 
 class _Reader:
@@ -138,7 +144,7 @@ class _Reader:
     def _key(self, keys: dict[str, Any]) -> None:
         name = self._name().decode("utf-8", "replace")
         if name in keys:
-            raise _broken(f"the key {name} is there twice")
+            raise _unsafe(f"the key {name!r} is there twice")
         kind = self._scalar("<I")
         if kind == _STRING:
             keys[name] = self._text()
@@ -151,17 +157,20 @@ class _Reader:
     def _tensors(self, count: int, alignment: int) -> tuple[Tensors, int]:
         """Return the table and where the data of the last tensor ends, counted from the start of all data.
 
-        Tensors lie in the order of the table, each at a multiple of the alignment, as ggml wants it: what overlaps
-        is told by comparing each with the one before.
+        Tensors lie in the order of the table without a gap, each at a multiple of the alignment: ggml computes where
+        they are, and so whatever is said of it has to be the same. Where a type is not known, its tensor takes at
+        least a bit for each element.
         """
-        table, end = Tensors(count), 0
+        table, end, exact = Tensors(count), 0, True
         for _ in range(count):
             layer = _LAYER.match(self._name())
             size, elements, offset = self._tensor()
             table.known = table.known and size is not None
-            if offset % alignment or offset < end:
-                raise _broken(f"a tensor starts at {offset}, inside another one or not aligned")
-            end = offset + (size or 0)
+            start = -(-end // alignment) * alignment
+            if offset % alignment or offset < start or offset > MAX_ELEMENTS or (exact and offset != start):
+                raise _unsafe(f"a tensor starts at {offset} and not where the one before ends, at {start}")
+            exact = size is not None
+            end = offset + (elements >> 3 if size is None else size)
             table.parameters += elements
             table.add(int(layer[1]) if layer else None, size or 0)
         return table, end
@@ -170,16 +179,18 @@ class _Reader:
         """Return the size in bytes (``None`` where its type is not known), the elements and the offset."""
         dimensions = [self._scalar("<Q") for _ in range(self._bounded("<I", MAX_DIMENSIONS, "dimensions"))]
         elements = 1
+        if 0 in dimensions[1:]:  # ggml divides by them
+            raise _unsafe("a tensor without elements is not possible")
         for dimension in dimensions:
             elements *= dimension
             if elements > MAX_ELEMENTS:
-                raise _broken(f"a tensor of {dimensions} elements is not possible")
+                raise _unsafe(f"a tensor of {dimensions} elements is not possible")
         kind, offset = self._scalar("<I"), self._scalar("<Q")
         if kind not in _BLOCKS:
             return None, elements, offset
         block_bytes, block = _BLOCKS[kind]
         if dimensions and dimensions[0] % block:
-            raise _broken(f"a row of {dimensions[0]} elements is not made of blocks of {block}")
+            raise _unsafe(f"a row of {dimensions[0]} elements is not made of blocks of {block}")
         return elements // block * block_bytes, elements, offset
 
     def _array(self, name: str) -> list[Any] | None:
@@ -188,7 +199,7 @@ class _Reader:
         if inner == _STRING:
             self._strings += count
             if self._strings > MAX_STRINGS:
-                raise _broken(f"{self._strings} strings are more than the {MAX_STRINGS} that are believable")
+                raise _unsafe(f"{self._strings} strings are more than the {MAX_STRINGS} that are believable")
             self._cursor.skip_strings(count)
             return None
         form = _SCALARS[inner]  # an array of arrays is refused, as ggml does
@@ -200,7 +211,7 @@ class _Reader:
 
     def _text(self) -> str | None:
         """Return a string; ``None`` for one that is too long to be of use."""
-        size = self._scalar("<Q")
+        size = self._bounded("<Q", MAX_ARRAY, "bytes in a text")
         if size > KEPT_STRING_BYTES:
             self._cursor.skip(size)
             return None
@@ -210,7 +221,7 @@ class _Reader:
     def _keep(self, size: int) -> None:
         self._kept += size
         if self._kept > KEPT_BYTES:
-            raise _broken(f"its keys hold more than the {KEPT_BYTES} bytes that are believable")
+            raise _unsafe(f"its keys hold more than the {KEPT_BYTES} bytes that are believable")
 
     def _name(self) -> bytes:
         return self._cursor.take(self._bounded("<Q", MAX_NAME_BYTES, "bytes in a name"))
@@ -218,7 +229,7 @@ class _Reader:
     def _bounded(self, form: str, limit: int, what: str) -> int:
         count = self._scalar(form)
         if count > limit:
-            raise _broken(f"{count} {what} is more than the {limit} that are believable")
+            raise _unsafe(f"{count} {what} is more than the {limit} that are believable")
         return int(count)
 
     def _scalar(self, form: str) -> Any:
@@ -228,5 +239,5 @@ class _Reader:
 def _alignment(keys: dict[str, Any]) -> int:
     alignment = keys.get("general.alignment", DEFAULT_ALIGNMENT)
     if not isinstance(alignment, int) or not 0 < alignment <= MAX_ALIGNMENT or alignment & (alignment - 1):
-        raise _broken(f"an alignment of {alignment} is not possible")
+        raise _unsafe(f"an alignment of {alignment} is not possible")
     return alignment

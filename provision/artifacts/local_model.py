@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from provision.artifacts.gguf import GgufHeader, read_header
+from provision.artifacts.hf_program import PICKLES, refuse_program
 from provision.domain.model import Model
 from provision.errors import InvalidInputError, RefusedError
 
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 MAX_PARTS = 1000
 _PART = re.compile(r"(.*)-([0-9]{5})-of-([0-9]{5})")
 
@@ -24,7 +24,7 @@ def describe(path: str) -> Model:
     """Return the model in the file or directory at ``path``.
 
     Raises ``InvalidInputError`` where it is not a whole model, and ``RefusedError`` for weights that run code when
-    they are loaded.
+    they are loaded, for a directory with a program in it, and for a header that could harm who loads it.
     """
     try:
         place = Path(path).expanduser().absolute()
@@ -45,15 +45,15 @@ def _named(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InvalidInputError(f"Cannot read the model file {place}: {error.strerror}.", "Check the path.") from error
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{place.name}: {error.message}", error.hint) from error
+    except (InvalidInputError, RefusedError) as error:
+        raise type(error)(f"{place.name}: {error.message}", error.hint) from error
 
 
 def _gguf(file: Path) -> Model:
     from provision.artifacts.gguf_shape import quantization_of, shape_of
 
     if file.suffix in PICKLES:
-        raise _pickled(file.name)
+        raise _pickled("It")
     header = _header(file)
     others = _other_parts(file, header)
     tensors = header.tensors
@@ -113,6 +113,7 @@ def _directory(directory: Path) -> Model:
         )
     if not (directory / CONFIG).is_file():
         raise InvalidInputError(f"{CONFIG} is missing.", "Download the whole model.")
+    refuse_program(directory)
     config = read_config(directory)
     weights = read_weights(files)
     plain = not isinstance(config.get("quantization_config"), dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -34,7 +35,10 @@ class Command:
 
 @dataclass(frozen=True)
 class CommandResult:
-    """``returncode`` is negative for a signal, 127 where the program does not exist, 124 after the timeout."""
+    """``returncode`` is negative for a signal, 127 where the program does not exist, 124 after the timeout.
+
+    It is 126 where the system cannot start the program; ``stderr`` then holds ``[Errno N]`` and what that means.
+    """
 
     returncode: int
     stdout: str = ""
@@ -51,7 +55,7 @@ class CommandResult:
         return self.returncode == _TIMED_OUT
 
 
-_NOT_FOUND, _TIMED_OUT = 127, 124  # as shells and timeout(1) say it
+_NOT_FOUND, _CANNOT_START, _TIMED_OUT = 127, 126, 124  # as shells and timeout(1) say it
 NOT_FOUND = CommandResult(_NOT_FOUND, "", "not found")
 
 
@@ -64,7 +68,7 @@ def run(command: Command, base_env: Mapping[str, str], stop: threading.Event | N
     env = {**base_env, **command.env}
     program = shutil.which(command.argv[0], path=env.get("PATH"))
     if program is None:
-        return NOT_FOUND
+        return _not_found(command.argv[0])
     try:
         child = subprocess.Popen(
             [program, *command.argv[1:]],
@@ -78,7 +82,7 @@ def run(command: Command, base_env: Mapping[str, str], stop: threading.Event | N
             preexec_fn=_end_with_parent(),  # noqa: PLW1509 - one system call, looked up before the fork
         )
     except OSError as error:
-        return CommandResult(126, "", str(error))
+        return CommandResult(_CANNOT_START, "", str(error))
     pipes = Pipes(child, command.stdin.encode())
     try:
         return _wait(child, pipes, command, stop or threading.Event())
@@ -87,6 +91,13 @@ def run(command: Command, base_env: Mapping[str, str], stop: threading.Event | N
         raise
     finally:
         pipes.close()
+
+
+def _not_found(program: str) -> CommandResult:
+    """A file that is there by its path, and may not be run, is something else than one that is not there."""
+    if os.sep in program and os.path.isfile(program):
+        return CommandResult(_CANNOT_START, "", str(PermissionError(errno.EACCES, os.strerror(errno.EACCES), program)))
+    return NOT_FOUND
 
 
 def _end_with_parent() -> Callable[[], object] | None:

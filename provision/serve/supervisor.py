@@ -25,7 +25,7 @@ import msgspec
 
 from provision.domain.engine import SERVER_FILE, ServerFile
 from provision.domain.server import INSTANCE_VARIABLE, Exit, Runtime, ServerState
-from provision.engines.exits import decode
+from provision.engines.exits import decode, why_not_started
 from provision.host import process
 from provision.host.files import commit
 from provision.host.layout import Layout
@@ -71,7 +71,7 @@ class Supervisor:
         try:
             child = self._child = self._start()
         except OSError as error:
-            return Exit(126, f"it cannot be started: {error.strerror}", "`fabric up` repairs it", retry=False)
+            return why_not_started(error.errno)
         self._tell(server=process.identify(child.pid))
         keeper = LogKeeper(self._layout.server_log)
         if child.stdout is not None:

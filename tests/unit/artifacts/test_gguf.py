@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from provision.artifacts.gguf import GgufHeader, read_header
-from provision.errors import InvalidInputError
+from provision.errors import InvalidInputError, RefusedError
 from tests.unit.artifacts.gguf_file import ARRAY, F32, KEYS, STRING, U8, array, gguf, number, string, tensor, text
 
 MOST_MEMORY_BYTES = 4 << 20
@@ -78,22 +78,27 @@ def nested(depth: int) -> bytes:
     return b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("k") + arrays
 
 
-HOSTILE = {
+UNUSABLE = {
     "empty": b"",
     "another format": b"GGML" + bytes(100),
     "old version": gguf(version=1),
     "new version": gguf(version=4),
+    "endless numbers": many(2**40),
+    "more numbers than there are": many(2**24),
+    "an array of arrays": nested(1),
+    "arrays in arrays": nested(1000),
+    "unknown type": gguf([text("k") + struct.pack("<I", 99) + bytes(8)]),
+    "larger than any disk": gguf(tensors=[tensor("t", [2**40], 0, 0)]),
+    "data past the end": gguf(tensors=[tensor("a", [1024], 0, 0), tensor("b", [32], 0, 4096)]),
+    "data of an unknown type past the end": gguf(tensors=[tensor("a", [2**20], 99, 0)]),
+}
+HOSTILE = {
     "endless tensors": b"GGUF" + struct.pack("<IQQ", 3, 2**63, 0),
     "endless keys": b"GGUF" + struct.pack("<IQQ", 3, 0, 2**63),
     "endless name": b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 2**60) + bytes(100),
     "endless text": gguf([text("k") + struct.pack("<IQ", STRING, 2**60)]),
-    "endless numbers": many(2**40),
-    "more numbers than there are": many(2**24),
     "endless strings": many(2**40, STRING),
     "more strings than any vocabulary": many(2**21 + 1, STRING) + bytes(8 * (2**21 + 9)),
-    "an array of arrays": nested(1),
-    "arrays in arrays": nested(1000),
-    "unknown type": gguf([text("k") + struct.pack("<I", 99) + bytes(8)]),
     "a key twice": gguf([number("k", 1), number("k", 2)]),
     "many long texts": gguf([string(f"k{n}", "x" * 4000) for n in range(400)]),
     "many long arrays": gguf([array(f"k{n}", U8, [b"\1"] * 1000) for n in range(100)]),
@@ -103,21 +108,30 @@ HOSTILE = {
     "alignment as text": gguf([string("general.alignment", "32")]),
     "overflowing product": gguf(tensors=[tensor("t", [2**63, 2**63], 0, 0)]),
     "overflowing product of an unknown type": gguf(tensors=[tensor("t", [2**40, 2**40], 99, 0)]),
-    "larger than any disk": gguf(tensors=[tensor("t", [2**40], 0, 0)]),
     "offset outside": gguf(tensors=[tensor("t", [32], 0, 2**63)]),
     "offset between": gguf(tensors=[tensor("t", [32], 0, 8)]),
     "one inside another": gguf(tensors=[tensor("a", [32, 8], 0, 0), tensor("b", [32], 0, 32)]),
     "the same place twice": gguf(tensors=[tensor("a", [32], 0, 0), tensor("b", [32], 0, 0)]),
     "half a block": gguf(tensors=[tensor("t", [33], 8, 0)]),
     "five dimensions": gguf(tensors=[tensor("t", [1] * 5, 0, 0)]),
+    "alignment of half the address space": gguf([number("general.alignment", 2**31)]),
+    "a gap between two": gguf(tensors=[tensor("a", [32], 0, 0), tensor("b", [32], 0, 256)]),
+    "an offset past the end": gguf(tensors=[tensor("a", [32], 0, 0), tensor("b", [32], 0, 2**20)]),
+    "an offset that no disk has": gguf(tensors=[tensor("a", [32], 99, 0), tensor("b", [32], 0, 2**62)]),
+    "no columns": gguf(tensors=[tensor("t", [32, 0], 0, 0)]),
+    "no columns of many": gguf(tensors=[tensor("t", [2**60, 0], 0, 0)]),
+}
+ALL = {
+    **{name: (data, InvalidInputError) for name, data in UNUSABLE.items()},
+    **{name: (data, RefusedError) for name, data in HOSTILE.items()},
 }
 
 
-@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
-def test_what_is_hostile_is_refused_without_memory_for_it(data: bytes) -> None:
+@pytest.mark.parametrize(("data", "kind"), ALL.values(), ids=ALL.keys())
+def test_what_is_hostile_is_refused_without_memory_for_it(data: bytes, kind: type[Exception]) -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(InvalidInputError):
+        with pytest.raises(kind):
             read(data)
         assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY_BYTES
     finally:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from provision.artifacts.gguf import MAX_TENSORS, read_header
 from provision.artifacts.gguf_shape import quantization_of, shape_of
-from provision.errors import InvalidInputError
+from provision.errors import InvalidInputError, RefusedError
 from tests.unit.artifacts.gguf_file import KEYS, array, gguf, model, number, string, tensor, text
 
 MOST_MEMORY_BYTES = 4 << 20
@@ -58,15 +58,15 @@ PLACES = {SMOLLM2: len(SMOLLM2) - 163_584, HYBRID: len(HYBRID) - 4096}
 
 def read_or_refuse(data: bytes) -> None:
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         header = read_header(io.BytesIO(data), len(data))
         assert isinstance(quantization_of(header), (str, type(None)))
         assert shape_of(header).layers > 0
-    except InvalidInputError:
+    except (InvalidInputError, RefusedError):
         pass
     finally:
-        took_s = time.perf_counter() - start
+        took_s = time.process_time() - start
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < MOST_MEMORY_BYTES
@@ -108,7 +108,7 @@ def test_a_header_as_large_as_it_may_be_is_read_in_a_second() -> None:
     merges = array("tokenizer.ggml.merges", STRING, [bytes(8)] * (1 << 20))
     tensors = [tensor(f"blk.{n}.weight", [8], 0, 32 * n) for n in range(MAX_TENSORS)]
     data = gguf([words, merges], tensors, data=32 * MAX_TENSORS)
-    start = time.perf_counter()
+    start = time.process_time()
     header = read_header(io.BytesIO(data), len(data))
-    assert time.perf_counter() - start < LONGEST_S, "a third of a second on a slow machine"
+    assert time.process_time() - start < LONGEST_S, "a third of a second on a slow machine"
     assert header.tensors.parameters == 8 * MAX_TENSORS

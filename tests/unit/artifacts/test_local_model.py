@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +112,64 @@ def test_pickled_weights_are_refused_with_the_reason(tmp_path: Path, name: str) 
         describe(str(tmp_path / "m" / name))
 
 
-def test_pickled_weights_beside_safe_ones_are_left_alone(tmp_path: Path) -> None:
-    files = {"model.safetensors": ONE, "pytorch_model.bin": b"\x80\x02"}
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "consolidated.00.pth"])
+def test_pickled_weights_beside_safe_ones_are_refused(tmp_path: Path, name: str) -> None:
+    files = {"model.safetensors": ONE, name: b"\x80\x02"}
+    with pytest.raises(RefusedError, match=f"m: It carries its own program: {re.escape(name)} holds pickled weights"):
+        describe(directory(tmp_path / "m", LLAMA_8B, files))
+
+
+@pytest.mark.parametrize("name", ["training_args.bin", "optimizer.pt", "rng_state_0.pth"])
+def test_what_a_training_leaves_is_left_alone(tmp_path: Path, name: str) -> None:
+    files = {"model.safetensors": ONE, name: b"\x80\x02"}
     assert describe(directory(tmp_path / "m", LLAMA_8B, files)).size_bytes == len(ONE)
+
+
+AUTO_MAP = {"auto_map": {"AutoModelForCausalLM": "modeling_evil.Evil"}}
+PROGRAMS = {
+    "a model's class": {"config.json": LLAMA_8B | AUTO_MAP},
+    "a class inside": {"config.json": LLAMA_8B | {"vision_config": {"encoders": [AUTO_MAP]}}},
+    "a class elsewhere": {"config.json": LLAMA_8B | {"auto_map": {"AutoConfig": "someone/else--configuration.Evil"}}},
+    "a tokenizer's class": {"tokenizer_config.json": AUTO_MAP},
+    "a processor's class": {"preprocessor_config.json": AUTO_MAP},
+    "a class below": {"vision/config.json": AUTO_MAP},
+    "a way to generate": {"generation_config.json": {"custom_generate": "someone/else"}},
+    "a file that is no JSON": {"tokenizer_config.json": b'{"auto_map": {"AutoTokenizer": "x.Y"},}'},
+    "a file as large as no other": {"tokenizer_config.json": b" " * (4 << 20) + b"{}"},
+    "an endless file": {"tokenizer_config.json": b"[" * 100_000 + b'"auto_map"'},
+    "a deep file": {"tokenizer_config.json": b"[" * 100 + b"]" * 100},
+    "Python": {"modeling_evil.py": b"import os"},
+    "Python below": {"custom_generate/generate.py": b"import os"},
+}
+
+
+@pytest.mark.parametrize("files", PROGRAMS.values(), ids=PROGRAMS.keys())
+def test_a_model_that_carries_a_program_is_refused(tmp_path: Path, files: dict[str, Any]) -> None:
+    place = Path(directory(tmp_path / "m", LLAMA_8B, {"model.safetensors": ONE}))
+    for name, content in files.items():
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    with pytest.raises(RefusedError, match="m: It carries its own program") as told:
+        describe(str(place))
+    assert told.value.hint
+
+
+def test_what_other_models_have_beside_their_weights_is_no_program(tmp_path: Path) -> None:
+    files = {
+        "model.safetensors": ONE,
+        "tokenizer.json": b'{"auto_map": "of no interest"}',
+        "tokenizer_config.json": b'{"tokenizer_class": "LlamaTokenizer", "auto_map": null}',
+        "generation_config.json": b"{}",
+        "tokenizer.model": b"\x0a",
+        "merges.txt": b"a b",
+        "chat_template.jinja": b"{{ auto_map }}",
+    }
+    assert describe(directory(tmp_path / "m", LLAMA_8B, files)).name == "m"
+
+
+def test_a_header_that_harms_is_refused_by_the_name_of_its_file(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match=r"^m\.gguf: .* an alignment of 2147483648 is not possible"):
+        describe(write(tmp_path / "m.gguf", gguf([*KEYS[:8], number("general.alignment", 2**31)])))
 
 
 def test_a_directory_without_its_configuration_says_so(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
+import os
 import signal
 
 import pytest
 
-from provision.engines.exits import decode
+from provision.engines.exits import decode, why_not_started
 from provision.engines.llamacpp import LlamaCpp
 
 FAILURES = LlamaCpp().failures()
@@ -41,3 +43,44 @@ def test_the_end_of_a_process_in_words(returncode: int, log: str, reason: str, r
 def test_every_known_failure_has_a_reason_and_a_way_out() -> None:
     assert FAILURES
     assert all(failure.reason and failure.hint for failure in FAILURES)
+
+
+@pytest.mark.parametrize(
+    ("number", "reason", "retry"),
+    [
+        (errno.ENOEXEC, "another processor", False),
+        (errno.ENOENT, "loader", False),
+        (errno.EACCES, "noexec", False),
+        (errno.EPERM, "does not allow", False),
+        (errno.ENOMEM, os.strerror(errno.ENOMEM), True),
+        (errno.ETXTBSY, os.strerror(errno.ETXTBSY), True),
+        (errno.EIO, os.strerror(errno.EIO), False),
+        (None, "does not say why", False),
+    ],
+)
+def test_a_program_that_cannot_be_started_in_words(number: int | None, reason: str, retry: bool) -> None:
+    ended = why_not_started(number)
+    assert (ended.returncode, ended.retry) == (126, retry)
+    assert reason in ended.reason
+    assert ended.hint
+    if number is not None:
+        assert decode(126, str(OSError(number, os.strerror(number), "/engine/bin/python")), FAILURES) == ended
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        ("p: error while loading shared libraries: libx.so.1: cannot open shared object file: No such", "libx.so.1"),
+        ("Error loading shared library libx.so.1: No such file or directory (needed by ./p)", "libx.so.1"),
+        ("./p: /lib/libc.so.6: version `GLIBC_2.38' not found (required by ./p)", "GLIBC_2.38"),
+        ("libstdc++.so.6: version `GLIBCXX_3.4.32' not found (required by x)", "GLIBCXX_3.4.32"),
+    ],
+)
+def test_what_the_loader_misses_is_named_for_every_engine(log: str, reason: str) -> None:
+    ended = decode(127, log, ())
+    assert reason in ended.reason
+    assert not ended.retry
+
+
+def test_a_server_that_ends_with_126_itself_is_not_explained_away() -> None:
+    assert "status 126" in decode(126, "something else", ()).reason

@@ -1,0 +1,72 @@
+"""Whether the directory of a Hugging Face model holds a program, which some engines would run.
+
+Engines run it only when they are told to trust it, which this program never does; but there were bugs by which they ran
+it all the same (CVE-2025-66448 of vLLM is one).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from provision.errors import RefusedError
+
+MAX_CONFIG_BYTES = 1 << 22
+MAX_DEPTH = 64
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+OWN_CLASSES = ("auto_map", "custom_generate", "custom_pipelines")
+# What a training leaves beside the weights: no engine opens it.
+_TRAINING = ("training_args", "optimizer", "scheduler", "rng_state", "scaler")
+
+
+def refuse_program(directory: Path) -> None:
+    """Raise ``RefusedError`` where ``directory`` holds Python files, names classes of its own, or has pickled weights.
+
+    Looks at the directory and one level below, as far as engines do. Raises ``OSError`` where it cannot be read.
+    """
+    for path in _files(directory):
+        name = str(path.relative_to(directory))
+        if path.suffix == ".py":
+            raise _refused(f"{name} is a program that comes with the model")
+        if path.suffix == ".json" and "config" in path.name and _names_classes(path):
+            raise _refused(f"{name} says that the model is loaded by a program of its own ({OWN_CLASSES[0]})")
+        if path.parent == directory and path.suffix in PICKLES and not path.name.startswith(_TRAINING):
+            raise _refused(f"{name} holds pickled weights, and loading them would run whatever program is in them")
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    for path in sorted(directory.iterdir()):
+        if path.is_file():
+            yield path
+        elif path.is_dir() and not path.name.startswith("."):
+            yield from (inner for inner in sorted(path.iterdir()) if inner.is_file())
+
+
+def _names_classes(path: Path) -> bool:
+    """Tell whether a configuration names classes of its own, at any depth. What cannot be read is not trusted."""
+    with path.open("rb") as file:
+        data = file.read(MAX_CONFIG_BYTES + 1)
+    if len(data) > MAX_CONFIG_BYTES:
+        return True
+    try:
+        return _mentions(json.loads(data), MAX_DEPTH)
+    except (ValueError, RecursionError):
+        return any(name.encode() in data for name in OWN_CLASSES)
+
+
+def _mentions(value: Any, depth: int) -> bool:
+    if depth == 0:
+        return True
+    if isinstance(value, dict):
+        return any(value.get(name) for name in OWN_CLASSES) or _mentions(list(value.values()), depth - 1)
+    return isinstance(value, list) and any(_mentions(each, depth - 1) for each in value)
+
+
+def _refused(what: str) -> RefusedError:
+    return RefusedError(
+        f"It carries its own program: {what}.",
+        "Use a model that its engine knows by itself, or a GGUF file of it; a copy of the directory without such files "
+        "is fine, too.",
+    )
