@@ -23,7 +23,7 @@ from provision.artifacts.pip_settings import PackageSettings, read_local, uv_env
 from provision.artifacts.resolve import headers_for
 from provision.artifacts.uv import Uv
 from provision.domain.artifacts import Wheel
-from provision.domain.engine import Launch
+from provision.domain.engine import Launch, Method
 from provision.domain.model import Model
 from provision.domain.selection import Selection
 from provision.domain.state import StoreEntry
@@ -134,7 +134,7 @@ class Installer:
             make_private_dir(final.parent)
             remove_tree(final)
             commit_tree(staged, final)
-        return record(self.layout, "engine", release.engine, final)
+        return record(self.layout, "engine", release.engine, final, follows_links=release.method is Method.EXISTING)
 
     def install_model(self, model: Model, fetcher: Fetcher) -> StoreEntry:
         """Fetch the model into the store under the hash of its content."""

@@ -74,11 +74,16 @@ def model_key(model: Model) -> str:
     return hashlib.sha256("\n".join(listed).encode()).hexdigest()
 
 
-def record(layout: Layout, kind: str, name: str, path: Path) -> StoreEntry:
-    """Describe a finished entry as it is now."""
-    files = tuple(_describe(file, path) for file in _walk(path))
+def record(layout: Layout, kind: str, name: str, path: Path, *, follows_links: bool = False) -> StoreEntry:
+    """Describe a finished entry as it is now.
+
+    A link counts as itself, wherever it leads; with ``follows_links`` as what it leads to, for a tree that is only
+    links to a program of others.
+    """
+    files = tuple(_describe(file, path, follows_links=follows_links) for file in _walk(path))
     relative = str(path.relative_to(layout.prefix))
-    return StoreEntry(kind, name, path.name, relative, files, sum(file.size_bytes for file in files))
+    size_bytes = 0 if follows_links else sum(file.size_bytes for file in files)
+    return StoreEntry(kind, name, path.name, relative, files, size_bytes, follows_links)
 
 
 def why_damaged(layout: Layout, entry: StoreEntry | None) -> str:
@@ -89,7 +94,7 @@ def why_damaged(layout: Layout, entry: StoreEntry | None) -> str:
     for file in entry.files:
         path = root / file.path if file.path else root
         try:
-            status = path.stat()
+            status = path.stat() if entry.follows_links else path.lstat()
         except OSError:
             return f"{path.name} is missing"
         if status.st_size != file.size_bytes:
@@ -102,9 +107,13 @@ def why_damaged(layout: Layout, entry: StoreEntry | None) -> str:
 def _walk(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    return sorted(Path(directory, name) for directory, _, names in os.walk(path) for name in names)
+    return sorted(
+        Path(directory, name)
+        for directory, directories, names in os.walk(path)
+        for name in (*names, *(each for each in directories if Path(directory, each).is_symlink()))
+    )
 
 
-def _describe(file: Path, root: Path) -> StoredFile:
-    status = file.stat()
+def _describe(file: Path, root: Path, *, follows_links: bool) -> StoredFile:
+    status = file.stat() if follows_links else file.lstat()
     return StoredFile("" if file == root else str(file.relative_to(root)), status.st_size, status.st_mtime_ns)

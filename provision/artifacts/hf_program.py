@@ -17,14 +17,13 @@ MAX_CONFIG_BYTES = 1 << 22
 MAX_DEPTH = 64
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 OWN_CLASSES = ("auto_map", "custom_generate", "custom_pipelines")
-# What a training leaves beside the weights: no engine opens it.
-_TRAINING = ("training_args", "optimizer", "scheduler", "rng_state", "scaler")
 
 
 def refuse_program(directory: Path) -> None:
-    """Raise ``RefusedError`` where ``directory`` holds Python files, names classes of its own, or has pickled weights.
+    """Raise ``RefusedError`` where ``directory`` holds Python files or names classes of its own.
 
-    Looks at the directory and one level below, as far as engines do. Raises ``OSError`` where it cannot be read.
+    Looks at the directory and one level below, as far as engines do. Pickled weights beside safe ones are left alone:
+    engines are told to load the safe ones. Raises ``OSError`` where it cannot be read.
     """
     for path in _files(directory):
         name = str(path.relative_to(directory))
@@ -32,8 +31,6 @@ def refuse_program(directory: Path) -> None:
             raise _refused(f"{name} is a program that comes with the model")
         if path.suffix == ".json" and "config" in path.name and _names_classes(path):
             raise _refused(f"{name} says that the model is loaded by a program of its own ({OWN_CLASSES[0]})")
-        if path.parent == directory and path.suffix in PICKLES and not path.name.startswith(_TRAINING):
-            raise _refused(f"{name} holds pickled weights, and loading them would run whatever program is in them")
 
 
 def _files(directory: Path) -> Iterator[Path]:

@@ -21,7 +21,10 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class StoreEntry:
-    """One installed tree or blob, by its content key. ``path`` is relative to the prefix."""
+    """One installed tree or blob, by its content key. ``path`` is relative to the prefix.
+
+    ``follows_links`` says that links were recorded as what they lead to, and not as themselves.
+    """
 
     kind: str
     name: str
@@ -29,6 +32,7 @@ class StoreEntry:
     path: str
     files: tuple[StoredFile, ...]
     size_bytes: int
+    follows_links: bool = False
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def _arguments(selection: Selection, place: Placement) -> list[str]:
     """
     spec = selection.spec
     said = ["--model", str(place.model), "--served-model-name", selection.model.name]
-    said += ["--host", selection.host, "--port", str(selection.port)]
+    said += ["--load-format", "safetensors", "--host", selection.host, "--port", str(selection.port)]
     said += ["--max-model-len", str(selection.context), "--max-num-seqs", str(selection.parallel)]
     said += ["--kv-cache-memory-bytes", str(kv_cache_bytes(selection))]
     said += ["--enforce-eager"] if selection.acceleration == "cpu" else []
