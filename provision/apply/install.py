@@ -134,7 +134,7 @@ class Installer:
             make_private_dir(final.parent)
             remove_tree(final)
             commit_tree(staged, final)
-        return record(self.layout, "engine", release.engine, final, follows_links=release.method is Method.EXISTING)
+        return record(self.layout, "engine", release.engine, final, follows_links=release.method is not Method.ARCHIVE)
 
     def install_model(self, model: Model, fetcher: Fetcher) -> StoreEntry:
         """Fetch the model into the store under the hash of its content."""

@@ -77,12 +77,12 @@ def model_key(model: Model) -> str:
 def record(layout: Layout, kind: str, name: str, path: Path, *, follows_links: bool = False) -> StoreEntry:
     """Describe a finished entry as it is now.
 
-    A link counts as itself, wherever it leads; with ``follows_links`` as what it leads to, for a tree that is only
-    links to a program of others.
+    A link counts as itself, wherever it leads; with ``follows_links`` as what it leads to, for a tree that links to
+    programs of others: it is of no use when those are gone or were changed.
     """
     files = tuple(_describe(file, path, follows_links=follows_links) for file in _walk(path))
     relative = str(path.relative_to(layout.prefix))
-    size_bytes = 0 if follows_links else sum(file.size_bytes for file in files)
+    size_bytes = sum(file.size_bytes for file in files)
     return StoreEntry(kind, name, path.name, relative, files, size_bytes, follows_links)
 
 
@@ -111,6 +111,7 @@ def _walk(path: Path) -> list[Path]:
         Path(directory, name)
         for directory, directories, names in os.walk(path)
         for name in (*names, *(each for each in directories if Path(directory, each).is_symlink()))
+        if name != "lib64"  # of an environment: a link to lib, which is here in full
     )
 
 
