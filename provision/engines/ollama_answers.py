@@ -119,9 +119,8 @@ def read_running(data: bytes) -> tuple[RunningModel, ...]:
 
 
 def error_text(response: Response) -> str:
-    """Return what an answer says went wrong, as well as it can be told."""
+    """Return what an answer says went wrong; empty where it does not say it as Ollama does."""
     try:
-        said = msgspec.json.decode(response.body, type=_Error).error
+        return msgspec.json.decode(response.body, type=_Error).error
     except msgspec.MsgspecError:
-        said = ""
-    return said or response.body[:300].decode(errors="replace").strip() or f"status {response.status}"
+        return ""

@@ -17,7 +17,6 @@ from provision.engines.ollama_answers import (
     RunningModel,
     ShownModel,
     StreamLine,
-    error_text,
     read_models,
     read_running,
     read_shown,
@@ -166,4 +165,4 @@ def _blob(sha256: str) -> str:
 def _good(response: Response, doing: str) -> bytes:
     if response.status in (200, 201):
         return response.body
-    raise explain_response(response, error_text(response) if response.body else "", doing)
+    raise explain_response(response, doing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from provision.engines.ollama_answers import BadAnswerError, error_text
 from provision.errors import (
     CannotCreateError,
     FabricError,
@@ -98,17 +99,22 @@ def explain(said: str, doing: str) -> FabricError:
     return FabricError(f"Ollama failed {doing}: {text}.", "See `fabric logs`.")
 
 
-def explain_response(response: Response, said: str, doing: str) -> FabricError:
+def explain_response(response: Response, doing: str) -> FabricError:
     """Return the error for an answer that is not a good one, or that never came."""
     if response.status == 0:
         return UnreachableError(
             f"Ollama does not answer while {doing}: {response.error}.", "See `fabric status` and `fabric logs`."
         )
-    if response.status == 403 and not response.body.strip():
+    said = error_text(response)
+    if said:
+        return explain(said, doing)
+    if response.status == 403:
         return RefusedError(
             f"Ollama refuses the address that it was reached by, while {doing}.",
             "A server on loopback answers only to localhost, an IP address of this machine, or its host name: use one.",
         )
-    if response.status == 404 and not said:
-        return UsageError(f"Ollama has no such thing, while {doing}.")
-    return explain(said, doing)
+    text = response.body[:100].decode(errors="replace").strip()
+    return BadAnswerError(
+        f"This is not an answer of Ollama, while {doing}: {response.status} {text!r}.",
+        "Another program, or an Ollama too old for this, may listen at this address.",
+    )

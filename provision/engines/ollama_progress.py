@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from provision.engines.ollama_answers import StreamLine, error_text, read_line
+from provision.engines.ollama_answers import StreamLine, read_line
 from provision.engines.ollama_errors import explain, explain_response
 from provision.errors import InterruptedByUserError, UnreachableError
 from provision.host.line_stream import LineStream, post_for_lines
@@ -63,7 +63,7 @@ class Following:
         except TimeoutError as error:
             raise self._stalled("it sent nothing") from error
         except ConnectionRefusedError as error:
-            raise explain_response(Response(0, error=str(error)), "", self.doing) from error
+            raise explain_response(Response(0, error=str(error)), self.doing) from error
         except OSError as error:
             raise self._cut(str(error) or type(error).__name__) from error
         if last != SUCCESS:
@@ -73,8 +73,7 @@ class Following:
         """Return the last status."""
         before, since = StreamLine(), self.clock()
         for data in answer.lines():
-            if self.stop.is_set():
-                raise InterruptedByUserError("Stopped.")
+            self._heed_stop()
             line = read_line(data)
             if line.error:
                 raise explain(line.error, self.doing)
@@ -82,13 +81,18 @@ class Following:
                 before, since = line, self.clock()
                 answer.allow_silence(self.patience.for_status(line.status))
                 self.progress(line)
+                self._heed_stop()
             elif self.clock() - since > self.patience.for_status(line.status):
                 raise self._stalled(f"it says {line.status!r} again and again")
         return before.status
 
+    def _heed_stop(self) -> None:
+        if self.stop.is_set():
+            raise InterruptedByUserError("Stopped.")
+
     def _refused(self, answer: LineStream) -> Exception:
         response = Response(answer.status, b"\n".join(answer.lines()))
-        return explain_response(response, error_text(response) if response.body else "", self.doing)
+        return explain_response(response, self.doing)
 
     def _stalled(self, how: str) -> UnreachableError:
         return UnreachableError(

@@ -17,9 +17,7 @@ from typing import Any
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG = "application/vnd.docker.container.image.v1+json"
-NEWER = (
-    "\n\nThe model you are attempting to pull requires a newer version of Ollama.\n\nPlease download the latest version"
-)
+HOLD_S = 30.0
 
 
 @dataclass
@@ -27,7 +25,8 @@ class OllamaRegistry:
     """``manifests`` by ``namespace/model:tag``, ``blobs`` by digest.
 
     ``refuse``: status and body for every manifest. ``flip``: digests whose bytes come out wrong. ``cut_after``: the
-    bytes after which a blob's body ends, ``cuts`` times. ``login``: a token is wanted, and given, or not.
+    bytes after which a blob's body ends, ``cuts`` times. ``hold_after``: those after which it waits for ``released``.
+    ``login``: a token is wanted, and given, or not.
     """
 
     port: int = 0
@@ -40,6 +39,8 @@ class OllamaRegistry:
     cuts: int = 0
     login: str | None = None
     token_good: bool = True
+    hold_after: int | None = None
+    released: threading.Event = field(default_factory=threading.Event)
 
     def name(self, model: str) -> str:
         return f"127.0.0.1:{self.port}/library/{model}"
@@ -120,6 +121,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         cut = self.registry.cut_after if self.registry.cuts else None
         self.registry.cuts -= cut is not None
+        held = self.registry.hold_after
+        if held is not None and cut is None:
+            self.wfile.write(whole[:held])
+            self.registry.released.wait(HOLD_S)
+            whole = whole[held:]
         self.wfile.write(whole[:cut])
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
