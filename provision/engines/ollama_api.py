@@ -86,10 +86,13 @@ class OllamaApi:
         return True
 
     def push_blob(self, path: Path, sha256: str, progress: Callable[[int], None] = tell_nobody) -> None:
-        """Send a file that the server lacks; ``progress`` is told the bytes of each step.
+        """Send a file, unless the server has it; ``progress`` is told the bytes of each step.
 
-        Raises ``RefusedError`` where the file is not the one that ``sha256`` names.
+        Raises ``RefusedError`` where the file is not the one that ``sha256`` names, ``CannotCreateError`` where the
+        server's disk is full.
         """
+        if self.has_blob(sha256):
+            return
         with explained(f"reading {path}"), path.open("rb") as file:
             size = path.stat().st_size
             answer = self._client.upload(_blob(sha256), file, size, progress, self._patience.work_s)

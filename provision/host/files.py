@@ -160,7 +160,7 @@ def link_or_copy(source: Path, target: Path, mode: int = PRIVATE_FILE) -> bool:
 
 def _linked(source: Path, target: Path) -> bool:
     try:
-        os.link(source, target, follow_symlinks=True)
+        os.link(os.path.realpath(source), target)  # Linux does not follow a link by itself
     except OSError as error:
         if error.errno in _NO_LINK:
             return False

@@ -10,7 +10,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
@@ -102,7 +102,8 @@ class LoopbackClient:
         connection = self._connect(timeout_s)
         sent = {**self._headers, **({"Content-Type": "application/json"} if body else {}), **(headers or {})}
         try:
-            connection.request(method, path, body, sent)
+            with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before it had all
+                connection.request(method, path, body, sent)
             response = connection.getresponse()
             return Response(response.status, response.read())
         except (OSError, http.client.HTTPException) as error:

@@ -1,4 +1,11 @@
-"""The stand-in's routes for models: what is there, pull, create, blobs, copy, delete. Texts are upstream's."""
+"""The stand-in's routes for models: what is there, pull, create, blobs, copy, delete. Texts are upstream's.
+
+Trouble on purpose, by a model's name or for all by STANDIN_OLLAMA_FAULT. In a pull: ``odd-error``, ``odd-full`` and
+``odd-newer`` (an error inside a good answer), ``odd-nosuccess`` (it ends before ``success``), ``odd-stall`` (the same
+line for ever), ``odd-silence`` (no line), ``odd-cut`` (the connection breaks, once). In inference: ``odd-busy`` (503).
+The rest needs no name: a registry that serves wrong bytes, a GGUF of an unknown architecture, a release without
+``lib/ollama/llama-server``, a model file with a ``.crash`` beside it.
+"""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ class Scheduler:
         model = self.disk.layer(kept, MODEL)
         if model is None or not model.exists():
             raise RefusalError(500, f"open {model}: no such file or directory")
-        if "odd-busy" in kept.name.model:
+        if "odd-busy" in {kept.name.model, os.environ.get("STANDIN_OLLAMA_FAULT")}:
             raise RefusalError(503, BUSY)
         key = (str(model), self.context(kept, options))
         with self.lock:

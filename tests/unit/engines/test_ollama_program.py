@@ -12,10 +12,11 @@ import psutil
 import pytest
 
 from provision.engines.ollama_api import OllamaApi
+from provision.errors import FabricError
 from tests.standin.command import eventually, free_port
 from tests.standin.ollama_archive import make_archive, real_ollama
 from tests.standin.ollama_server import OllamaServer, environment
-from tests.unit.engines.conftest import Gguf, Start
+from tests.unit.engines.conftest import Gguf, Start, tiny_gguf, write_gguf
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -91,3 +92,36 @@ def test_a_model_stays_loaded_only_as_long_as_it_was_told(program: Path, start: 
     assert len(api.running()) == 1
     api.load("tiny")
     assert eventually(api.running, until=lambda running: running == ()) == ()
+
+
+def test_what_the_environment_says_reaches_the_process_that_runs_the_model(
+    standin_program: Path, start: Start, tmp_path: Path
+) -> None:
+    server = start(standin_program, {"OLLAMA_NUM_PARALLEL": "2", "OLLAMA_KV_CACHE_TYPE": "q8_0"})
+    file, api = write_gguf(tmp_path / "own.gguf", tiny_gguf()), OllamaApi(server.client())
+    api.push_blob(file.path, file.sha256)
+    api.create("tiny", {"tiny.gguf": file.sha256})
+    api.load("tiny", context=512)
+    (child,) = psutil.Process(server.process.pid).children()
+    told = " ".join(child.cmdline())
+    assert "-c 1024 -np 2 --cache-type-k q8_0 --cache-type-v q8_0" in told
+    assert api.running()[0].context_length == 512
+
+
+def test_a_model_process_that_dies_is_told_and_started_again(
+    standin_program: Path, start: Start, tmp_path: Path
+) -> None:
+    server = start(standin_program)
+    file, api = write_gguf(tmp_path / "own.gguf", tiny_gguf()), OllamaApi(server.client())
+    api.push_blob(file.path, file.sha256)
+    api.create("tiny", {"tiny.gguf": file.sha256})
+    crash = server.models / "blobs" / f"sha256-{file.sha256}.crash"
+    crash.touch()
+    with pytest.raises(FabricError, match=r"llama-server process has terminated: signal: SIGABRT: GGML_ASSERT"):
+        api.load("tiny")
+    crash.unlink()
+    api.load("tiny")
+    psutil.Process(server.process.pid).children()[0].kill()
+    assert eventually(api.running, until=lambda running: running == ()) == ()
+    api.load("tiny")
+    assert len(api.running()) == 1

@@ -107,3 +107,20 @@ def test_other_methods_are_sent(method: str) -> None:
     with answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") as (client, asked):
         assert client.request(method, "/thing").status == 404
     assert asked[0].startswith(f"{method} /thing HTTP/1.1\r\n".encode())
+
+
+def test_what_the_server_says_before_it_has_the_whole_file_is_heard() -> None:
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\nfull")
+
+    size = 1 << 25
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        client = LoopbackClient(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        response = client.upload("/file", io.BytesIO(bytes(size)), size, [].append, 20)
+        thread.join()
+    assert (response.status, response.body) == (500, b"full")
