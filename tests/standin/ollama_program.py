@@ -87,8 +87,9 @@ class Handler(Inference):
         except Exception:  # noqa: BLE001  # as gin recovers
             traceback.print_exc()
             self.close_connection = True
-            with contextlib.suppress(OSError):
-                self.send_bytes(500, b"")
+            if not self.streaming:
+                with contextlib.suppress(OSError):
+                    self.send_bytes(500, b"")
 
     def refuse(self, error: RefusalError) -> None:
         if self.streaming:

@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ LOOPBACK = ("127.0.0.1", "localhost")
 CHUNK_BYTES = 1 << 14
 TRIES = 6
 TIMEOUT_S = 30.0
+_downloads: dict[str, threading.Lock] = {}
 
 
 class PullError(Exception):
@@ -98,7 +100,14 @@ class Pull:
             connection.close()
 
     def _download(self, digest: str) -> bool:
-        """Fetch one blob; ``False`` where it was there, which upstream does not hash again."""
+        """Fetch one blob; ``False`` where it was there, which upstream does not hash again.
+
+        Upstream has one download of a blob however many ask for it; here the others wait for it.
+        """
+        with _downloads.setdefault(digest, threading.Lock()):
+            return self._download_alone(digest)
+
+    def _download_alone(self, digest: str) -> bool:
         try:
             target = self.disk.blob(digest)
         except RefusalError as error:

@@ -121,6 +121,7 @@ def test_what_the_server_says_before_it_has_the_whole_file_is_heard() -> None:
         thread = threading.Thread(target=answer)
         thread.start()
         client = LoopbackClient(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        response = client.upload("/file", io.BytesIO(bytes(size)), size, [].append, 20)
+        told: list[int] = []
+        response = client.upload("/file", io.BytesIO(bytes(size)), size, told.append, 20)
         thread.join()
     assert (response.status, response.body) == (500, b"full")
