@@ -1,7 +1,7 @@
 """A stand-in for the ``ollama`` program: what fabric uses of it, written from upstream's sources and documentation.
 
 It is not Ollama. It fetches only from registries on loopback, its key pair opens nothing, embeddings are made up, and
-``create`` keeps a GGUF as it is where upstream writes it anew. Everything else of which fabric relies on is as
+``create`` keeps a GGUF as it is where upstream writes it anew. Everything else on which fabric relies is as
 upstream has it: the layout of its directories, its texts and statuses, its environment, one ``llama-server`` process
 for a model. A model whose name begins with ``odd-`` brings the trouble that it names; see ``ollama_http.py``.
 
@@ -30,8 +30,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.standin.ollama_chat import Inference
 from tests.standin.ollama_disk import Disk, RefusalError
-from tests.standin.ollama_http import Base
 from tests.standin.ollama_runner import Scheduler
+from tests.standin.ollama_wire import Base
 
 VERSION = os.environ.get("STANDIN_OLLAMA_VERSION", "0.32.15")
 
