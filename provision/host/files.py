@@ -16,6 +16,7 @@ PRIVATE_DIR = 0o700
 PRIVATE_FILE = 0o600
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
@@ -135,3 +136,33 @@ def read_bytes(path: Path) -> bytes | None:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def link_or_copy(source: Path, target: Path, mode: int = PRIVATE_FILE) -> bool:
+    """Give ``source`` a second name, or, where a file system does not allow that, make a copy with ``mode``.
+
+    ``target`` is replaced in one step and survives a power cut. Return whether it is a link. Raises ``OSError``.
+    """
+    staged = target.with_name(f".{target.name}.tmp-{os.getpid()}")
+    staged.unlink(missing_ok=True)
+    try:
+        linked = _linked(source, staged)
+        if not linked:
+            shutil.copyfile(source, staged)
+            os.chmod(staged, mode)
+            sync(staged)
+        os.replace(staged, target)  # does nothing where both names are links to the same file already
+    finally:
+        staged.unlink(missing_ok=True)
+    sync(target.parent)
+    return linked
+
+
+def _linked(source: Path, target: Path) -> bool:
+    try:
+        os.link(os.path.realpath(source), target)  # Linux does not follow a link by itself
+    except OSError as error:
+        if error.errno in _NO_LINK:
+            return False
+        raise
+    return True

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -73,11 +73,37 @@ class LoopbackClient:
 
     def post(self, path: str, document: Any, timeout_s: float | None = None) -> Response:
         """POST ``document`` as JSON; never raises for a server that is away."""
+        return self.request("POST", path, json.dumps(document).encode(), timeout_s=timeout_s)
+
+    def upload(
+        self, path: str, file: BinaryIO, size_bytes: int, progress: Callable[[int], None], timeout_s: float
+    ) -> Response:
+        """POST ``size_bytes`` of ``file`` as they are read; ``progress`` is told how many have just been sent.
+
+        Never raises for a server that is away.
+        """
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size_bytes)}
+        return self.request("POST", path, _Told(file, progress), headers, timeout_s)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | _Told | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> Response:
+        """Send any request, ``body`` as JSON where ``headers`` do not say otherwise, and return the whole answer.
+
+        Never raises for a server that is away.
+        """
         import http.client
 
         connection = self._connect(timeout_s)
+        sent = {**self._headers, **({"Content-Type": "application/json"} if body else {}), **(headers or {})}
         try:
-            self._send(connection, path, document)
+            with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before it had all
+                connection.request(method, path, body, sent)
             response = connection.getresponse()
             return Response(response.status, response.read())
         except (OSError, http.client.HTTPException) as error:
@@ -87,20 +113,25 @@ class LoopbackClient:
 
     @contextmanager
     def stream(self, path: str, document: Any, timeout_s: float | None = None) -> Iterator[Stream]:
-        """POST ``document`` and read the answer piece by piece. Raises ``OSError`` or ``HTTPException``."""
+        """POST ``document`` and read the answer piece by piece. Raises ``OSError`` or ``HTTPException``.
+
+        ``timeout_s`` is the longest silence, not the longest answer.
+        """
         connection = self._connect(timeout_s)
         try:
             sent_ns = time.perf_counter_ns()
             self._send(connection, path, document)
+            carrier = connection.sock  # the answer may take it over
             response = connection.getresponse()
-            yield Stream(response.status, sent_ns, response)
+            yield Stream(response.status, sent_ns, response, carrier)
         finally:
             connection.close()
 
     def _connect(self, timeout_s: float | None) -> http.client.HTTPConnection:
         import http.client
 
-        return http.client.HTTPConnection(self._host, self._port, timeout=timeout_s or self._timeout_s)
+        timeout_s = timeout_s or self._timeout_s
+        return http.client.HTTPConnection(self._host, self._port, timeout=timeout_s, blocksize=READ_BYTES)
 
     def _send(self, connection: http.client.HTTPConnection, path: str, document: Any) -> None:
         headers = {**self._headers, "Content-Type": "application/json"}
@@ -119,12 +150,32 @@ def _parse(answer: bytes) -> Response:
 class Stream:
     """An answer that is still arriving. ``sent_ns`` is the moment just before the request was written."""
 
-    def __init__(self, status: int, sent_ns: int, response: http.client.HTTPResponse) -> None:
+    def __init__(
+        self, status: int, sent_ns: int, response: http.client.HTTPResponse, carrier: socket.socket | None = None
+    ) -> None:
         self.status = status
         self.sent_ns = sent_ns
         self._response = response
+        self._carrier = carrier
+
+    def allow_silence(self, timeout_s: float) -> None:
+        """From now on wait up to ``timeout_s`` for the next bytes."""
+        if self._carrier is not None:
+            self._carrier.settimeout(timeout_s)
 
     def arrivals(self) -> Iterator[Arrival]:
         """Yield bytes as they come, each with the time of reading; parse them afterwards."""
         while data := self._response.read1(READ_BYTES):
             yield Arrival(time.perf_counter_ns(), data)
+
+
+class _Told:
+    """A file that tells how much of it has been read."""
+
+    def __init__(self, file: BinaryIO, progress: Callable[[int], None]) -> None:
+        self._file, self._progress = file, progress
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._progress(len(data))
+        return data

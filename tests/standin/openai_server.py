@@ -50,10 +50,10 @@ class OpenAIServer:
 
 
 @contextmanager
-def serving(script: Script) -> Iterator[OpenAIServer]:
-    """Serve as ``script`` says until the end of the block."""
+def serving(script: Script, port: int = 0) -> Iterator[OpenAIServer]:
+    """Serve as ``script`` says until the end of the block, on any free port where none is given."""
     server = OpenAIServer(script)
-    listener = _Listener(("127.0.0.1", 0), type("Handler", (_Handler,), {"scripted": server}))
+    listener = _Listener(("127.0.0.1", port), type("Handler", (_Handler,), {"scripted": server}))
     server.base_url = f"http://127.0.0.1:{listener.server_address[1]}/v1"
     thread = threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True)
     thread.start()

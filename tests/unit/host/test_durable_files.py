@@ -126,3 +126,43 @@ def test_appending_keeps_what_is_there(tmp_path: Path) -> None:
         files.append_synced(tmp_path / "journal", line)
     assert (tmp_path / "journal").read_bytes() == b"one\ntwo\n"
     assert (tmp_path / "journal").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_name_is_a_link_where_that_can_be_and_replaces_what_was_there(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"one")
+    target.write_bytes(b"old")
+    assert files.link_or_copy(source, target)
+    assert target.samefile(source)
+    assert files.link_or_copy(source, target)
+    assert {path.name for path in tmp_path.iterdir()} == {"source", "target"}
+
+
+def test_a_link_to_the_source_is_followed(tmp_path: Path) -> None:
+    source, link, target = tmp_path / "source", tmp_path / "link", tmp_path / "target"
+    source.write_bytes(b"one")
+    link.symlink_to(source)
+    assert files.link_or_copy(link, target)
+    assert not target.is_symlink()
+    assert target.samefile(source)
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP])
+def test_where_there_can_be_no_link_it_is_a_copy(
+    tmp_path: Path, umask: int, mocker: MockerFixture, number: int
+) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"one")
+    mocker.patch("os.link", side_effect=OSError(number, "no"))
+    assert not files.link_or_copy(source, target, 0o640)
+    assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"one", 0o640)
+
+
+def test_a_full_disk_leaves_no_half_of_a_copy(tmp_path: Path, mocker: MockerFixture) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"one")
+    mocker.patch("os.link", side_effect=OSError(errno.EXDEV, "no"))
+    mocker.patch("provision.host.files.sync", side_effect=OSError(errno.ENOSPC, "full"))
+    with pytest.raises(OSError, match="full"):
+        files.link_or_copy(source, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]

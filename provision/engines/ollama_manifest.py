@@ -1,0 +1,145 @@
+"""A model's manifest as Ollama's registry serves it and its disk holds it, and one made for a file of our own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from provision.domain.ollama_name import sha256_of
+from provision.errors import InvalidInputError
+
+MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
+MODEL_TYPE = "application/vnd.ollama.image.model"
+PARAMETERS_TYPE = "application/vnd.ollama.image.params"
+TEMPLATE_TYPE = "application/vnd.ollama.image.template"
+MAX_MANIFEST_BYTES = 1 << 20
+MAX_LAYERS = 1 << 12
+MAX_LAYER_BYTES = 1 << 44
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One blob of a model."""
+
+    media_type: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All blobs of a model: ``layers``, and ``config``, which some registries leave out."""
+
+    config: Layer | None
+    layers: tuple[Layer, ...]
+
+    @property
+    def blobs(self) -> tuple[Layer, ...]:
+        """Every blob once, the order kept."""
+        every = (*self.layers, *((self.config,) if self.config else ()))
+        return tuple({layer.sha256: layer for layer in every}.values())
+
+    @property
+    def size_bytes(self) -> int:
+        """What has to be fetched, and what it takes on disk."""
+        return sum(blob.size_bytes for blob in self.blobs)
+
+    @property
+    def model(self) -> Layer | None:
+        """The GGUF, where it is one file."""
+        found = [layer for layer in self.layers if layer.media_type == MODEL_TYPE]
+        return found[0] if len(found) == 1 else None
+
+
+class _Layer(msgspec.Struct):
+    digest: str = ""
+    size: int = 0
+    media_type: str = msgspec.field(name="mediaType", default="")
+
+
+class _Manifest(msgspec.Struct):
+    layers: list[_Layer]
+    version: int = msgspec.field(name="schemaVersion", default=0)
+    config: _Layer | None = None
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """Return what ``data`` says. Raises ``InvalidInputError`` for what is no manifest, or a hostile one."""
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise InvalidInputError(f"This manifest has {len(data)} bytes: no model's is so large.")
+    try:
+        document = msgspec.json.decode(data, type=_Manifest)
+    except msgspec.MsgspecError as error:
+        raise InvalidInputError(f"This is no manifest of a model: {error}.") from error
+    if document.version != 2 or not 0 < len(document.layers) <= MAX_LAYERS:
+        raise InvalidInputError("This is no manifest of a model: it has another schema, or no layers.")
+    config = _checked(document.config) if document.config and document.config.digest else None
+    return Manifest(config, tuple(map(_checked, document.layers)))
+
+
+def _checked(layer: _Layer) -> Layer:
+    if not 0 <= layer.size <= MAX_LAYER_BYTES:
+        raise InvalidInputError(f"A layer of this manifest has {layer.size} bytes: no model's has.")
+    if not layer.digest.startswith("sha256:"):
+        raise InvalidInputError(f"{layer.digest[:100]!r} is no SHA-256 digest.")
+    return Layer(layer.media_type, sha256_of(layer.digest), layer.size)
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A GGUF file of our own, as Ollama describes one: the texts are those that its API lists.
+
+    Without a ``template`` the one in the GGUF is used. ``parameters`` are Ollama's (``num_ctx``, ``stop``, …).
+    """
+
+    sha256: str
+    size_bytes: int
+    family: str
+    parameter_size: str = ""
+    quantization: str = ""
+    parameters: Mapping[str, Any] | None = None
+    template: str | None = None
+
+
+def compose(model: LocalModel) -> tuple[bytes, dict[str, bytes]]:
+    """Return the manifest, and the small blobs that it names beside the GGUF, by their SHA-256.
+
+    The same model gives the same bytes everywhere.
+    """
+    layers = [_entry(MODEL_TYPE, sha256_of(model.sha256), model.size_bytes)]
+    blobs: dict[str, bytes] = {}
+
+    def add(media_type: str, data: bytes) -> dict[str, Any]:
+        sha256 = hashlib.sha256(data).hexdigest()
+        blobs[sha256] = data
+        return _entry(media_type, sha256, len(data))
+
+    if model.template is not None:
+        layers.append(add(TEMPLATE_TYPE, model.template.encode()))
+    if model.parameters:
+        layers.append(add(PARAMETERS_TYPE, _json(model.parameters)))
+    config = {
+        "model_format": "gguf",
+        "model_family": model.family,
+        "model_families": [model.family],
+        "model_type": model.parameter_size,
+        "file_type": model.quantization,
+        "architecture": "amd64",  # what Ollama writes on every machine
+        "os": "linux",
+    }
+    head = {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": add(CONFIG_TYPE, _json(config))}
+    return _json({**head, "layers": layers}), blobs
+
+
+def _entry(media_type: str, sha256: str, size_bytes: int) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": f"sha256:{sha256}", "size": size_bytes}
+
+
+def _json(document: Any) -> bytes:
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()

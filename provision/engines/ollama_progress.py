@@ -1,0 +1,107 @@
+"""Following one of Ollama's long answers: progress, errors on the way, stalls, and an end without success."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from provision.engines.ollama_answers import StreamLine, read_line
+from provision.engines.ollama_errors import explain, explain_response
+from provision.errors import InterruptedByUserError, UnreachableError
+from provision.host.line_stream import LineStream, post_for_lines
+from provision.host.loopback import LoopbackClient, Response
+
+SUCCESS = "success"
+Progress = Callable[[StreamLine], None]
+
+
+def tell_nobody(_: object) -> None:
+    """Take note of nothing."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long nothing may happen: while bytes are to come, and while the server hashes or writes them."""
+
+    idle_s: float = 120.0
+    work_s: float = 1800.0
+
+    def for_status(self, status: str) -> float:
+        """Return the limit that holds after a line with this status."""
+        return self.idle_s if not status or status.startswith("pulling") else self.work_s
+
+
+class CutError(UnreachableError):
+    """The connection to the server broke in the middle: asking again goes on where it was."""
+
+
+@dataclass
+class Following:
+    """One long request. ``stop`` ends it at the next line; ``clock`` counts seconds."""
+
+    client: LoopbackClient
+    doing: str
+    patience: Patience = field(default_factory=Patience)
+    progress: Progress = tell_nobody
+    stop: threading.Event = field(default_factory=threading.Event)
+    clock: Callable[[], float] = time.monotonic
+
+    def run(self, path: str, document: Any) -> None:
+        """POST and return after ``success``.
+
+        Raises ``CutError`` where the connection breaks, ``UnreachableError`` for a stall or a server that is away,
+        ``InterruptedByUserError`` after ``stop``, and what ``explain`` makes of an error that the server tells.
+        """
+        try:
+            with post_for_lines(self.client, path, document, self.patience.idle_s) as answer:
+                if answer.status != 200:
+                    raise self._refused(answer)
+                last = self._follow(answer)
+        except TimeoutError as error:
+            raise self._stalled("it sent nothing") from error
+        except ConnectionRefusedError as error:
+            raise explain_response(Response(0, error=str(error)), self.doing) from error
+        except OSError as error:
+            raise self._cut(str(error) or type(error).__name__) from error
+        if last != SUCCESS:
+            raise self._cut(f"the answer ended after {last!r}" if last else "the answer was empty")
+
+    def _follow(self, answer: LineStream) -> str:
+        """Return the last status."""
+        before, since = StreamLine(), self.clock()
+        for data in answer.lines():
+            self._heed_stop()
+            line = read_line(data)
+            if line.error:
+                raise explain(line.error, self.doing)
+            if line != before:
+                before, since = line, self.clock()
+                answer.allow_silence(self.patience.for_status(line.status))
+                self.progress(line)
+                self._heed_stop()
+            elif self.clock() - since > self.patience.for_status(line.status):
+                raise self._stalled(f"it says {line.status!r} again and again")
+        return before.status
+
+    def _heed_stop(self) -> None:
+        if self.stop.is_set():
+            raise InterruptedByUserError("Stopped.")
+
+    def _refused(self, answer: LineStream) -> Exception:
+        response = Response(answer.status, b"\n".join(answer.lines()))
+        return explain_response(response, self.doing)
+
+    def _stalled(self, how: str) -> UnreachableError:
+        return UnreachableError(
+            f"Nothing has moved for too long while {self.doing}: {how}.",
+            "Check the network and the disk, then try again; it goes on where it was.",
+        )
+
+    def _cut(self, why: str) -> CutError:
+        return CutError(
+            f"The connection to Ollama broke while {self.doing}: {why}.",
+            "See `fabric logs`; try again, and it goes on where it was.",
+        )
