@@ -26,7 +26,7 @@ class LockedPlatform:
 
 @dataclass(frozen=True)
 class Lock:
-    """The whole file. ``wish`` are the options that it was made for; ``platforms`` go by names like ``linux-x86_64``."""
+    """The whole file. ``wish`` are the options that it was made for; ``platforms`` go by names like ``linux-x86_64-cpu``."""
 
     wish: tuple[str, ...] = ()
     platforms: dict[str, LockedPlatform] = field(default_factory=dict)
@@ -35,8 +35,8 @@ class Lock:
 
 
 def platform_name(release: EngineRelease) -> str:
-    """Return the name of the kind of machine that a release is for."""
-    return f"{release.system}-{release.arch}".lower()
+    """Return the name of the kind of machine that a release is for, such as ``linux-x86_64-cuda``."""
+    return f"{release.system}-{release.arch}-{release.acceleration}".lower()
 
 
 def lacking(locked: LockedPlatform) -> Iterator[str]:
