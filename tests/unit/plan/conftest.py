@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from provision.domain.facts import Cpu, Facts, Libc, Memory, OperatingSystem
 from provision.domain.selection import Selection
 from provision.domain.server import ServerState
-from provision.domain.spec import Spec
 from provision.domain.state import State
 from provision.plan.observed import Observed
-from provision.planner import read_knowledge
-from provision.select.choose import Chooser
+from tests.standin.selections import select_for_small_machine
 
 
 @pytest.fixture
 def selection() -> Selection:
-    facts = Facts(
-        os=OperatingSystem(system="Linux", arch="x86_64", libc=Libc("glibc", "2.36")),
-        cpu=Cpu(cores_usable=2),
-        memory=Memory(8 << 30, 8 << 30),
-        libraries={"libgomp.so.1": "/lib/libgomp.so.1"},
-    )
-    choice = Chooser(Spec(), facts, None, read_knowledge(), 8080).choose()
-    assert choice.selection is not None
-    return choice.selection
+    return select_for_small_machine()
 
 
 @pytest.fixture
