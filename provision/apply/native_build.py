@@ -45,6 +45,7 @@ OPTIONS: Mapping[str, str] = {
 # A user's settings for other builds, that would change where things go or how much runs at once.
 _NOT_OURS = frozenset(("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "DESTDIR", "VERBOSE", "NINJA_STATUS"))
 _NOT_OURS_PREFIX = "CMAKE_GENERATOR"
+_COMPILER_VARIABLES = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS")  # read when CMake runs for the first time
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -103,7 +104,7 @@ def build_server(
     Raises ``NoCompilerError``, ``BuildFailedError``, ``InvalidInputError`` where ``sdist`` is no such archive,
     ``CannotCreateError`` where the disk is full, and ``InterruptedByUserError`` as soon as ``stop`` is set.
     """
-    tools = require_toolchain(env)
+    tools, work, log = require_toolchain(env), work.absolute(), log.absolute()
     with explained("building the engine"):
         build = _Build(work, tools, _environment(env, tools, work), log, progress, stop)
         make_private_dir(work)
@@ -157,7 +158,8 @@ def _inputs(build: _Build, sdist: Path) -> bytes:
     with sdist.open("rb") as file:
         while data := file.read(1 << 20):
             digest.update(data)
-    values = (digest.hexdigest(), build.work, build.env["CC"], build.env["CXX"], *_arguments(build))
+    variables = (build.env.get(name) for name in _COMPILER_VARIABLES)
+    values = (digest.hexdigest(), *variables, *_arguments(build))
     return "\n".join(map(str, values)).encode()
 
 

@@ -143,6 +143,23 @@ def test_other_sources_start_anew(bench: Bench) -> None:
     assert not before.items() & bench.objects().items()
 
 
+@pytest.mark.parametrize("bench", ["ninja"], indirect=True)
+def test_other_flags_for_the_compiler_start_anew(bench: Bench) -> None:
+    bench.build(TREE)
+    before = bench.objects()
+    bench.env["CXXFLAGS"] = "-DMORE"
+    bench.build(TREE)
+    assert not before.items() & bench.objects().items()
+
+
+@pytest.mark.parametrize("bench", ["ninja"], indirect=True)
+def test_places_may_be_given_from_the_working_directory(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(bench.place)
+    bench.place = Path()
+    bench.build(TREE)
+    assert Path("target/llama-server").is_file()
+
+
 @pytest.mark.parametrize("bench", ["make"], indirect=True)  # Ninja itself keeps a record of what was finished
 def test_half_an_object_that_a_power_cut_left_is_compiled_again(bench: Bench) -> None:
     bench.build(TREE)

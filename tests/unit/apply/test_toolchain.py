@@ -25,9 +25,10 @@ def environment(place: Path, *names: str, **more: str) -> dict[str, str]:
     ],
 )
 def test_what_is_on_path_is_found(tmp_path: Path, names: str, expected: str) -> None:
-    *programs, generator = expected.split(" ", 4)
-    paths = [str(tmp_path / name) for name in programs]
-    assert find_toolchain(environment(tmp_path, *names.split())) == Toolchain(*paths, generator)
+    c, cpp, cmake, builder, generator = expected.split(" ", 4)
+    found = find_toolchain(environment(tmp_path, *names.split()))
+    paths = (str(tmp_path / c), str(tmp_path / cpp), str(tmp_path / cmake), str(tmp_path / builder))
+    assert found == Toolchain(*paths, generator)
 
 
 def test_compilers_that_are_named_come_first(tmp_path: Path) -> None:
