@@ -21,7 +21,7 @@ PROGRAM = "llama-server"
 TREE = "vendor/llama.cpp"  # inside the source distribution
 CONFIGURE_TIMEOUT_S = 600.0
 BUILD_TIMEOUT_S = 4 * 3600.0
-JOB_BYTES = 1 << 30  # what one compiler may take
+JOB_BYTES = 1 << 30  # what one compiler may take: up to 0.6 GiB was measured with GCC 12
 
 # Only the server, in one file, for this processor, and nothing from the network: the web pages for browsers would be
 # fetched, and its downloads of models (which need OpenSSL) are never used.

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tarfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from provision.apply.native_build import BuildFailedError, build_server, fitting_jobs
 from provision.apply.toolchain import NoCompilerError
 from provision.errors import InterruptedByUserError, InvalidInputError
+from provision.host.process import identify
 
 TOP = "llama_cpp_python-9.9.9"
 COMMIT = "0123456789" * 4
@@ -54,6 +56,15 @@ def pack(path: Path, files: dict[str, str]) -> Path:
             member.size = len(text.encode())
             archive.addfile(member, io.BytesIO(text.encode()))
     return path
+
+
+def wait_until_gone(pid: int) -> bool:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if identify(pid) is None:
+            return True
+        time.sleep(0.02)
+    return False
 
 
 @dataclass
@@ -133,6 +144,32 @@ def test_a_build_that_was_stopped_goes_on_where_it_was(bench: Bench) -> None:
     assert bench.objects().items() >= built.items()
     assert bench.said().startswith(COMMIT[:9])
     assert bench.log.read_text(encoding="utf-8").count(" -S ") == 2
+
+
+def test_a_compiler_at_work_is_ended_at_once(bench: Bench) -> None:
+    """Ninja puts every compiler into a process group of its own."""
+    note, compiler = bench.place / "pid", bench.place / "bin" / "c++"
+    real = compiler.readlink()
+    compiler.unlink()
+    slow = f'case "$*" in *part3.cpp) echo $$ > {note}.new; mv {note}.new {note}; exec sleep 60;; esac'
+    compiler.write_text(f'#!/bin/sh\nPATH={os.environ["PATH"]}\n{slow}\nexec {real} "$@"\n', encoding="utf-8")
+    compiler.chmod(0o755)
+
+    def stop_when_it_compiles() -> None:
+        while not note.exists() and not bench.stop.wait(0.02):
+            pass
+        bench.stop.set()
+
+    watcher = threading.Thread(target=stop_when_it_compiles)
+    watcher.start()
+    try:
+        with pytest.raises(InterruptedByUserError):
+            bench.build(TREE)
+    finally:
+        bench.stop.set()
+        watcher.join()
+    pid = int(note.read_text(encoding="utf-8"))
+    assert wait_until_gone(pid)
 
 
 def test_other_sources_start_anew(bench: Bench) -> None:
