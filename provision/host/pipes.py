@@ -7,20 +7,25 @@ import os
 import select
 import selectors
 import subprocess
+from collections.abc import Callable
 
 MAX_OUTPUT_BYTES = 8 << 20  # of each stream
 _READ_BYTES = 1 << 16
 
 
 class Pipes:
-    """What ``child``, whose three streams are pipes, is given to read, and what it has printed so far.
+    """What ``child``, whose streams are pipes, is given to read, and what it has printed so far.
 
-    ``output`` and ``errors`` end at ``MAX_OUTPUT_BYTES``; ``overflowing`` says that there was more.
+    ``output`` and ``errors`` end at ``MAX_OUTPUT_BYTES``; ``overflowing`` says that there was more. With ``hear``
+    nothing is kept, however much it is: all that is printed is handed over as it comes.
     """
 
-    def __init__(self, child: subprocess.Popen[bytes], given: bytes) -> None:
+    def __init__(
+        self, child: subprocess.Popen[bytes], given: bytes, hear: Callable[[bytes], None] | None = None
+    ) -> None:
         self._child = child
         self._left = memoryview(given)
+        self._hear = hear
         self._selector = selectors.PollSelector()
         self.output, self.errors = bytearray(), bytearray()
         self.overflowing = False
@@ -66,11 +71,17 @@ class Pipes:
 
     def _take(self, key: selectors.SelectorKey) -> None:
         data = os.read(key.fd, _READ_BYTES)
+        if not data:
+            self._finish(key)
+        elif self._hear is not None:
+            self._hear(data)
+        else:
+            self._keep(data, key)
+
+    def _keep(self, data: bytes, key: selectors.SelectorKey) -> None:
         room = MAX_OUTPUT_BYTES - len(key.data)
         key.data.extend(data[:room])
         self.overflowing |= len(data) > room
-        if not data:
-            self._finish(key)
 
     def _finish(self, key: selectors.SelectorKey) -> None:
         self._selector.unregister(key.fileobj)

@@ -65,6 +65,26 @@ def run(command: Command, base_env: Mapping[str, str], stop: threading.Event | N
     Ends it after the timeout, as soon as ``stop`` is set, or when it prints more than ``MAX_OUTPUT_BYTES``; what it
     printed until then is kept. That takes at most twice ``KILL_GRACE_S`` more.
     """
+    return _run(command, base_env, stop, None)
+
+
+def follow(
+    command: Command, base_env: Mapping[str, str], hear: Callable[[bytes], None], stop: threading.Event | None = None
+) -> CommandResult:
+    """Run ``command`` as ``run`` does, but hand over its output as it comes, both streams as one, and keep none of it.
+
+    However much that is. ``stderr`` of the result holds only why it was ended. What ``hear`` raises ends the program
+    and is raised here.
+    """
+    return _run(command, base_env, stop, hear)
+
+
+def _run(
+    command: Command,
+    base_env: Mapping[str, str],
+    stop: threading.Event | None,
+    hear: Callable[[bytes], None] | None,
+) -> CommandResult:
     env = {**base_env, **command.env}
     program = shutil.which(command.argv[0], path=env.get("PATH"))
     if program is None:
@@ -74,7 +94,7 @@ def run(command: Command, base_env: Mapping[str, str], stop: threading.Event | N
             [program, *command.argv[1:]],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.PIPE if hear is None else subprocess.STDOUT,
             bufsize=0,
             env=env,
             cwd=command.cwd,
@@ -83,7 +103,7 @@ def run(command: Command, base_env: Mapping[str, str], stop: threading.Event | N
         )
     except OSError as error:
         return CommandResult(_CANNOT_START, "", str(error))
-    pipes = Pipes(child, command.stdin.encode())
+    pipes = Pipes(child, command.stdin.encode(), hear)
     try:
         return _wait(child, pipes, command, stop or threading.Event())
     except BaseException:  # Ctrl-C: the program does not outlive us, nor stay as a zombie
@@ -111,7 +131,7 @@ def _end_with_parent() -> Callable[[], object] | None:
 
 
 def _wait(child: subprocess.Popen[bytes], pipes: Pipes, command: Command, stop: threading.Event) -> CommandResult:
-    ended = _follow(child, pipes, command.timeout_s, lambda: pipes.overflowing or stop.is_set())
+    ended = _exchange(child, pipes, command.timeout_s, lambda: pipes.overflowing or stop.is_set())
     output, errors = (bytes(kept).decode("utf-8", "replace") for kept in (pipes.output, pipes.errors))
     if pipes.overflowing:
         _kill(child)
@@ -124,7 +144,7 @@ def _wait(child: subprocess.Popen[bytes], pipes: Pipes, command: Command, stop: 
     return CommandResult(child.returncode, output, errors)
 
 
-def _follow(child: subprocess.Popen[bytes], pipes: Pipes, limit_s: float, is_enough: Callable[[], bool]) -> bool:
+def _exchange(child: subprocess.Popen[bytes], pipes: Pipes, limit_s: float, is_enough: Callable[[], bool]) -> bool:
     """Exchange with the program until it has ended (``True``), or for ``limit_s``, or until it ``is_enough``.
 
     What it leaves behind may hold its output open for ever: that is waited for a moment only.
@@ -143,8 +163,10 @@ def _follow(child: subprocess.Popen[bytes], pipes: Pipes, limit_s: float, is_eno
 def _end(child: subprocess.Popen[bytes], pipes: Pipes) -> None:
     """End the program and all that it started: asked first, then killed."""
     _signal(child, signal.SIGTERM)
-    _follow(child, pipes, KILL_GRACE_S, lambda: False)
-    _kill(child)
+    try:
+        _exchange(child, pipes, KILL_GRACE_S, lambda: False)
+    finally:  # whoever hears its output may fail again
+        _kill(child)
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from provision.domain.facts import Facts
 from provision.domain.gpu import Gpu, GpuState, ListedDevice
 from provision.domain.units import MIB
+from provision.engines.llamacpp_program import parse_devices
 from provision.facts.programs import TIMEOUT_S, finished
 from provision.facts.tools import LLAMA_SERVER
 from provision.host.machine import Command, Machine
@@ -18,45 +19,11 @@ LIST_DEVICES = Command((LLAMA_SERVER, "--list-devices"), TIMEOUT_S)
 # Two ways to count a card's memory differ by what the driver keeps for itself, which is far less than this.
 TOLERANCE = 0.1
 
-_HEADING = re.compile(r"^Available devices:[ \t\r]*$", re.MULTILINE)
-_DEVICE = re.compile(r"[ \t]+(\S{1,100}): (.{0,300}) \(([0-9]{1,12}) MiB, ([0-9]{1,12}) MiB free\)")
-_NONE = "(none)"
-_APIS: Mapping[str, str] = {
-    "CUDA": "cuda",
-    "ROCm": "rocm",
-    "Vulkan": "vulkan",
-    "SYCL": "level-zero",
-    "Metal": "metal",
-    "MTL": "metal",  # since llama.cpp numbers Metal's devices
-}
-
 
 def read_devices(machine: Machine) -> tuple[ListedDevice, ...] | None:
     """Ask the ``llama-server`` on PATH; ``None`` where there is none. Raises as ``parse_devices`` and ``finished``."""
     result = finished(machine, LIST_DEVICES)
     return None if result is None else parse_devices(result.stdout)
-
-
-def parse_devices(text: str) -> tuple[ListedDevice, ...]:
-    """Parse the output of ``llama-server --list-devices``, with or without the log before it.
-
-    Raises ``ValueError`` where there is no list, or one in another format.
-    """
-    start = _HEADING.search(text)
-    if start is None:
-        raise ValueError("it has no list of devices")
-    return tuple(_devices(text[start.end() :]))
-
-
-def _devices(text: str) -> Iterator[ListedDevice]:
-    for line in text.splitlines():
-        if not line.startswith((" ", "\t")) or line.strip() in ("", _NONE):  # not indented: log lines that come late
-            continue
-        match = _DEVICE.fullmatch(line.rstrip())
-        if match is None:
-            raise ValueError(f"no device: {line.strip()[:100]}")
-        api = _APIS.get(match[1].rstrip("0123456789"))
-        yield ListedDevice(match[1], api, match[2], int(match[3]) * MIB, int(match[4]) * MIB)
 
 
 def fill_free(gpus: Sequence[Gpu], listed: Sequence[ListedDevice]) -> tuple[Gpu, ...]:

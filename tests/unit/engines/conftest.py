@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from provision.domain.selection import Selection
 from tests.standin.ollama_archive import lay_out, real_ollama
 from tests.standin.ollama_registry import OllamaRegistry, serving_registry
 from tests.standin.ollama_server import OllamaServer, serving_ollama
+from tests.standin.selections import select_for_small_machine
 from tests.unit.artifacts.gguf_file import KEYS, gguf, string, tensor
 
 STAND_IN, REAL = "stand-in", "real"
@@ -103,3 +105,9 @@ def model_file(kind: str, tmp_path: Path) -> Gguf:
     if not named:
         pytest.skip("FABRIC_TEST_GGUF names no GGUF file for the real Ollama to load")
     return Gguf(Path(named), hashlib.sha256(Path(named).read_bytes()).hexdigest())
+
+
+@pytest.fixture
+def selection() -> Selection:
+    """A selection to start servers for."""
+    return select_for_small_machine()

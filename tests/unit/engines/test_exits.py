@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,17 @@ from provision.engines.exits import decode, why_not_started
 from provision.engines.llamacpp import LlamaCpp
 
 FAILURES = LlamaCpp().failures()
+SAMPLES = Path(__file__).parents[2] / "samples" / "llama-server"
+LOGS = {
+    "failed_architecture.txt": "does not know the model's architecture",
+    "failed_argument.txt": "does not take one of its options",
+    "failed_key_file.txt": "does not take one of its options",
+    "failed_magic.txt": "cannot be loaded",
+    "failed_no_file.txt": "cannot be loaded",
+    "failed_port.txt": "port is taken",
+    "failed_removed_argument.txt": "does not take one of its options",
+    "failed_truncated.txt": "cannot be loaded",
+}
 
 
 @pytest.mark.parametrize(
@@ -27,7 +39,7 @@ FAILURES = LlamaCpp().failures()
         (0, "", "status 0", True),
         (1, "srv: couldn't bind HTTP server socket, hostname: 127.0.0.1", "port is taken", False),
         (1, "gguf_init: invalid magic characters: 'XXXX'", "cannot be loaded", False),
-        (1, "llama_model_load: error loading model: unknown model architecture: 'x'", "", False),
+        (1, "llama_model_load: error loading model: unknown model architecture: 'x'", "architecture", False),
         (-signal.SIGABRT, "ggml: failed to allocate buffer of size 99", "out of memory", True),
         (1, "std::bad_alloc", "out of memory", True),
         (1, "ImportError: libgomp.so.1: cannot open shared object file", "shared library", False),
@@ -38,6 +50,17 @@ def test_the_end_of_a_process_in_words(returncode: int, log: str, reason: str, r
     ended = decode(returncode, log, FAILURES)
     assert reason in ended.reason
     assert ended.retry is retry
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_real_logs_of_a_server_that_ended_with_status_1(name: str) -> None:
+    ended = decode(1, (SAMPLES / name).read_text(encoding="utf-8"), FAILURES)
+    assert LOGS[name] in ended.reason
+    assert not ended.retry
+
+
+def test_every_real_log_is_read() -> None:
+    assert {path.name for path in SAMPLES.glob("failed_*")} == LOGS.keys()
 
 
 def test_every_known_failure_has_a_reason_and_a_way_out() -> None:

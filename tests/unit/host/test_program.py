@@ -15,7 +15,7 @@ import pytest
 
 from provision.host import program
 from provision.host.pipes import MAX_OUTPUT_BYTES
-from provision.host.program import NOT_FOUND, Command, run
+from provision.host.program import NOT_FOUND, Command, follow, run
 
 
 def python(code: str, timeout_s: float = 10.0) -> Command:
@@ -195,3 +195,54 @@ def test_nothing_of_ours_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     for command in (Command(("true",)), Command(("sleep", "30"), 0.1), Command(("yes",)), Command(("/",))):
         run(command, os.environ)
     assert (threading.active_count(), open_files(), psutil.Process().children()) == before
+
+
+def test_both_streams_are_heard_as_one_and_nothing_is_kept() -> None:
+    heard = bytearray()
+    code = "import os\nfor part in range(3): os.write(1, b'out %d ' % part); os.write(2, b'err %d ' % part)"
+    done = follow(python(code), os.environ, heard.extend)
+    assert done == program.CommandResult(0)
+    assert heard == b"out 0 err 0 out 1 err 1 out 2 err 2 "
+
+
+def test_output_is_heard_while_the_program_runs() -> None:
+    """It ends only when it is told to, and that is done when its line has come."""
+    stop, heard = threading.Event(), bytearray()
+
+    def hear(data: bytes) -> None:
+        heard.extend(data)
+        stop.set()
+
+    done = follow(python("import os, time; os.write(1, b'ready'); time.sleep(60)", 30), os.environ, hear, stop)
+    assert (done.timed_out, bytes(heard)) == (True, b"ready")
+
+
+def test_a_program_that_is_followed_may_print_more_than_is_kept_of_others() -> None:
+    size = 0
+
+    def hear(data: bytes) -> None:
+        nonlocal size
+        size += len(data)
+
+    code = f"import os\nfor _ in range(20): os.write(1, b'y' * {1 << 20})"
+    assert follow(python(code, 30), os.environ, hear).returncode == 0
+    assert size == 20 << 20 > MAX_OUTPUT_BYTES
+
+
+@pytest.mark.parametrize("deaf", ["", "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "])
+def test_a_program_whose_output_cannot_be_taken_is_ended(monkeypatch: pytest.MonkeyPatch, deaf: str) -> None:
+    """Not even while it is being ended, as on a full disk."""
+    monkeypatch.setattr(program, "KILL_GRACE_S", 1)
+
+    def hear(_: bytes) -> None:
+        raise OSError("the disk is full")
+
+    code = f"{deaf}import os, time\nwhile True: os.write(1, b'line'); time.sleep(0.01)"
+    before = psutil.Process().children()
+    with pytest.raises(OSError, match="disk is full"):
+        follow(python(code, 30), os.environ, hear)
+    assert psutil.Process().children() == before
+
+
+def test_a_program_that_is_followed_and_does_not_exist_is_not_found() -> None:
+    assert follow(Command(("no-such-program",)), os.environ, lambda _: None) == NOT_FOUND

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from provision.domain.facts import Facts
 from provision.domain.gpu import Gpu, GpuInstance, GpuMemory, GpuState, ListedDevice
-from provision.facts.gpu.listed_devices import disagreement, fill_free, parse_devices
+from provision.engines.llamacpp_program import parse_devices
+from provision.facts.gpu.listed_devices import disagreement, fill_free
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 MIB = 1 << 20
@@ -19,6 +20,7 @@ EXPECTED = {
         ("ROCm0", "rocm", "AMD Radeon RX 7900 XTX", 24560, 23976),
         ("Vulkan0", "vulkan", "AMD Radeon RX 7900 XTX (RADV NAVI31)", 24560, 23976),
     ],
+    "llama-server/llama_list_devices_cpu.txt": [],
     "apple/llama_list_devices_metal.txt": [("Metal", "metal", "Apple M3 Max", 98304, 98303)],
 }
 
