@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provision.domain.artifacts import WheelMember
+from provision.domain.artifacts import PinnedFile, WheelMember
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,12 @@ class ModelShape:
 class Model:
     """``name`` is what clients ask for; ``reference`` is what the user wrote or could have written.
 
-    Either ``source`` says where to fetch it, or ``path`` is a file or directory of the user's, used where it lies
-    and never removed. ``size_bytes`` is what its files take; ``weights_bytes`` what its tensors do, where their
-    headers were read: ``layer_bytes`` is the largest of the layers that repeat, ``other_bytes`` what belongs to
-    none of them (embeddings, output).
+    Either ``source`` or ``files`` say where to fetch it, or ``path`` is a file or directory of the user's, used where
+    it lies and never removed. ``files`` are all that it takes: the first GGUF part comes first, a directory's files in
+    the order of their paths. ``revision`` is what upstream calls exactly these files: a commit on the hub, the
+    manifest's digest in an Ollama registry; ``None`` where there is no such word. ``size_bytes`` is what its files
+    take; ``weights_bytes`` what its tensors do, where their headers were read: ``layer_bytes`` is the largest of the
+    layers that repeat, ``other_bytes`` what belongs to none of them (embeddings, output).
     """
 
     name: str
@@ -73,3 +75,5 @@ class Model:
     weights_bytes: int | None = None
     layer_bytes: int | None = None
     other_bytes: int | None = None
+    files: tuple[PinnedFile, ...] = ()
+    revision: str | None = None
