@@ -57,7 +57,7 @@ def read_listing(reference: HubReference, mirrors: Mirrors, transport: Transport
         url += f"/revision/{quote(reference.revision, safe='')}"
     headers = mirrors.headers_for(url, env)
     answer, document = read_json(f"{url}?blobs=true", transport, headers)
-    if document is None:
+    if answer.status != 200:
         raise explain(answer, reference, mirrors, has_token=bool(headers))
     return parse_listing(answer, document, reference)
 

@@ -51,7 +51,7 @@ def resolve_release(
     url = f"{_api(repository, mirrors)}/releases/tags/{quote(tag, safe='')}"
     headers = _headers(url, mirrors, env)
     answer, document = read_json(url, transport, headers)
-    if document is None:
+    if answer.status != 200:
         raise _explain(answer, f"{repository} has no release {tag}.", mirrors)
     release = _release(answer, document, repository, mirrors)
     if release.tag != tag:
@@ -69,7 +69,7 @@ def newest_release(
     url = f"{_api(repository, mirrors)}/releases?per_page={PER_PAGE}"
     headers = _headers(url, mirrors, env)
     answer, document = read_json(url, transport, headers)
-    if document is None:
+    if answer.status != 200:
         raise _explain(answer, f"{repository} has no releases.", mirrors)
     if not isinstance(document, list):
         raise not_as_documented(answer, "it is not a list of releases")

@@ -77,7 +77,7 @@ def _answer(
         except (urllib3.exceptions.HTTPError, OSError) as error:
             reason = getattr(error, "reason", None) or error
             raise UnreachableError(f"Cannot reach {redact(url)}: {reason}.", _HINT) from error
-        target = urljoin(url, location)
+        target = _joined(url, location)
         if origin_of(target) != origin_of(url):
             _refuse_inward(url, target)
             sent = {name: value for name, value in sent.items() if name.lower() not in CREDENTIALS}
@@ -93,6 +93,13 @@ def origin_of(url: str) -> tuple[str, str, int | None]:
     except ValueError as error:
         raise RefusedError("A site redirects to what is no address.", _HINT) from error
     return parts.scheme, parts.hostname or "", port
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise RefusedError(f"{redact(url)} redirects to what is no address.", _HINT) from error
 
 
 def _refuse_inward(url: str, target: str) -> None:
