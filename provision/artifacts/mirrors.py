@@ -53,7 +53,9 @@ class Mirrors:
         return {"Authorization": f"Bearer {token}"} if token else {}
 
     def _is_on(self, site: str, url: str) -> bool:
-        return site not in self.from_spec and origin_of(getattr(self, site)) == origin_of(url)
+        base: str = getattr(self, site)
+        below = urlsplit(url).path.startswith(f"{urlsplit(base).path}/")  # one host can be the mirror of several sites
+        return site not in self.from_spec and below and origin_of(base) == origin_of(url)
 
 
 SITES = tuple(field.name for field in fields(Mirrors) if field.name != "from_spec")

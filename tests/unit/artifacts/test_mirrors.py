@@ -81,6 +81,15 @@ def test_a_mirror_of_the_users_own_gets_the_token_and_one_of_a_spec_does_not() -
     assert theirs.headers_for("https://g.example/a", env) == {}
 
 
+def test_two_sites_on_one_host_get_each_its_own_token() -> None:
+    env = {"HF_TOKEN": "hf_x", "GH_TOKEN": "gh_x", "HF_ENDPOINT": "https://m.example/hub"}
+    chosen = choose_mirrors({}, env | {"FABRIC_MIRROR_GITHUB_API": "https://m.example/github"})
+    assert chosen.token_for("https://m.example/hub/api/models/a/b", env) == "hf_x"
+    assert chosen.token_for("https://m.example/github/repos/a/b", env) == "gh_x"
+    assert chosen.token_for("https://m.example/hubris", env) is None
+    assert chosen.token_for("https://m.example/", env) is None
+
+
 def test_the_token_is_found_where_the_hubs_own_programs_keep_it(tmp_path: Path) -> None:
     def stored(*parts: str) -> str:
         place = tmp_path.joinpath(*parts)
