@@ -85,7 +85,9 @@ def explain(answer: Answer, reference: HubReference, mirrors: Mirrors, *, has_to
     """Return the error for an answer of the hub that is neither 200 nor 206."""
     repository, code = reference.repository, answer.headers.get("x-error-code", "")
     page = f"{mirrors.huggingface}/{repository}"
-    if code == "GatedRepo" or (answer.status in (401, 403) and code != "RepoNotFound"):
+    if "invalid credentials" in answer.headers.get("x-error-message", "").lower():
+        return UnreachableError(f"The hub does not know the token in {HUB_TOKEN}.", "Make a new one, or unset it.")
+    if code == "GatedRepo" or answer.status == 403:
         return _gated(repository, page, has_token=has_token)
     if code == "RevisionNotFound" or (answer.status == 404 and reference.revision and code != "RepoNotFound"):
         return InvalidInputError(

@@ -160,6 +160,14 @@ def sibling(path: str, file: Path) -> dict[str, Any]:
     return row
 
 
+def tree_entry(row: dict[str, Any]) -> dict[str, Any]:
+    """Return one file as the hub's other listing has it, which its own client reads."""
+    entry = {"type": "file", "path": row["rfilename"], "size": row["size"], "oid": row["blobId"]}
+    if large := row.get("lfs"):
+        entry["lfs"] = {"oid": large["sha256"], "size": large["size"], "pointerSize": large["pointerSize"]}
+    return entry
+
+
 def git_blob(data: bytes) -> str:
     """Return git's name of some content."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
@@ -223,7 +231,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._site(path, parts)
 
     def _site(self, path: str, parts: list[str]) -> None:
-        if parts[:2] == ["api", "models"]:
+        if parts[:2] == ["api", "models"] and parts[4:5] == ["tree"]:
+            self._tree("/".join(parts[2:4]), "/".join(parts[5:]))
+        elif parts[:2] == ["api", "models"]:
             self._model_info("/".join(parts[2:4]), "/".join(parts[5:]) or "main")
         elif parts[0] == "v2":
             self._registry(path, parts)
@@ -234,7 +244,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts[2:3] == ["resolve"]:
             self._resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
         elif parts[:2] == ["cache", "models"]:
-            self._bytes(self.server.hub.repositories["/".join(parts[2:4])].files["/".join(parts[4:])].read_bytes(), {})
+            repository = self.server.hub.repositories["/".join(parts[2:4])]
+            data = repository.files["/".join(parts[4:])].read_bytes()
+            self._bytes(data, {"X-Repo-Commit": repository.commit, "ETag": f'"{git_blob(data)}"'})
         else:
             self._send(Answer(404, b"Not Found", media_type="text/plain"))
 
@@ -253,6 +265,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _model_info(self, name: str, revision: str) -> None:
         if repository := self._repository(name, revision):
             self._send(Answer(200, json.dumps(model_info(name, repository)).encode()))
+
+    def _tree(self, name: str, revision: str) -> None:
+        if repository := self._repository(name, revision):
+            rows = [tree_entry(sibling(path, file)) for path, file in repository.files.items()]
+            self._send(Answer(200, json.dumps(rows).encode()))
 
     def _resolve(self, name: str, revision: str, path: str) -> None:
         repository = self._repository(name, revision)

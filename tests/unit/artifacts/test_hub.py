@@ -340,6 +340,12 @@ def scripted(
         (scripted(200, b"<!DOCTYPE html><p>Log in", "text/html"), (UnreachableError, "proxy or a login page")),
         (scripted(200, b"\n <html>"), (UnreachableError, "proxy or a login page")),
         (scripted(200, b" " * ((1 << 24) + 1)), (RefusedError, "believable")),
+        (
+            scripted(401, b"", X_Error_Message="Invalid credentials in Authorization header"),
+            (UnreachableError, "the token"),
+        ),
+        (scripted(401, b""), (InvalidInputError, "or it is private")),
+        (scripted(403, b""), (UnreachableError, "accepted its licence")),
         (scripted(429, b""), (UnreachableError, "too many requests")),
         (scripted(418, b""), (UnreachableError, "418")),
         (scripted(302, b"", Location="http://192.0.2.1/x"), (RefusedError, "only https")),
