@@ -339,7 +339,7 @@ def scripted(
         (scripted(200, b"[" * 100_000), (UnreachableError, "not JSON")),
         (scripted(200, b"<!DOCTYPE html><p>Log in", "text/html"), (UnreachableError, "proxy or a login page")),
         (scripted(200, b"\n <html>"), (UnreachableError, "proxy or a login page")),
-        (scripted(200, b" " * ((1 << 24) + 1)), (RefusedError, "believable")),
+        (scripted(200, b" " * ((1 << 24) + 1)), (RefusedError, "sends more than")),
         (
             scripted(401, b"", X_Error_Message="Invalid credentials in Authorization header"),
             (UnreachableError, "the token"),

@@ -167,7 +167,7 @@ def scripted(status: int, body: bytes, media_type: str = DOCKER_MANIFEST, **head
         (changed(lambda m: m.update(mediaType="application/x")), UnreachableError, "a manifest of the type"),
         (scripted(200, b"[]"), UnreachableError, "not a manifest"),
         (scripted(200, b"<html>Log in", "text/html"), UnreachableError, "login page"),
-        (scripted(200, b" " * (1 << 21)), RefusedError, "believable"),
+        (scripted(200, b" " * (1 << 21)), RefusedError, "sends more than"),
         (scripted(200, b"{}", Docker_Content_Digest="sha256:" + "0" * 64), UnreachableError, "not a manifest"),
         (scripted(403, b""), UnreachableError, "wants a login"),
         (scripted(401, b""), UnreachableError, "wants a login"),
