@@ -9,7 +9,7 @@ from provision.artifacts.hf_config import CONFIG
 from provision.artifacts.hub_listing import HubFile, HubListing
 from provision.artifacts.model_headers import PART, PICKLES, part_names, pickled
 from provision.artifacts.safetensors import INDEX, SINGLE
-from provision.domain.reference import shown
+from provision.domain.safe_name import shown
 from provision.errors import FabricError, InvalidInputError, RefusedError, did_you_mean
 
 GGUF, SAFETENSORS = ".gguf", ".safetensors"
@@ -134,11 +134,9 @@ def _models(listing: HubListing) -> list[str]:
 
 def _is_quantization(path: str, quantization: str) -> bool:
     """Tell whether the file's name ends with the name of the quantization, whatever the case."""
-    stem = path.rpartition("/")[2].removesuffix(GGUF)
-    stem = PART.sub(r"\1", stem).lower()
-    return bool(_QUANTIZATION.fullmatch(quantization)) and re.split(
-        rf"(?:^|[-._]){re.escape(quantization.lower())}$", stem
-    ) != [stem]
+    stem = PART.sub(r"\1", path.rpartition("/")[2].removesuffix(GGUF))
+    ending = rf"(?:^|[-._]){re.escape(quantization)}$"
+    return bool(_QUANTIZATION.fullmatch(quantization) and re.search(ending, stem, re.IGNORECASE))
 
 
 def _loadable(path: str) -> str:

@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 from provision.artifacts.mirrors import HUB_TOKEN, Mirrors
 from provision.artifacts.web_json import not_as_documented, read_json, size_in, unexpected
-from provision.domain.reference import HubReference, is_safe_path, shown
+from provision.domain.reference import HubReference
+from provision.domain.safe_name import is_safe_path, shown
 from provision.errors import FabricError, InvalidInputError, RefusedError, UnreachableError
 from provision.host.answer import Answer
 from provision.host.download import Transport, redact

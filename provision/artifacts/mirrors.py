@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from provision.domain.reference import LOOPBACK, shown
+from provision.domain.reference import LOOPBACK
+from provision.domain.safe_name import shown
 from provision.errors import InvalidInputError, UsageError, did_you_mean
 from provision.host.answer import origin_of
 

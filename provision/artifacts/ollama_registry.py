@@ -16,7 +16,8 @@ from urllib.parse import quote, urlsplit
 from provision.artifacts.mirrors import Mirrors
 from provision.artifacts.web_json import not_as_documented, parse_json, size_in, unexpected
 from provision.domain.artifacts import PinnedFile
-from provision.domain.reference import LOOPBACK, OllamaReference, shown
+from provision.domain.reference import LOOPBACK, OllamaReference
+from provision.domain.safe_name import shown
 from provision.errors import InvalidInputError, RefusedError, UnreachableError
 from provision.host.answer import Answer, get, origin_of
 from provision.host.download import Transport, redact

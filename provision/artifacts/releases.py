@@ -16,7 +16,7 @@ from urllib.parse import quote
 from provision.artifacts.mirrors import GITHUB_TOKENS, Mirrors
 from provision.artifacts.web_json import not_as_documented, read_json, read_text, size_in, unexpected
 from provision.domain.artifacts import PinnedFile
-from provision.domain.reference import is_safe_path, shown
+from provision.domain.safe_name import is_safe_path, shown
 from provision.errors import FabricError, InvalidInputError, RefusedError, UnreachableError, UsageError
 from provision.host.answer import Answer
 from provision.host.download import Transport, redact

@@ -20,10 +20,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from provision.domain.safe_name import is_safe_path, shown
 from provision.errors import UsageError
 
-MAX_PATH_CHARACTERS = 1024
-MAX_PART_BYTES = 255  # of a file's name, on every usual file system
 MAX_URL_CHARACTERS = 4096
 MAX_LOCAL_PATH_CHARACTERS = 4096
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -194,24 +193,6 @@ def parse_reference(text: str) -> Reference:
 def is_reference(text: str) -> bool:
     """Tell whether ``text`` begins like a reference, right or wrong, so that it cannot be a catalogue's name."""
     return text.partition(":")[0] in ("hf", "ollama", "http", "https", "file", "wheel") and ":" in text
-
-
-def is_safe_path(path: str) -> bool:
-    """Tell whether ``path`` is relative, stays where it is put, and can be printed and stored everywhere."""
-    parts = path.split("/")
-    return (
-        len(path) <= MAX_PATH_CHARACTERS
-        and path.isprintable()  # neither NUL nor control characters, surrogates or signs that turn the text around
-        and "\\" not in path
-        and not re.match(r"[A-Za-z]:", path)
-        and all(part not in ("", ".", "..") and len(part.encode()) <= MAX_PART_BYTES for part in parts)
-    )
-
-
-def shown(text: str | None) -> str:
-    """Return ``text`` for a message: escaped, and not longer than a line."""
-    escaped = ascii(text) if text is None or not text.isprintable() else repr(text)
-    return escaped if len(escaped) <= 100 else f"{escaped[:80]}... ({len(escaped)} characters)"
 
 
 def _hub(rest: str) -> HubReference:

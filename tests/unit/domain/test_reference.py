@@ -14,9 +14,9 @@ from provision.domain.reference import (
     WebReference,
     WheelReference,
     is_reference,
-    is_safe_path,
     parse_reference,
 )
+from provision.domain.safe_name import is_safe_path
 from provision.errors import UsageError
 from provision.knowledge.models import CatalogModel, load_catalog
 
