@@ -83,8 +83,12 @@ class _Web:
         filename = files[0].path.rpartition("/")[2]
         found = [self._header(file, headers) for file in files]
         with _named(filename):
-            if len(parts_of(filename, found[0])) > len(files):
-                raise InvalidInputError("Its other parts are missing.", "Look for another file of the model.")
+            count = len(parts_of(filename, found[0]))
+            if count != len(files):
+                raise InvalidInputError(
+                    f"By its name it is one of {len(files)} files, by its header one of {count}.",
+                    "Look for another file of the model.",
+                )
             size_bytes = sum(file.size_bytes or 0 for file in files)
             model = gguf_model(filename, found, reference=reference, size_bytes=size_bytes)
         return replace(model, files=files, sha256=files[0].sha256 if len(files) == 1 else None)

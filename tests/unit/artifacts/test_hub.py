@@ -170,6 +170,14 @@ def test_an_index_decides_which_weights_belong_to_the_model(hub: HubServer, publ
         ask(f"hf:{REPO}")
 
 
+def test_without_an_index_copies_and_adapters_are_no_weights(publish: Publish, ask: Resolve) -> None:
+    files = directory(**{"weights.safetensors": ONE, "consolidated.safetensors": ONE})
+    del files["model.safetensors"]
+    publish(files)
+    weights = [path for path in paths(ask(f"hf:{REPO}")) if path.endswith(".safetensors")]
+    assert weights == ["weights.safetensors"]
+
+
 def test_pinning_learns_the_checksum_of_every_small_file(
     hub: HubServer, publish: Publish, ask: Resolve, pinned: Pinned
 ) -> None:

@@ -204,6 +204,12 @@ def test_what_is_no_model_or_no_server_for_it_ends_in_an_error(
         ask(prepare(hub))
 
 
+def test_parts_that_do_not_know_of_each_other_are_no_model(publish: Callable[..., Path], ask: Ask) -> None:
+    publish({"m-00001-of-00002.gguf": WHOLE, "m-00002-of-00002.gguf": WHOLE})
+    with pytest.raises(InvalidInputError, match="one of 2 files, by its header one of 1"):
+        ask(f"hf:{REPO}")
+
+
 def test_a_directory_with_a_damaged_file_names_it(publish: Callable[..., Path], ask: Ask) -> None:
     publish(DIRECTORY | {"model-00002-of-00002.safetensors": b"\xff" * 40})
     with pytest.raises(InvalidInputError, match="model-00002-of-00002"):
