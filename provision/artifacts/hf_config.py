@@ -53,9 +53,12 @@ def read_config(directory: Path) -> dict[str, Any]:
 
     Raises ``InvalidInputError`` where it is not one JSON object.
     """
-    path = directory / CONFIG
-    with path.open("rb") as file:
-        data = file.read(MAX_CONFIG_BYTES + 1)
+    with (directory / CONFIG).open("rb") as file:
+        return parse_config(file.read(MAX_CONFIG_BYTES + 1))
+
+
+def parse_config(data: bytes) -> dict[str, Any]:
+    """Return the configuration in the bytes of a ``config.json``, as ``read_config`` does."""
     try:
         config = json.loads(data) if len(data) <= MAX_CONFIG_BYTES else None
     except (ValueError, RecursionError):

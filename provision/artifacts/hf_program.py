@@ -15,7 +15,6 @@ from provision.errors import RefusedError
 
 MAX_CONFIG_BYTES = 1 << 22
 MAX_DEPTH = 64
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 OWN_CLASSES = ("auto_map", "custom_generate", "custom_pipelines")
 
 

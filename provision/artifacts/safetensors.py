@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -48,15 +49,32 @@ class Weights:
 
 def read_weights(files: list[Path]) -> Weights:
     """Read the headers of ``files``. Raises ``InvalidInputError`` where one is damaged, cut short or hostile."""
+    return add_weights(map(_weights_of, files))
+
+
+def _weights_of(path: Path) -> Weights:
+    with path.open("rb") as file:
+        return count_weights(file, path.stat().st_size, path.name)
+
+
+def count_weights(file: BinaryIO, size_bytes: int, name: str) -> Weights:
+    """Read the header of one open file of ``size_bytes``, as ``read_weights`` does."""
     parameters, dtypes = 0, dict[str, int]()
-    for path in files:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            for dtype, elements, size_bytes in tensors(file, size, path.name):
-                known = dtype if dtype in _BITS else "other"
-                dtypes[known] = dtypes.get(known, 0) + size_bytes
-                parameters += elements if dtype in _FLOATS else 0
+    for dtype, elements, tensor_bytes in tensors(file, size_bytes, name):
+        known = dtype if dtype in _BITS else "other"
+        dtypes[known] = dtypes.get(known, 0) + tensor_bytes
+        parameters += elements if dtype in _FLOATS else 0
     return Weights(sum(dtypes.values()), parameters, dtypes)
+
+
+def add_weights(parts: Iterable[Weights]) -> Weights:
+    """Return the weights of all files of a model together."""
+    size_bytes, parameters, dtypes = 0, 0, Counter[str]()
+    for part in parts:
+        size_bytes += part.size_bytes
+        parameters += part.parameters
+        dtypes.update(part.dtypes)
+    return Weights(size_bytes, parameters, dict(dtypes))
 
 
 def weight_files(directory: Path) -> list[Path]:
@@ -66,7 +84,8 @@ def weight_files(directory: Path) -> list[Path]:
     """
     index = directory / INDEX
     if index.is_file():
-        named = [directory / name for name in _files_in_index(index)]
+        with index.open("rb") as file:
+            named = [directory / name for name in files_in_index(file, index.stat().st_size)]
         absent = next((path.name for path in named if not path.is_file()), None)
         if absent or not named:
             raise InvalidInputError(f"{INDEX} names {absent or 'no file'}, which is not there.", "Download it again.")
@@ -77,18 +96,20 @@ def weight_files(directory: Path) -> list[Path]:
     return sorted(path for path in others if path.is_file())[:MAX_FILES]
 
 
-def _files_in_index(index: Path) -> list[str]:
-    """Return the file names in an index. It maps every tensor to a file, so it is searched and not parsed."""
+def files_in_index(file: BinaryIO, size_bytes: int) -> list[str]:
+    """Return the file names in an index. It maps every tensor to a file, so it is searched and not parsed.
+
+    Raises ``InvalidInputError`` for an index larger than any.
+    """
     names, left = set[str](), b""
-    if index.stat().st_size > MAX_INDEX_BYTES:
+    if size_bytes > MAX_INDEX_BYTES:
         raise InvalidInputError(f"{INDEX} is larger than any index is.", "Download it again.")
-    with index.open("rb") as file:
-        while data := file.read(CHUNK_BYTES):
-            text = left + data
-            names.update(found.decode("utf-8", "replace") for found in _FILE_IN_INDEX.findall(text))
-            if len(names) > MAX_FILES:
-                raise InvalidInputError(f"{INDEX} names more than {MAX_FILES} files.", "Download it again.")
-            left = text[-256:]
+    while data := file.read(CHUNK_BYTES):
+        text = left + data
+        names.update(found.decode("utf-8", "replace") for found in _FILE_IN_INDEX.findall(text))
+        if len(names) > MAX_FILES:
+            raise InvalidInputError(f"{INDEX} names more than {MAX_FILES} files.", "Download it again.")
+        left = text[-256:]
     return sorted(names)
 
 

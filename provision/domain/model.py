@@ -54,10 +54,12 @@ class Model:
     """``name`` is what clients ask for; ``reference`` is what the user wrote or could have written.
 
     ``source`` or ``files`` say where to fetch it, or ``path`` is a file or directory of the user's, used where it lies
-    and never removed; with none of them the ``reference`` has still to be resolved. ``revision`` is the commit or the
-    digest that the files are of. ``size_bytes`` is what its files take; ``weights_bytes`` what its tensors do, where
-    their headers were read: ``layer_bytes`` is the largest of the layers that repeat, ``other_bytes`` what belongs
-    to none of them (embeddings, output).
+    and never removed; with none of them the ``reference`` has still to be resolved. ``files`` are all that it takes:
+    the first GGUF part comes first, a directory's files in the order of their paths. ``revision`` is what upstream
+    calls exactly these files: a commit on the hub, the manifest's digest in an Ollama registry; ``None`` where there
+    is no such word. ``size_bytes`` is what its files take; ``weights_bytes`` what its tensors do, where their headers
+    were read: ``layer_bytes`` is the largest of the layers that repeat, ``other_bytes`` what belongs to none of them
+    (embeddings, output).
     """
 
     name: str

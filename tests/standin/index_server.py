@@ -193,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._whole(b"<html><body>Please log in to this network.</body></html>", "text/html")
             return
         size = path.stat().st_size
-        asked = None if fault.no_ranges else _range(self.headers.get("Range"), size)
+        asked = None if fault.no_ranges else byte_range(self.headers.get("Range"), size)
         start, end = asked or (0, size)
         self.send_response(206 if asked else 200)
         self.send_header("Content-Type", "application/octet-stream")
@@ -243,7 +243,7 @@ def _project(filename: str) -> str:
     return filename.partition("-")[0].replace("_", "-").replace(".", "-").lower()
 
 
-def _range(header: str | None, size: int) -> tuple[int, int] | None:
+def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
     """Return (start, end) of ``bytes=A-B``, ``bytes=A-`` or ``bytes=-N``; ``None`` where there is no range."""
     if not header or not header.startswith("bytes="):
         return None

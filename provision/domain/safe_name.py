@@ -1,0 +1,26 @@
+"""Names that come from elsewhere: whether they may become a path, and how they are shown."""
+
+from __future__ import annotations
+
+import re
+
+MAX_PATH_CHARACTERS = 1024
+MAX_PART_BYTES = 255  # of a file's name, on every usual file system
+
+
+def is_safe_path(path: str) -> bool:
+    """Tell whether ``path`` is relative, stays where it is put, and can be printed and stored everywhere."""
+    parts = path.split("/")
+    return (
+        len(path) <= MAX_PATH_CHARACTERS
+        and path.isprintable()  # neither NUL nor control characters, surrogates or signs that turn the text around
+        and "\\" not in path
+        and not re.match(r"[A-Za-z]:", path)
+        and all(part not in ("", ".", "..") and len(part.encode()) <= MAX_PART_BYTES for part in parts)
+    )
+
+
+def shown(text: str | None) -> str:
+    """Return ``text`` for a message: escaped, and not longer than a line."""
+    escaped = ascii(text) if text is None or not text.isprintable() else repr(text)
+    return escaped if len(escaped) <= 100 else f"{escaped[:80]}... ({len(escaped)} characters)"

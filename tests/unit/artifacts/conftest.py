@@ -1,0 +1,29 @@
+"""A hub on loopback, and how it is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from provision.artifacts.mirrors import Mirrors, choose_mirrors
+from provision.host.download import Transport
+from tests.standin.hub_server import HubServer, serving_hub
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    with serving_hub() as running:
+        yield running
+
+
+@pytest.fixture
+def mirrors(hub: HubServer) -> Mirrors:
+    """The sites of the user's own choice, so that tokens are for them."""
+    env = {f"FABRIC_MIRROR_{name}": hub.root for name in ("HUGGINGFACE", "OLLAMA_REGISTRY", "GITHUB", "GITHUB_API")}
+    return choose_mirrors({}, env)
+
+
+@pytest.fixture
+def transport() -> Transport:
+    return Transport({})
