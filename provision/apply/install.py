@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,7 @@ from provision.host.download import Transport
 from provision.host.files import commit_tree, explained, make_private_dir, remove_tree, sync
 from provision.host.layout import Layout
 from provision.host.machine import LocalMachine
+from provision.host.part import drop_old
 from provision.host.program import Command, run
 
 PREFLIGHT_TIMEOUT_S = 60.0
@@ -77,7 +79,8 @@ class Installer:
         addresses = self._uv().locate(wheels, _UV_PLATFORMS[release.system, release.arch])
         env = {**self.env, **uv_environment(self._settings, self.env)}
         transport = Transport(env, self._settings.certificate, self._settings.trusted_hosts)
-        return Fetcher(addresses, transport, staging, self.stop)
+        drop_old(self.layout.partial, time.time())
+        return Fetcher(addresses, transport, staging, self.stop, self.layout.partial, self.progress.say)
 
     def install_engine(self, fetcher: Fetcher) -> StoreEntry:
         """Install the engine into an environment of its own and prove that it starts here.

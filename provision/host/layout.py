@@ -8,6 +8,7 @@
     <prefix>/journal.jsonl         present only while a change is under way
     <prefix>/engines/  models/     the store: named by content, never edited
     <prefix>/staging/              what is being fetched or unpacked; emptied before every change
+    <prefix>/partial/              what has begun to arrive; kept for the next run, dropped after two weeks
     <prefix>/gen/<n>/              rendered configuration of one generation, never edited
     <prefix>/current -> gen/<n>
     <prefix>/run/                  what the supervisor tells; 0700
@@ -67,6 +68,10 @@ class Layout:
     @property
     def staging(self) -> Path:
         return self.prefix / "staging"
+
+    @property
+    def partial(self) -> Path:
+        return self.prefix / "partial"
 
     @property
     def generations(self) -> Path:
