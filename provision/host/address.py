@@ -33,13 +33,13 @@ def redact(url: str) -> str:
 
 def origin(url: str) -> tuple[str, str, int | None]:
     """Return scheme, host and port: whoever shares all three may be told the same secrets."""
-    parts = _split(url)
+    parts = split(url)
     return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
 
 
 def check(url: str, trusted_hosts: Collection[str]) -> None:
     """Raise ``RefusedError`` for what is neither https, nor http to this machine or a trusted host."""
-    parts = _split(url)
+    parts = split(url)
     host = parts.hostname or ""
     if is_beside_the_machine(host):
         raise RefusedError(
@@ -59,7 +59,7 @@ def follow(url: str, location: str, trusted_hosts: Collection[str]) -> str:
         raise RefusedError(f"{redact(url)} redirects to what is no address: {error}.", _REDIRECT_HINT) from error
     except RefusedError as refused:
         raise RefusedError(f"{redact(url)} redirects elsewhere. {refused.message}", refused.hint) from refused
-    if is_this_machine(_split(target).hostname or "") and not is_this_machine(_split(url).hostname or ""):
+    if is_this_machine(split(target).hostname or "") and not is_this_machine(split(url).hostname or ""):
         raise RefusedError(f"{redact(url)} redirects to this machine: {redact(target)}.", _REDIRECT_HINT)
     return target
 
@@ -101,8 +101,8 @@ def literal(host: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _split(url: str) -> SplitResult:
-    """Split an address; one that different readers could read differently is refused."""
+def split(url: str) -> SplitResult:
+    """Split an address. Raises ``RefusedError`` for one that different readers could read differently."""
     try:
         parts = urlsplit(url)
         _ = parts.hostname, parts.port

@@ -91,6 +91,7 @@ class Part:
 
     def place(self, target: Path) -> None:
         """Give the finished file its name, in one step and on the disk for good."""
+        os.fchmod(self._handle, PRIVATE_FILE)
         os.fsync(self._handle)
         if not target.parent.is_dir():
             make_private_dir(target.parent)

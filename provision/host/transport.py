@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from provision.errors import InterruptedByUserError, UnreachableError
-from provision.host.address import LOOPBACK, check, check_peer, follow, is_this_machine
+from provision.host.address import LOOPBACK, check, check_peer, follow, is_this_machine, split
 from provision.host.url import proxy_without_login, without_login
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Transport:
 
         timeout = urllib3.Timeout(connect=self.patience.connect_timeout_s, read=self.patience.idle_timeout_s)
         context, proxy = self._context(), self.proxy(url)
-        own = redirected_by is None or is_this_machine(urlsplit(redirected_by).hostname or "")
+        own = redirected_by is None or is_this_machine(split(redirected_by).hostname or "")
 
         def look(connection: socket.socket) -> None:
             if not proxy:
@@ -97,7 +97,7 @@ class Transport:
         """Return the proxy for ``url`` by the usual variables; loopback never goes through one."""
         from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # missing in the stubs
 
-        parts = urlsplit(url)
+        parts = split(url)
         lower = {name.lower(): value for name, value in self.env.items() if name.lower().endswith("_proxy")}
         bypass = proxy_bypass_environment(parts.hostname or "", {"no": lower.get("no_proxy", "")})
         if parts.hostname in LOOPBACK or bypass:

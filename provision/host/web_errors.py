@@ -60,6 +60,8 @@ def explained_failure(error: Exception, url: str, proxy: str | None) -> Unreacha
 
 def why(error: object) -> str:
     """Return a few words for a failure of the line, without objects and addresses in them."""
+    from http.client import IncompleteRead
+
     from urllib3 import exceptions
 
     if isinstance(error, exceptions.ConnectTimeoutError) and not isinstance(error, exceptions.NewConnectionError):
@@ -68,11 +70,10 @@ def why(error: object) -> str:
         return "it fell silent"
     if isinstance(error, exceptions.NewConnectionError):
         return _words(error.__cause__, "no connection")
-    if isinstance(error, exceptions.IncompleteRead):
+    inner = next((part for part in getattr(error, "args", ()) if isinstance(part, Exception)), error)
+    if isinstance(inner, (exceptions.IncompleteRead, IncompleteRead)):
         return "the connection ended too early"
-    if isinstance(error, exceptions.ProtocolError):
-        return _words(next((part for part in error.args if isinstance(part, Exception)), None), "the connection broke")
-    return _words(error, "the connection broke")
+    return _words(inner, "the connection broke")
 
 
 def _words(error: object, otherwise: str) -> str:
