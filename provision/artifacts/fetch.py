@@ -69,6 +69,7 @@ class Fetcher:
         """Fetch files side by side to their paths below ``target_dir``, all or none; return the hash of each path.
 
         The first failure stops the others and is raised; what has arrived by then waits for the next run.
+        ``progress`` and ``say`` are called from several threads.
         """
         _check_paths(files)
         failed = threading.Event()

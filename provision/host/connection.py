@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -59,43 +60,55 @@ class Watchdog:
             self._cut()
 
 
-def watched_pools(
-    look: Callable[[socket.socket], None], answer_timeout_s: float, stopped: Callable[[], bool]
-) -> dict[str, Any]:
-    """Return urllib3's pool classes by scheme, for connections that are shown to ``look`` before they are used.
+@dataclass(frozen=True)
+class Watch:
+    """How connections are watched: each is shown to ``look`` before it is used, and is to answer soon.
 
     The head of an answer has to be there within ``answer_timeout_s``.
     """
-    from urllib3.connection import HTTPConnection, HTTPSConnection
-    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-    def connected(connection: socket.socket) -> socket.socket:
+    look: Callable[[socket.socket], None]
+    answer_timeout_s: float
+    stopped: Callable[[], bool]
+
+    def connected(self, connection: socket.socket) -> socket.socket:
+        """Return the connection. It is closed where ``look`` raises."""
         try:
-            look(connection)
+            self.look(connection)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def answered(connection: HTTPConnection, answer: Callable[[], urllib3.HTTPResponse]) -> urllib3.HTTPResponse:
-        under = connection.sock
-        dog = Watchdog(lambda: under.shutdown(socket.SHUT_RD) if under else None, answer_timeout_s, 1, stopped)
+    def answered(self, under: socket.socket | None, answer: Callable[[], urllib3.HTTPResponse]) -> urllib3.HTTPResponse:
+        """Return what ``answer`` waits for. Raises ``TimeoutError`` where it takes too long."""
+        cut = (lambda: under.shutdown(socket.SHUT_RD)) if under is not None else (lambda: None)
+        dog = Watchdog(cut, self.answer_timeout_s, 1, self.stopped)
         with dog.watching():
-            return answer()
+            response = answer()
+        if dog.reason:  # a head that is cut short is taken for a whole one
+            raise TimeoutError(dog.reason)
+        return response
+
+
+def watched_pools(watch: Watch) -> dict[str, Any]:
+    """Return urllib3's pool classes by scheme, for connections that are watched."""
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
     class PlainConnection(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return connected(super()._new_conn())
+            return watch.connected(super()._new_conn())
 
         def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3 does it
-            return answered(self, super().getresponse)
+            return watch.answered(self.sock, super().getresponse)
 
     class SecureConnection(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return connected(super()._new_conn())
+            return watch.connected(super()._new_conn())
 
         def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3 does it
-            return answered(self, super().getresponse)
+            return watch.answered(self.sock, super().getresponse)
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = PlainConnection

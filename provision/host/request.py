@@ -76,6 +76,8 @@ def _answer(
             transport.go_on()
             if attempt >= patience.connections or not passes(error):
                 raise explained_failure(error, url, transport.proxy(url)) from error
+        except ValueError:  # without its cause, which repeats the header
+            raise RefusedError(f"A header for {redact(url)} has characters that no header may have.") from None
         else:
             if response.status not in _BUSY or attempt >= patience.attempts:
                 return response

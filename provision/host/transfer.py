@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from provision.host.files import explained
 from provision.host.part import Part, Source
 from provision.host.request import request
 from provision.host.transport import Transport
-from provision.host.web_errors import RETRY_HINT, why
+from provision.host.web_errors import RETRY_HINT, StatusError, why
 from provision.host.web_page import FIRST_BYTES, looks_like_a_page, page_instead
 
 if TYPE_CHECKING:
@@ -23,10 +24,19 @@ if TYPE_CHECKING:
 MAX_BREAKS = 5
 WORTH_BYTES = 8 << 20  # what a connection has to bring for its break not to count
 READ_BYTES = 1 << 18
+_STRONG_TAG = re.compile('"[!#-~]*"')  # a weak one does not promise the same bytes
 
 
 class BrokenTransferError(FabricError):
     """The connection ended before the file did."""
+
+
+class AwayError(FabricError):
+    """Nobody answers; ``reason`` is the error that says why."""
+
+    def __init__(self, reason: UnreachableError) -> None:
+        super().__init__(reason.message.rstrip("."))
+        self.reason = reason
 
 
 class OtherFileError(FabricError):
@@ -68,7 +78,7 @@ class Transfer:
         Raises ``UnreachableError`` where the server does not answer, keeps breaking, or sends a web page;
         ``RefusedError`` where it sends another size than is pinned, or too much.
         """
-        breaks = 0
+        breaks, first = 0, self.part.size_bytes
         while True:
             before = self.part.size_bytes
             try:
@@ -79,6 +89,10 @@ class Transfer:
                 trouble = "the file at the server changes all the time"
             except BrokenTransferError as broken:
                 trouble = broken.message
+            except AwayError as away:
+                if self.part.size_bytes <= first:
+                    raise away.reason from away
+                trouble = away.message  # the network went while something arrived, so it may come back
             finally:
                 self.counted()
             breaks = 0 if self.part.size_bytes - before >= WORTH_BYTES else breaks + 1
@@ -92,7 +106,12 @@ class Transfer:
             self.part.catch_up()  # before anybody is asked, who would have to wait for it
         if self.part.size_bytes == self.bounds.size_bytes:
             return
-        response = request(self.transport.pool(self.url), self.url, self.transport, {**self.headers, **wanted})
+        try:
+            response = request(self.transport.pool(self.url), self.url, self.transport, {**self.headers, **wanted})
+        except StatusError:
+            raise
+        except UnreachableError as away:
+            raise AwayError(away) from away
         with closing(response):
             offer = self._offer(response)
             self._check_size(response, offer)
@@ -116,7 +135,7 @@ class Transfer:
     def _offer(self, response: urllib3.BaseHTTPResponse) -> _Offer:
         """Return what the server sends. Raises ``OtherFileError`` where a part of it would not fit ours."""
         etag = response.headers.get("ETag", "")
-        strong = etag if etag.startswith('"') else None
+        strong = etag if _STRONG_TAG.fullmatch(etag) else None
         if response.status == 200:
             total = _number(response.headers.get("Content-Length"))
             return _Offer(Source(redact(self.url), strong, total), total, continues=False)
@@ -140,7 +159,7 @@ class Transfer:
             if not offer.continues and looks_like_a_page(self._read(response, FIRST_BYTES, None)):
                 raise page_instead(self.url)
             raise self._unexpected(f"it has {total} bytes, pinned are {bounds.size_bytes}")
-        if total > bounds.most_bytes:
+        if bounds.size_bytes is None and total > bounds.most_bytes:
             raise self._unexpected(f"it has {total} bytes, and more than {bounds.most_bytes} are never fetched")
 
     def _stream(self, response: urllib3.BaseHTTPResponse, offer: _Offer) -> None:
@@ -162,7 +181,8 @@ class Transfer:
                     part.write(data)
                 dog.arrived(len(data))
                 self.counted()
-        if dog.reason or (expected is not None and part.size_bytes < expected):
+        is_short = not begun if expected is None else part.size_bytes < expected  # a head may have been cut, too
+        if dog.reason or is_short:
             if offer.total_bytes is None and looks_like_a_page(part.first_bytes(FIRST_BYTES)):
                 self._empty()
                 raise page_instead(self.url)

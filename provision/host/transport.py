@@ -78,7 +78,7 @@ class Transport:
         """
         import urllib3
 
-        from provision.host.connection import watched_pools
+        from provision.host.connection import Watch, watched_pools
 
         timeout = urllib3.Timeout(connect=self.patience.connect_timeout_s, read=self.patience.idle_timeout_s)
         context, proxy = self._context(), self.proxy(url)
@@ -90,7 +90,7 @@ class Transport:
 
         plain: dict[str, Any] = {"ssl_context": context, "timeout": timeout}
         manager = _through(proxy, plain) if proxy else urllib3.PoolManager(**plain)
-        manager.pool_classes_by_scheme = watched_pools(look, self.patience.answer_timeout_s, self.stopped)
+        manager.pool_classes_by_scheme = watched_pools(Watch(look, self.patience.answer_timeout_s, self.stopped))
         return manager
 
     def proxy(self, url: str) -> str | None:

@@ -1,30 +1,28 @@
-"""What the tests of fetching share: a fetcher that loses its patience soon, and pinned files of a server."""
+"""What the tests of fetching share: a fetcher that is easily let down, and pinned files of a server."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from provision.artifacts.fetch import Fetcher
 from provision.domain.artifacts import PinnedFile
 from provision.host.transport import Patience, Transport
+from tests.standin.command import eventually
 
 SIZE = 300_000
 CONTENT = bytes(range(256)) * (SIZE // 256) + bytes(SIZE % 256)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 OTHER = bytes(reversed(CONTENT))
+# A busy machine must not look like a bad line, so only the tests of bad lines are impatient.
 HASTY = Patience(
-    connect_timeout_s=2.0,
-    idle_timeout_s=0.4,
-    answer_timeout_s=1.0,
-    backoff_s=0.0,
-    max_wait_s=0.02,
-    window_s=0.3,
-    min_bytes_per_s=2000,
+    connect_timeout_s=5.0, idle_timeout_s=10.0, answer_timeout_s=10.0, backoff_s=0.0, max_wait_s=0.02, window_s=10.0
 )
+IMPATIENT = replace(HASTY, idle_timeout_s=0.4, answer_timeout_s=0.6, window_s=0.3, min_bytes_per_s=2000)
 
 
 def pinned(*urls: str, content: bytes = CONTENT, path: str = "f.bin") -> PinnedFile:
@@ -64,3 +62,9 @@ class Fetching:
 
     def file(self, file: PinnedFile, patience: Patience = HASTY) -> str:
         return self.fetcher(patience).file(file, self.target, self.counted.append)
+
+
+def stop_when(fetching: Fetching, look: Callable[[], bool]) -> None:
+    """Stop the transfers when it is so."""
+    eventually(look)
+    fetching.stop.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 import threading
 from collections.abc import Iterator
@@ -11,9 +12,9 @@ import pytest
 
 from provision.domain.artifacts import PinnedFile
 from provision.errors import FabricError, InterruptedByUserError, RefusedError, UnreachableError
+from provision.host.transport import Transport
 from tests.standin.artifact_server import Answer, ArtifactServer, failure, page, redirect, serving
-from tests.standin.command import eventually
-from tests.unit.artifacts.fetching import CONTENT, OTHER, SHA256, SIZE, Fetching, pinned, unpinned
+from tests.unit.artifacts.fetching import CONTENT, IMPATIENT, OTHER, SHA256, SIZE, Fetching, pinned, stop_when, unpinned
 
 WHOLE = Answer(CONTENT)
 HALF = SIZE // 2
@@ -40,7 +41,7 @@ def arrived(fetching: Fetching) -> None:
 def interrupted_at(fetching: Fetching, server: ArtifactServer, at: int, **changes: str) -> None:
     """Leave a part of so many bytes, as a run leaves it that was stopped."""
     url = server.put("/f", Answer(CONTENT, stall_at=at, **changes))  # type: ignore[arg-type]
-    timer = threading.Thread(target=lambda: eventually(lambda: sum(fetching.counted) >= at) and fetching.stop.set())
+    timer = threading.Thread(target=stop_when, args=(fetching, lambda: sum(fetching.counted) >= at))
     timer.start()
     with pytest.raises(InterruptedByUserError):
         fetching.file(pinned(url))
@@ -100,6 +101,58 @@ def test_9_a_file_without_a_length_that_ends_early_is_continued(server: Artifact
     url = server.put("/f", Answer(CONTENT, says_length=False, cut_at=HALF), WHOLE)
     assert fetching.file(pinned(url)) == SHA256
     arrived(fetching)
+
+
+def answer_once(listener: socket.socket, head: str, body: bytes, end: str = "\r\n\r\n") -> threading.Thread:
+    """Answer one request; nobody listens any more when the connection ends."""
+
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            listener.close()
+            connection.sendall(f"HTTP/1.1 {head}{end}".encode() + body)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_9_a_server_that_is_away_in_the_middle_is_waited_for(
+    fetching: Fetching, monkeypatch: pytest.MonkeyPatch, comes_back: bool
+) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    threads = [answer_once(listener, f"200 OK\r\nContent-Length: {SIZE}", CONTENT[:HALF])]
+    waits: list[float] = []
+
+    def wait(_: Transport, seconds: float) -> None:
+        waits.append(seconds)
+        if comes_back and len(waits) == 1 + HASTY.connections:
+            rest = f"206 Partial\r\nContent-Length: {SIZE - HALF}\r\nContent-Range: bytes {HALF}-{SIZE - 1}/{SIZE}"
+            threads.append(answer_once(socket.create_server(("127.0.0.1", port)), rest, CONTENT[HALF:]))
+
+    monkeypatch.setattr(Transport, "wait", wait)
+    if comes_back:
+        assert fetching.file(pinned(f"http://127.0.0.1:{port}/f")) == SHA256
+        arrived(fetching)
+    else:
+        with pytest.raises(UnreachableError, match=r"keeps breaking: Cannot reach .*: Connection refused"):
+            fetching.file(pinned(f"http://127.0.0.1:{port}/f"))
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize("head", ["200 OK", "200 OK\r\nContent-Le", "200 OK\r\nContent-Length: 3"])
+def test_9_a_head_that_ends_early_is_no_empty_file(fetching: Fetching, head: str) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/f"
+    thread = answer_once(listener, head, b"", end="")
+    with pytest.raises(UnreachableError):
+        fetching.file(unpinned(url))
+    thread.join()
+    assert not fetching.target.exists()
 
 
 # 10 and 11: other bytes than pinned
@@ -242,7 +295,7 @@ def test_a_file_without_an_address_is_told(fetching: Fetching) -> None:
 
 def test_15_a_server_that_falls_silent_is_left(server: ArtifactServer, fetching: Fetching) -> None:
     url = server.put("/f", Answer(CONTENT, stall_at=HALF), WHOLE)
-    assert fetching.file(pinned(url)) == SHA256
+    assert fetching.file(pinned(url), IMPATIENT) == SHA256
     arrived(fetching)
     assert server.seen[1].headers["range"] == f"bytes={HALF}-"
 
@@ -251,7 +304,7 @@ def test_15_a_server_that_falls_silent_is_left(server: ArtifactServer, fetching:
 def test_15_a_byte_now_and_then_is_not_enough(server: ArtifactServer, fetching: Fetching, says_length: bool) -> None:
     url = server.put("/f", Answer(CONTENT, drip_s=0.05, says_length=says_length))
     with pytest.raises(UnreachableError, match="are too few"):
-        fetching.file(pinned(url))
+        fetching.file(pinned(url), IMPATIENT)
 
 
 @pytest.mark.parametrize("known", [pinned, unpinned])
@@ -268,6 +321,7 @@ def test_15_a_size_beyond_all_reason_is_not_begun(server: ArtifactServer, fetchi
     fetching.options["most_bytes"] = SIZE - 1
     with pytest.raises(RefusedError, match="never fetched"):
         fetching.file(unpinned(server.put("/f", WHOLE)))
+    assert fetching.file(pinned(f"{server.root}/f")) == SHA256, "whoever pinned the size knows better"
 
 
 # 16: web pages and compressed answers
@@ -384,6 +438,13 @@ def test_what_is_no_hash_is_refused(fetching: Fetching, sha256: str) -> None:
     with pytest.raises(RefusedError, match="no SHA-256"):
         fetching.file(PinnedFile("f", ("https://example.org/f",), 1, sha256))
     assert not fetching.partial.exists()
+
+
+@pytest.mark.parametrize("etag", ['"a\tb"', '"\xff"', '""x"', "bare"])
+def test_an_etag_that_cannot_be_sent_back_is_none(server: ArtifactServer, fetching: Fetching, etag: str) -> None:
+    url = server.put("/f", Answer(CONTENT, etag=etag, cut_at=HALF), WHOLE)
+    assert fetching.file(pinned(url)) == SHA256
+    assert "if-range" not in server.seen[1].headers
 
 
 def test_a_redirect_is_followed_and_resumed_by_the_first_address(server: ArtifactServer, fetching: Fetching) -> None:

@@ -16,8 +16,7 @@ from provision.domain.artifacts import PinnedFile, Wheel, WheelMember
 from provision.errors import CannotCreateError, InterruptedByUserError, RefusedError, UnreachableError
 from provision.host.transport import Transport
 from tests.standin.artifact_server import Answer, ArtifactServer, failure, page, serving
-from tests.standin.command import eventually
-from tests.unit.artifacts.fetching import CONTENT, HASTY, SHA256, SIZE, Fetching, pinned, unpinned
+from tests.unit.artifacts.fetching import CONTENT, HASTY, SHA256, SIZE, Fetching, pinned, stop_when, unpinned
 
 
 @pytest.fixture
@@ -85,7 +84,7 @@ def test_ctrl_c_ends_all_of_them(server: ArtifactServer, fetching: Fetching) -> 
         pinned(server.put(f"/{n}", Answer(bytes([n]) * 9, stall_at=1)), content=bytes([n]) * 9, path=f"{n}")
         for n in range(3)
     ]
-    threading.Thread(target=lambda: eventually(lambda: len(server.seen) == 3) and fetching.stop.set()).start()
+    threading.Thread(target=stop_when, args=(fetching, lambda: len(server.seen) == 3)).start()
     with pytest.raises(InterruptedByUserError):
         fetching.fetcher(replace(HASTY, idle_timeout_s=60.0, window_s=60.0)).files(
             files, fetching.root / "out", fetching.counted.append

@@ -40,9 +40,9 @@ def test_what_is_set_aside_takes_the_place_of_what_was(tmp_path: Path) -> None:
     with opened(tmp_path, "k", go_on) as part:
         for content in (b"first", b"second"):
             part.write(content)
-            aside = part.reject()
+            assert part.reject() == tmp_path / "k.rejected"
             assert (part.size_bytes, part.source, part.sha256()) == (0, None, hashlib.sha256().hexdigest())
-    assert aside.read_bytes() == b"second"
+    assert (tmp_path / "k.rejected").read_bytes() == b"second"
     assert [path.name for path in tmp_path.iterdir()] == ["k.rejected"]
 
 

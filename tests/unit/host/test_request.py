@@ -24,7 +24,7 @@ from provision.host.request import request
 from provision.host.transport import Patience, Transport
 from provision.host.web_errors import StatusError
 from tests.standin.artifact_server import Answer, ArtifactServer, failure, redirect, serving
-from tests.unit.artifacts.fetching import HASTY
+from tests.unit.artifacts.fetching import HASTY, IMPATIENT
 
 HASTY_TRANSPORT = Transport({}, patience=HASTY)
 BEARER = {"Authorization": "Bearer hush"}
@@ -108,8 +108,8 @@ def test_14_a_wait_ends_when_it_is_stopped(server: ArtifactServer) -> None:
 
 def test_15_a_server_that_accepts_and_is_silent_is_given_up(server: ArtifactServer) -> None:
     with pytest.raises(UnreachableError, match="it fell silent"):
-        ask(server.put("/f", Answer(b"", delay_s=60)))
-    assert len(server.seen) == HASTY.connections
+        ask(server.put("/f", Answer(b"", delay_s=60)), Transport({}, patience=IMPATIENT))
+    assert len(server.seen) == IMPATIENT.connections
 
 
 def dripping(listener: socket.socket, over: threading.Event) -> None:
@@ -130,7 +130,7 @@ def test_15_the_head_of_an_answer_cannot_take_for_ever() -> None:
         thread = threading.Thread(target=dripping, args=(listener, over))
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/f"
-        once = Transport({}, patience=replace(HASTY, connections=1, answer_timeout_s=0.4))
+        once = Transport({}, patience=replace(IMPATIENT, connections=1))
         try:
             with pytest.raises(UnreachableError):
                 ask(url, once)
@@ -425,3 +425,11 @@ def test_every_failure_is_an_error_of_ours(server: ArtifactServer) -> None:
     ):
         with pytest.raises(FabricError):
             ask(url)
+
+
+def test_a_token_that_is_no_header_is_told_without_it(server: ArtifactServer) -> None:
+    for token in ("hush\n", "hush\r\nX: y", "hush…"):
+        with pytest.raises(RefusedError, match="characters that no header may have") as told:
+            ask(server.put("/f", OK), headers={"Authorization": f"Bearer {token}"})
+        assert "hush" not in told.value.message
+        assert told.value.__cause__ is None

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from provision.errors import RefusedError, UnreachableError
-from provision.host.transport import Transport
+from provision.host.transport import QUICK, Patience, Transport
 from provision.host.web import read_json, read_small
 from provision.host.web_errors import StatusError
 from tests.standin.artifact_server import Answer, ArtifactServer, document, failure, page, redirect, serving
-from tests.unit.artifacts.fetching import HASTY
+from tests.unit.artifacts.fetching import HASTY, IMPATIENT
 
 HASTY_TRANSPORT = Transport({}, patience=HASTY)
 
@@ -44,30 +44,39 @@ def test_a_clear_no_is_told_with_its_status_at_once(server: ArtifactServer, stat
     ("answer", "error", "words"),
     [
         (Answer(b"{"), UnreachableError, "not JSON"),
-        (Answer(b"[" * 100_000), UnreachableError, "not JSON"),
+        (Answer(b"[" * 60_000), UnreachableError, "not JSON"),
         (Answer(b"\xff\xfe\xff"), UnreachableError, "not JSON"),
         (page(), UnreachableError, "an HTML page"),
         (Answer(b"{}" * 100, cut_at=5), UnreachableError, "ended too early"),
         (Answer(b"{}" * 100, stall_at=5), UnreachableError, "breaks off"),
         (Answer(b"{}" * 100, drip_s=0.05, says_length=False), UnreachableError, "too few"),
         (Answer(b"{}", zipped=True), RefusedError, "encoded"),
-        (Answer(b"{}", endless=True), RefusedError, "more than the 1000 bytes"),
-        (Answer(b"1" * 1001), RefusedError, "more than the 1000 bytes"),
+        (Answer(b"{}", endless=True), RefusedError, "more than the 70000 bytes"),
+        (Answer(b"1" * 70_001), RefusedError, "more than the 70000 bytes"),
     ],
     ids=["cut", "deep", "binary", "page", "early", "silent", "drip", "gzip", "endless", "large"],
 )
 def test_what_is_no_document_is_told(
     server: ArtifactServer, answer: Answer, error: type[Exception], words: str
 ) -> None:
+    is_slow = answer.stall_at is not None or answer.drip_s is not None
+    transport = Transport({}, patience=IMPATIENT) if is_slow else HASTY_TRANSPORT
     with pytest.raises(error, match=words):
-        read_json(server.put("/f", answer), HASTY_TRANSPORT, max_bytes=1000)
+        read_json(server.put("/f", answer), transport, max_bytes=70_000)
 
 
-def test_a_server_that_is_silent_is_given_up_with_little_patience(server: ArtifactServer) -> None:
-    """The usual transport is told to be quick: two tries of five seconds would be too long for a test, so one shows."""
-    from provision.host.transport import QUICK
-
+def test_an_api_is_waited_for_about_ten_seconds_at_most() -> None:
     assert (QUICK.connect_timeout_s + QUICK.backoff_s) * QUICK.connections <= 10
     assert QUICK.idle_timeout_s * QUICK.connections <= 10
-    with pytest.raises(UnreachableError):
-        read_small("http://127.0.0.1:9/f", Transport({}))
+    assert QUICK.answer_timeout_s <= 10
+
+
+@pytest.mark.parametrize(("patience", "used"), [(Patience(), QUICK), (HASTY, HASTY)], ids=["usual", "own"])
+def test_only_the_usual_patience_is_cut_short(
+    server: ArtifactServer, monkeypatch: pytest.MonkeyPatch, patience: Patience, used: Patience
+) -> None:
+    waits: list[Patience] = []
+    monkeypatch.setattr(Transport, "wait", lambda self, _: waits.append(self.patience))
+    with pytest.raises(UnreachableError, match="503"):
+        read_small(server.put("/f", failure(503)), Transport({}, patience=patience))
+    assert waits == [used] * (used.attempts - 1)
