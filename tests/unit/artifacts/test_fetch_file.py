@@ -14,7 +14,18 @@ from provision.domain.artifacts import PinnedFile
 from provision.errors import FabricError, InterruptedByUserError, RefusedError, UnreachableError
 from provision.host.transport import Transport
 from tests.standin.artifact_server import Answer, ArtifactServer, failure, page, redirect, serving
-from tests.unit.artifacts.fetching import CONTENT, IMPATIENT, OTHER, SHA256, SIZE, Fetching, pinned, stop_when, unpinned
+from tests.unit.artifacts.fetching import (
+    CONTENT,
+    HASTY,
+    IMPATIENT,
+    OTHER,
+    SHA256,
+    SIZE,
+    Fetching,
+    pinned,
+    stop_when,
+    unpinned,
+)
 
 WHOLE = Answer(CONTENT)
 HALF = SIZE // 2
