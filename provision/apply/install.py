@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +35,7 @@ from provision.host.download import Transport
 from provision.host.files import commit_tree, explained, make_private_dir, remove_tree, sync
 from provision.host.layout import Layout
 from provision.host.machine import LocalMachine
+from provision.host.part import drop_old
 from provision.host.program import Command, CommandResult, run
 
 PREFLIGHT_TIMEOUT_S = 60.0
@@ -89,6 +91,7 @@ class Installer:
                 "Free some space, or use --home on another disk.",
             )
         env = {**self.env, **uv_environment(self._settings, self.env)}
+        drop_old(self.layout.partial, time.time())
         return Fetcher(
             {} if self.offline else self._addresses(wheels),
             Transport(env, self._settings.certificate, self._settings.trusted_hosts),

@@ -65,7 +65,7 @@ def recover(layout: Layout) -> Interrupted | None:
     left = read_bytes(layout.journal)
     with explained("clearing what an interrupted run left"):
         remove_tree(layout.staging)
-        for directory in (layout.prefix, layout.run, layout.generations, layout.secrets):
+        for directory in (layout.prefix, layout.partial, layout.run, layout.generations, layout.secrets):
             for staged in directory.glob(".*.tmp-*"):
                 remove_tree(staged)
         layout.journal.unlink(missing_ok=True)

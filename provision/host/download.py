@@ -1,4 +1,4 @@
-"""Bytes from elsewhere: a seekable file over HTTP range requests, or over a local ``file:`` URL.
+"""Bytes from elsewhere: a seekable file over HTTP range requests.
 
 A transfer that breaks goes on where it stopped. What is read is not trusted: whoever reads checks the hash.
 """
@@ -6,89 +6,29 @@ A transfer that breaks goes on where it stopped. What is read is not trusted: wh
 from __future__ import annotations
 
 import io
-import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urljoin, urlsplit
 
 from provision.errors import FabricError, RefusedError, UnreachableError
-from provision.host.url import without_login
+from provision.host.address import LOOPBACK, redact
+from provision.host.request import request
+from provision.host.transport import QUICK, Patience, Transport
+from provision.host.web_errors import RETRY_HINT, StatusError, why
 
 if TYPE_CHECKING:
     import urllib3
 
-CONNECT_TIMEOUT_S = 10.0
-IDLE_TIMEOUT_S = 30.0
-MAX_REDIRECTS = 5
+__all__ = [
+    "LOOPBACK", "QUICK", "NoRangesError", "Patience", "RemoteFile", "StatusError", "Transport", "redact", "request",
+]  # fmt: skip
+
 MAX_RESUMES = 5
-MAX_RETRY_AFTER_S = 20
 TAIL_BYTES = 1 << 15
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class NoRangesError(FabricError):
     """The server sends whole files only."""
-
-
-@dataclass(frozen=True)
-class Transport:
-    """How to reach the network: the certificate bundle, the proxies, and hosts allowed without encryption."""
-
-    env: Mapping[str, str]
-    certificate: str | None = None
-    trusted_hosts: tuple[str, ...] = ()
-
-    def pool(self, url: str) -> urllib3.PoolManager:
-        """Return a connection pool for ``url``, through the proxy that the environment names for it."""
-        import urllib3
-
-        context = ssl.create_default_context(cafile=self.certificate or self.env.get("SSL_CERT_FILE"))
-        retries = urllib3.Retry(
-            total=6,
-            connect=2,
-            redirect=0,
-            backoff_factor=0.3,
-            status_forcelist=(429, 500, 502, 503, 504),
-            raise_on_redirect=False,
-            retry_after_max=MAX_RETRY_AFTER_S,
-        )
-        timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=IDLE_TIMEOUT_S)
-        proxy = self.proxy(url)
-        if proxy:
-            return urllib3.ProxyManager(proxy, ssl_context=context, retries=retries, timeout=timeout)
-        return urllib3.PoolManager(ssl_context=context, retries=retries, timeout=timeout)
-
-    def proxy(self, url: str) -> str | None:
-        """Return the proxy for ``url`` by the usual variables; loopback never goes through one."""
-        from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # missing in the stubs
-
-        parts = urlsplit(url)
-        lower = {name.lower(): value for name, value in self.env.items() if name.lower().endswith("_proxy")}
-        bypass = proxy_bypass_environment(parts.hostname or "", {"no": lower.get("no_proxy", "")})
-        if parts.hostname in LOOPBACK or bypass:
-            return None
-        return lower.get(f"{parts.scheme}_proxy") or lower.get("all_proxy")
-
-    def check(self, url: str) -> None:
-        """Refuse what is neither https, nor http to this machine or a host that the user trusts."""
-        parts = urlsplit(url)
-        if parts.scheme == "https":
-            return
-        if parts.scheme == "http" and (parts.hostname in LOOPBACK or parts.hostname in self.trusted_hosts):
-            return
-        raise RefusedError(
-            f"Will not fetch {redact(url)}: only https is trusted.",
-            "Use an https mirror, or name the host in pip's trusted-host setting.",
-        )
-
-
-def redact(url: str) -> str:
-    """Return ``url`` without user name, password and query, for messages."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"
 
 
 class RemoteFile(io.RawIOBase):
@@ -106,6 +46,7 @@ class RemoteFile(io.RawIOBase):
         self._pool = transport.pool(url)
         self._stream: urllib3.BaseHTTPResponse | None = None
         self._stream_position = -1
+        self._waited_s, self._waited_for_bytes = 0.0, 0
         self._tail = b""
 
     def readable(self) -> bool:
@@ -152,17 +93,28 @@ class RemoteFile(io.RawIOBase):
             self._drop()
             self._stream = self._range(position, self._size)
             self._stream_position = position
+        started = time.monotonic()
         data: bytes = self._stream.read1(size)  # what has arrived, so that a break loses nothing
+        self._hurry(time.monotonic() - started, len(data))
         self._stream_position = position + len(data)
         self._progress(len(data))
         return data
+
+    def _hurry(self, seconds: float, count: int) -> None:
+        """One byte now and then keeps the idle limit off: only the time spent waiting counts here."""
+        patience = self._transport.patience
+        self._waited_s, self._waited_for_bytes = self._waited_s + seconds, self._waited_for_bytes + count
+        if self._waited_s >= patience.window_s:
+            if self._waited_for_bytes < patience.min_bytes_per_s * patience.window_s:
+                raise UnreachableError(f"{redact(self._url)} sends too slowly to ever come to an end.", RETRY_HINT)
+            self._waited_s, self._waited_for_bytes = 0.0, 0
 
     def _resuming(self, read: Callable[[int], bytes], size: int) -> bytes:
         """Collect ``size`` bytes from ``read(bytes so far)``, going on after a broken connection."""
         import urllib3
 
         data = bytearray()
-        trouble: object = None
+        trouble = ""
         for _ in range(MAX_RESUMES):
             try:
                 while len(data) < size:
@@ -172,13 +124,13 @@ class RemoteFile(io.RawIOBase):
                     data += more
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 self._drop()
-                trouble = error
+                trouble = why(error)
             else:
                 if len(data) == size:
                     return bytes(data)
                 self._drop()
                 trouble = "the connection ended too early"
-        raise UnreachableError(f"The download from {redact(self._url)} keeps breaking: {trouble}.", _RETRY_HINT)
+        raise UnreachableError(f"The download from {redact(self._url)} keeps breaking: {trouble}.", RETRY_HINT)
 
     def _range(self, start: int, end: int) -> urllib3.BaseHTTPResponse:
         response = request(self._pool, self._url, self._transport, {"Range": f"bytes={start}-{end - 1}"})
@@ -203,42 +155,3 @@ class RemoteFile(io.RawIOBase):
         if self._stream is not None:
             self._stream.close()
         self._stream = None
-
-
-_RETRY_HINT = "Check the network, the proxy and the package index, then run the same command again."
-
-
-def request(
-    pool: urllib3.PoolManager, url: str, transport: Transport, headers: Mapping[str, str]
-) -> urllib3.BaseHTTPResponse:
-    """GET ``url`` without reading the body, every redirect checked; credentials stay with their host.
-
-    Raises ``UnreachableError`` for anything but 200, 206 and 416.
-    """
-    import urllib3
-
-    for _ in range(MAX_REDIRECTS):
-        transport.check(url)
-        parts = urlsplit(url)
-        sent = {"Accept-Encoding": "identity", **headers}
-        if parts.username:
-            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            sent.update(urllib3.make_headers(basic_auth=login))
-        try:
-            response = pool.request("GET", without_login(url), headers=sent, preload_content=False, redirect=False)
-        except urllib3.exceptions.HTTPError as error:
-            reason = getattr(error, "reason", None) or error
-            raise UnreachableError(f"Cannot reach {redact(url)}: {reason}.", _RETRY_HINT) from error
-        location = response.headers.get("Location")
-        if response.status not in (301, 302, 303, 307, 308) or not location:
-            return _checked(response, url)
-        response.close()
-        url = urljoin(without_login(url), location)
-    raise UnreachableError(f"{redact(url)} redirects for ever.", _RETRY_HINT)
-
-
-def _checked(response: urllib3.BaseHTTPResponse, url: str) -> urllib3.BaseHTTPResponse:
-    if response.status in (200, 206, 416):
-        return response
-    response.close()
-    raise UnreachableError(f"{redact(url)} answers {response.status} {response.reason or ''}.", _RETRY_HINT)

@@ -11,6 +11,7 @@
     <prefix>/python/               interpreters of engines that this machine's does not fit
     <prefix>/builds/               where engines are compiled; kept, so that a build goes on where it was stopped
     <prefix>/staging/              what is being fetched or unpacked; emptied before every change
+    <prefix>/partial/              what has begun to arrive; kept for the next run, dropped after two weeks
     <prefix>/gen/<n>/              rendered configuration of one generation, never edited
     <prefix>/current -> gen/<n>
     <prefix>/run/                  what the supervisor tells; 0700
@@ -78,6 +79,10 @@ class Layout:
     @property
     def staging(self) -> Path:
         return self.prefix / "staging"
+
+    @property
+    def partial(self) -> Path:
+        return self.prefix / "partial"
 
     @property
     def generations(self) -> Path:

