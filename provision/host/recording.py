@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from provision.host.loopback import Arrival, LoopbackClient
+from provision.host.endpoint import Arrival, EndpointClient
 
 _SCHEDSTAT = "/proc/thread-self/schedstat"
 
@@ -33,7 +33,7 @@ class Recording:
         return b"".join(arrival.data for arrival in self.arrivals)
 
 
-def record(client: LoopbackClient, path: str, document: Any, timeout_s: float) -> Recording:
+def record(client: EndpointClient, path: str, document: Any, timeout_s: float) -> Recording:
     """POST ``document`` and read the whole answer; never raises for a server that is away or breaks off.
 
     ``timeout_s`` bounds every single wait and, checked whenever bytes arrive, the whole exchange.

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from provision.host import ports
-from provision.host.loopback import LoopbackClient
+from provision.host.endpoint import EndpointClient
 from provision.host.recording import record
 from tests.standin.openai_server import Script, serving
 
@@ -17,7 +17,7 @@ REQUEST = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 8, "st
 
 def test_bytes_are_stamped_one_by_one_as_they_come() -> None:
     with serving(Script(token_s=0.02, role_first=False)) as server:
-        recording = record(LoopbackClient(server.base_url), CHAT, REQUEST, 5.0)
+        recording = record(EndpointClient(server.base_url), CHAT, REQUEST, 5.0)
     assert (recording.status, recording.error) == (200, None)
     assert recording.body.startswith(b"data: {")
     moments = [arrival.at_ns for arrival in recording.arrivals]
@@ -30,7 +30,7 @@ def test_bytes_are_stamped_one_by_one_as_they_come() -> None:
 
 
 def test_nobody_there() -> None:
-    recording = record(LoopbackClient(f"http://127.0.0.1:{ports.pick_free('127.0.0.1')}"), CHAT, REQUEST, 1.0)
+    recording = record(EndpointClient(f"http://127.0.0.1:{ports.pick_free('127.0.0.1')}"), CHAT, REQUEST, 1.0)
     assert recording.status == 0
     assert "refused" in (recording.error or "")
     assert recording.arrivals == ()
@@ -38,7 +38,7 @@ def test_nobody_there() -> None:
 
 def test_a_lost_connection_keeps_what_came_before() -> None:
     with serving(Script(drop_after=3)) as server:
-        recording = record(LoopbackClient(server.base_url), CHAT, REQUEST, 5.0)
+        recording = record(EndpointClient(server.base_url), CHAT, REQUEST, 5.0)
     assert (recording.error or "").startswith("IncompleteRead")
     assert recording.body.count(b"data: ") == 4
 
@@ -47,13 +47,13 @@ def test_a_lost_connection_keeps_what_came_before() -> None:
 def test_silence_ends_after_the_timeout(script: Script) -> None:
     began = time.monotonic()
     with serving(script) as server:
-        recording = record(LoopbackClient(server.base_url), CHAT, REQUEST, 0.2)
+        recording = record(EndpointClient(server.base_url), CHAT, REQUEST, 0.2)
     assert recording.error == "silent for 0.2 s"
     assert time.monotonic() - began < 2
 
 
 def test_a_server_that_drips_for_ever_is_left() -> None:
     with serving(Script(token_s=0.05)) as server:
-        recording = record(LoopbackClient(server.base_url), CHAT, {**REQUEST, "max_tokens": 1000}, 0.3)
+        recording = record(EndpointClient(server.base_url), CHAT, {**REQUEST, "max_tokens": 1000}, 0.3)
     assert recording.error == "not finished after 0.3 s"
     assert 2 < len(recording.arrivals) < 20

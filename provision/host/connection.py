@@ -1,0 +1,144 @@
+"""One connection to a server: plain or encrypted, straight or through a proxy, and never to where nobody should ask.
+
+``http.client`` rather than a larger library, because ``bench`` has to see bytes at the moment they leave the socket.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from provision.host.proxy import Proxy, proxy_for
+from provision.host.url import is_loopback
+
+if TYPE_CHECKING:
+    import ssl
+
+    from _typeshed import WriteableBuffer
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a server is: ``host`` without brackets."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """The host and port as they stand in an address and in the header ``Host``."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Way(NamedTuple):
+    """An open connection, what comes before the path of each request, and the headers that each one needs."""
+
+    connection: http.client.HTTPConnection
+    before_path: str = ""
+    headers: Mapping[str, str] = {}
+
+
+def tls_context(env: Mapping[str, str]) -> ssl.SSLContext:
+    """Return what is trusted: the system's certificates, or those that SSL_CERT_FILE names.
+
+    Raises ``OSError`` where that file cannot be used.
+    """
+    import ssl
+
+    path = env.get("SSL_CERT_FILE") or None
+    try:
+        return ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise OSError(f"the certificates in SSL_CERT_FILE ({path}) cannot be used: {error.strerror}") from error
+
+
+def connect(origin: Origin, timeout_s: float, env: Mapping[str, str], context: ssl.SSLContext | None) -> Way:
+    """Open a connection; ``context`` is for https. Raises ``OSError`` or ``HTTPException``, as sending does."""
+    proxy = proxy_for(origin.scheme, origin.host, env)
+    way = _through(proxy, origin, timeout_s, context) if proxy else _straight(origin, timeout_s, context)
+    try:
+        way.connection.connect()
+        if proxy is None and not is_loopback(origin.host):
+            _check_peer(origin.host, way.connection.sock)
+    except BaseException:
+        way.connection.close()
+        raise
+    return way
+
+
+def _straight(origin: Origin, timeout_s: float, context: ssl.SSLContext | None) -> Way:
+    if context is None:
+        return Way(http.client.HTTPConnection(origin.host, origin.port, timeout=timeout_s))
+    return Way(http.client.HTTPSConnection(origin.host, origin.port, timeout=timeout_s, context=context))
+
+
+def _through(proxy: Proxy, origin: Origin, timeout_s: float, context: ssl.SSLContext | None) -> Way:
+    """An encrypted connection goes through a tunnel; of a plain one the proxy reads every request."""
+    if context is None:
+        connection = http.client.HTTPConnection(proxy.host, proxy.port, timeout=timeout_s)
+        headers = {**proxy.headers, "Host": origin.authority}
+        return Way(connection, f"{origin.scheme}://{origin.authority}", headers)
+    tunnel = http.client.HTTPSConnection(proxy.host, proxy.port, timeout=timeout_s, context=context)
+    tunnel.set_tunnel(origin.host, origin.port, proxy.headers)
+    return Way(tunnel)
+
+
+def _check_peer(host: str, connected: socket.socket) -> None:
+    """A name may lead elsewhere than when it was checked; where it led is seen on the open connection only."""
+    from provision.domain.endpoint import why_unsafe
+
+    address = str(connected.getpeername()[0])
+    reason = why_unsafe(address)
+    if reason:
+        raise OSError(f"{host} leads to {address}, which is {reason}")
+
+
+class Timed:
+    """What ``http.client`` needs of a socket, with one end in time for everything: no drip keeps it open."""
+
+    def __init__(self, inner: socket.socket, timeout_s: float) -> None:
+        self._inner = inner
+        self._deadline = time.monotonic() + timeout_s
+
+    def hurry(self) -> None:
+        """Let the next operation wait only for what is left. Raises ``TimeoutError`` where nothing is."""
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        self._inner.settimeout(left_s)
+
+    def sendall(self, data: Any) -> None:
+        """See ``socket.socket``."""
+        self.hurry()
+        self._inner.sendall(data)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """See ``socket.socket``; for reading only."""
+        return io.BufferedReader(_TimedReader(self, self._inner.makefile("rb", buffering=0)))
+
+    def close(self) -> None:
+        """See ``socket.socket``."""
+        self._inner.close()
+
+
+class _TimedReader(io.RawIOBase):
+    def __init__(self, timed: Timed, inner: io.RawIOBase) -> None:
+        super().__init__()
+        self._timed, self._inner = timed, inner
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        self._timed.hurry()
+        return cast("int | None", self._inner.readinto(buffer))
+
+    def close(self) -> None:
+        self._inner.close()
+        super().close()
