@@ -97,7 +97,6 @@ NO_ADDRESS = [
     *("http://[::1", "http://::1/v1", "http://[::1]x", "http://[127.0.0.1]", "http://[v1.x]", "http://1.2.3.4.5"),
     *(
         "http://256.1.1.1",
-        "http://1.2.3",
         "http://09.1.1.1",
         "http://example.0x",
         "http://a..b",
