@@ -59,6 +59,12 @@ def test_every_server_is_told_by_its_port(imagine: Imagine) -> None:
     assert (last.kind, len(last.models)) == ("openai-compatible", servers.MAX_MODELS)
 
 
+def test_one_that_has_just_ended_is_none_and_one_that_is_silent_is_told(imagine: Imagine) -> None:
+    gone, silent = Response(0, error="[Errno 111] Connection refused"), Response(0, error="timed out")
+    listening = {Listener(8080): {"/v1/models": gone}, Listener(8000): {"/v1/models": silent}}
+    assert servers.read_servers(imagine(servers=listening)) == (RunningServer(8000, "unreachable"),)
+
+
 def test_a_running_ollama_is_a_fact_and_a_finding(imagine: Imagine) -> None:
     facts = detect(imagine(servers={Listener(11434): answers(sites.OLLAMA)}), "/p")
     (told,) = asdict(facts)["servers"]
@@ -67,17 +73,14 @@ def test_a_running_ollama_is_a_fact_and_a_finding(imagine: Imagine) -> None:
     assert "fabric up --backend external --base-url http://127.0.0.1:11434" in finding.fix.split("\n")
 
 
-def test_where_nobody_listens_nothing_is_asked_and_nothing_loaded() -> None:
-    code = """import sys
+def test_where_nobody_listens_nothing_is_asked_and_nothing_heavy_is_loaded() -> None:
+    code = f"""import sys
 from provision.facts import servers
-from provision.host import listening
 from provision.host.machine import LocalMachine
-free = next(port for port in range(50000, 60000) if port not in {each for table in listening.TABLES
-            for each in listening.listed(listening._read(table) or "")})
-servers.PORTS = (free,)
-before = set(sys.modules)
+servers.PORTS = ({ports.pick_free("127.0.0.1")},)
 assert servers.read_servers(LocalMachine()) == ()
-print(sorted(set(sys.modules) - before))
+heavy = ("psutil", "json", "socket", "provision.host.endpoint", "concurrent.futures")
+print([name for name in heavy if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

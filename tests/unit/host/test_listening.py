@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,17 +28,35 @@ def row(address: str, port: int, state: str = "0A") -> str:
     )
 
 
-@pytest.mark.parametrize(
-    ("address", "reached"),
-    [
-        *(("0100007F", True), ("00000000", True), ("0200007F", True), ("7F000001", True), ("0701A8C0", False)),
-        *(("00000000000000000000000000000000", True), ("00000000000000000000000001000000", True)),
-        *(("00000000000000000000000000000001", True), ("0000000000000000FFFF00000100007F", True)),
-        *(("0000000000000000FFFF00000701A8C0", False), ("B80D01200000000000000000BEBAFECA", False)),
-    ],
-)
+ADDRESSES = {
+    "127.0.0.1": True,
+    "127.3.2.1": True,
+    "0.0.0.0": True,  # noqa: S104 - not a bind
+    "192.168.1.7": False,
+    "1.0.0.127": False,
+    "::": True,
+    "::1": True,
+    "::2": False,
+    "::ffff:127.0.0.1": True,
+    "::ffff:192.168.1.7": False,
+    "2001:db8::1": False,
+    "100::": False,
+}
+
+
+def packed(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
+@pytest.mark.parametrize(("address", "reached"), ADDRESSES.items())
 def test_only_what_loopback_reaches_counts(address: str, reached: bool) -> None:
-    assert list(listening.listed(HEADER + row(address, 11434))) == ([11434] if reached else [])
+    data = packed(address)
+    words = [int.from_bytes(data[at : at + 4], sys.byteorder) for at in range(0, len(data), 4)]
+    table = HEADER + row("".join(f"{word:08X}" for word in words), 11434)
+    assert list(listening.listed(table)) == ([11434] if reached else [])
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    told = struct.pack(">BBBBHH16s16s", family, 10, 0, 0, 11434, 0, data, bytes(16))
+    assert list(listening.entry(told)) == ([11434] if reached else [])
 
 
 def test_connections_are_no_listeners() -> None:
@@ -64,7 +83,14 @@ def opened() -> Iterator[dict[str, int]]:
         yield found
 
 
-def test_listeners_of_every_kind_are_found_with_their_process(opened: dict[str, int]) -> None:
+@pytest.mark.parametrize("source", ["kernel", "tables", "connecting"])
+def test_listeners_of_every_kind_are_found_with_their_process(
+    opened: dict[str, int], source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if source != "kernel":
+        monkeypatch.setattr(listening, "_SOCK_DIAG", 4711)  # a protocol that no kernel has
+    if source == "connecting":
+        monkeypatch.setattr(listening, "TABLES", ("/nowhere",))
     bound_only = socket.socket()
     bound_only.bind(("127.0.0.1", 0))
     with bound_only:
@@ -74,10 +100,14 @@ def test_listeners_of_every_kind_are_found_with_their_process(opened: dict[str, 
     assert found == tuple(Listener(port, me, INSTANCE_VARIABLE in os.environ) for port in opened.values())
 
 
-def test_without_the_kernel_s_tables_connecting_tells(opened: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "TABLES", ("/nowhere",))
-    wanted = (ports.pick_free("127.0.0.1"), opened["127.0.0.1"])
-    assert [each.port for each in listeners(wanted)] == [opened["127.0.0.1"]]
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these")
+def test_the_kernel_and_its_tables_agree(opened: dict[str, int]) -> None:
+    told = listening._told_by_kernel()
+    if told is None:
+        pytest.skip("this kernel does not tell")
+    assert set(opened.values()) <= told
+    tables = [listening._read(path) or "" for path in listening.TABLES]
+    assert set(opened.values()) <= {port for table in tables for port in listening.listed(table)}
 
 
 def test_what_cannot_be_seen_of_a_process_is_left_out(opened: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
