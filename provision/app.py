@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # each use case loads what it needs: looking at the machine d
     from provision.domain.server import Observation
     from provision.domain.spec import Spec
     from provision.domain.state import State
-    from provision.host.loopback import LoopbackClient
+    from provision.host.endpoint import EndpointClient
     from provision.host.machine import Machine
     from provision.observe.bench import BenchOptions
     from provision.plan.render import ClientConfig
@@ -123,7 +123,7 @@ class Fabric:
             raise UnreachableError("Nothing is set up here yet.", "Run `fabric up` first.")
         return state.selection
 
-    def client(self) -> LoopbackClient:
+    def client(self) -> EndpointClient:
         """Return a client for the running server. Raises ``UnreachableError`` where it does not run."""
         from provision.domain.server import ServerState
 

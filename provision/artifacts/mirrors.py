@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from provision.domain.reference import LOOPBACK
 from provision.domain.safe_name import shown
 from provision.errors import InvalidInputError, UsageError, did_you_mean
-from provision.host.answer import origin_of
+from provision.host.site import origin_of
 
 VARIABLE_PREFIX = "FABRIC_MIRROR_"
 HUB_VARIABLES = ("MODEL_ENDPOINT", "HF_ENDPOINT")  # the first is llama.cpp's, and wins there as well

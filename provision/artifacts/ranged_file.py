@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from provision.artifacts.web_json import refuse_page, unexpected
 from provision.errors import InvalidInputError, RefusedError, UnreachableError
-from provision.host.answer import get_range
+from provision.host.site import get_range
 from provision.host.download import Transport, redact
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from provision.domain.artifacts import PinnedFile
 from provision.domain.model import Model
 from provision.domain.reference import HubReference, OllamaReference, WebReference
 from provision.errors import InvalidInputError, UnreachableError
-from provision.host.answer import Answer, get_range
+from provision.host.site import Answer, get_range
 from provision.host.download import Transport, redact
 
 AT_ONCE = 4

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from provision.errors import RefusedError, UnreachableError
-from provision.host.answer import Answer, get
+from provision.host.site import Answer, get
 from provision.host.download import Transport, redact
 
 MAX_JSON_BYTES = 1 << 24  # the listing of a repository with thousands of files has 2 MB

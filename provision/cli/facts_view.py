@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 from provision.cli import output
 from provision.cli.output import Section, Span
 from provision.domain.facts import Cpu, Disk, Facts, Network, OperatingSystem, Outcome
+from provision.domain.fingerprint import RunningServer
 from provision.domain.gpu import Gpu, GpuMemory, GpuState, ListedDevice, Vulkan, VulkanDevice
 
 Row: TypeAlias = tuple[str, Sequence[Span]]
@@ -17,6 +18,7 @@ _NOTABLE_ISA = (
     "sse4_2 avx f16c fma bmi2 avx2 avx_vnni avx512f avx512_vnni avx512_bf16 avx512_fp16 amx_tile amx_int8 amx_bf16 "
     "asimd asimddp asimdhp i8mm bf16 sve sve2 sme sme2"
 )
+MAX_MODELS = 5
 _STEPS = (GpuState.PRESENT, GpuState.DRIVER, GpuState.USABLE)
 
 
@@ -46,6 +48,7 @@ def fact_sections(facts: Facts) -> Iterator[Section]:
         yield Section("GPUs", _rows([Told("found", "none")]))
     yield Section("Vulkan", _rows(_vulkan(facts.vulkan)))
     yield Section("Listed by llama-server", _rows(_listed(facts.listed_devices)))
+    yield Section("Listening", _rows(map(_server, facts.servers)))
     yield Section("Programs", _rows(Told(name, path) for name, path in facts.tools.items()))
     yield Section("Environment", _rows(Told(name, value or "(empty)") for name, value in facts.gpu_env.items()))
     failed = (probe for probe in facts.probes if probe.outcome is Outcome.FAILED)
@@ -183,6 +186,13 @@ def _listed(devices: tuple[ListedDevice, ...] | None) -> Iterator[Told]:
     for device in devices or ():
         memory = f"{output.gib_of(device.free_bytes, device.total_bytes)} free" if device.total_bytes else None
         yield Told(device.identifier, _joined(device.name, memory))
+
+
+def _server(server: RunningServer) -> Told:
+    what = " ".join(filter(None, (server.kind, server.version)))
+    more = len(server.models) - MAX_MODELS
+    models = [*server.models[:MAX_MODELS], *([f"{more} more"] if more > 0 else [])]
+    return Told(f"port {server.port}", _joined(what, server.owner, _when(server.ours, "ours"), *models))
 
 
 def _vulkan_device(device: VulkanDevice) -> str:

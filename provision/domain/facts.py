@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from provision.domain.finding import Finding
+from provision.domain.fingerprint import RunningServer
 from provision.domain.gpu import Gpu, ListedDevice, Vulkan
 
 
@@ -141,7 +142,8 @@ class Facts:
     ``libraries`` maps a shared library's name to the path where the loader would find it, or ``None``.
     ``gpu_env`` holds the environment variables that change what engines see of the GPUs, ``tools`` maps engines,
     container engines and vendors' programs that are on PATH to where they are. ``listed_devices`` are those that the
-    ``llama-server`` on PATH lists, ``None`` where nobody asked, or no answer came.
+    ``llama-server`` on PATH lists, ``None`` where nobody asked, or no answer came. ``servers`` are the programs that
+    listen where model servers usually do.
     """
 
     os: OperatingSystem = OperatingSystem()
@@ -157,3 +159,4 @@ class Facts:
     gpu_env: dict[str, str] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
     listed_devices: tuple[ListedDevice, ...] | None = None
+    servers: tuple[RunningServer, ...] = ()

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from provision.errors import FabricError
-from provision.host.loopback import Response
+from provision.host.endpoint import Response
 
 T = TypeVar("T")
 

@@ -25,7 +25,7 @@ from provision.engines.ollama_answers import (
 from provision.engines.ollama_errors import explain_response
 from provision.engines.ollama_progress import CutError, Following, Patience, Progress, tell_nobody
 from provision.host.files import explained
-from provision.host.loopback import LoopbackClient, Response
+from provision.host.endpoint import EndpointClient, Response
 
 __all__ = ["ListedModel", "OllamaApi", "Patience", "RunningModel", "ShownModel", "StreamLine", "names_match"]
 
@@ -40,7 +40,7 @@ class OllamaApi:
     Every method raises ``UnreachableError`` where it does not answer, and the ``FabricError`` that fits what it says.
     """
 
-    def __init__(self, client: LoopbackClient, patience: Patience | None = None) -> None:
+    def __init__(self, client: EndpointClient, patience: Patience | None = None) -> None:
         self._client = client
         self._patience = patience or Patience()
 

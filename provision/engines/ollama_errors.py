@@ -14,7 +14,7 @@ from provision.errors import (
     UnreachableError,
     UsageError,
 )
-from provision.host.loopback import Response
+from provision.host.endpoint import Response
 
 
 class _Kind(NamedTuple):

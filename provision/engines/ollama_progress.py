@@ -12,7 +12,7 @@ from provision.engines.ollama_answers import StreamLine, read_line
 from provision.engines.ollama_errors import explain, explain_response
 from provision.errors import InterruptedByUserError, UnreachableError
 from provision.host.line_stream import LineStream, post_for_lines
-from provision.host.loopback import LoopbackClient, Response
+from provision.host.endpoint import EndpointClient, Response
 
 SUCCESS = "success"
 Progress = Callable[[StreamLine], None]
@@ -42,7 +42,7 @@ class CutError(UnreachableError):
 class Following:
     """One long request. ``stop`` ends it at the next line; ``clock`` counts seconds."""
 
-    client: LoopbackClient
+    client: EndpointClient
     doing: str
     patience: Patience = field(default_factory=Patience)
     progress: Progress = tell_nobody

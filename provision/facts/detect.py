@@ -19,6 +19,7 @@ from provision.facts import (
     mounts,
     network,
     os_release,
+    servers,
     services,
 )
 from provision.facts.findings.find import find
@@ -53,6 +54,7 @@ def detect(machine: Machine, prefix: str) -> Facts:
         tools=record.run("tools", "PATH", lambda: read_tools(machine), {}),
         network=replace(facts.network, proxies=network.proxies(machine.env), no_proxy=network.no_proxy(machine.env)),
         gpu_env=read_gpu_env(machine.env),
+        servers=record.run("servers", "the ports of model servers", lambda: servers.read_servers(machine), ()),
         probes=tuple(record.probes),
     )
     return replace(facts, findings=find(facts))

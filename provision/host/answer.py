@@ -1,146 +1,110 @@
-"""One answer of a site, read whole: small documents, whose status matters as much as their text.
-
-Bounded in bytes and time. Redirects are followed where the next address may be trusted as well; credentials stay
-with the site that they were meant for.
-"""
+"""A whole HTTP answer, read within bounds of size and time."""
 
 from __future__ import annotations
 
+import json
+import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
-
-from provision.domain.reference import LOOPBACK
-from provision.errors import RefusedError, UnreachableError
-from provision.host.download import Transport, redact
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import urllib3
+    import http.client
 
-CONNECT_TIMEOUT_S = 10.0
-IDLE_TIMEOUT_S = 15.0
-TOTAL_TIMEOUT_S = 90.0
-CHUNK_BYTES = 1 << 16
-MAX_ERROR_BYTES = 1 << 16
-MAX_REDIRECTS = 5
-REDIRECTS = (301, 302, 303, 307, 308)
-CREDENTIALS = ("authorization", "cookie")
-_HINT = "Check the network and the proxy, then run the same command again."
+READ_BYTES = 1 << 16
+MAX_HEAD_BYTES = 1 << 16
+MAX_ANSWER_BYTES = 1 << 24
+_HEAD_END = b"\r\n\r\n"
+_BROKE_OFF = "the answer broke off"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """``url`` is where it came from in the end; the names in ``headers`` are in lower case."""
+class Response:
+    """A whole answer. ``status`` 0 means that nobody answered as a server does; ``error`` then says why.
 
-    url: str
+    The names of ``headers`` are in lower case.
+    """
+
     status: int
-    headers: dict[str, str]
-    body: bytes
+    body: bytes = b""
+    error: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
-
-def get(url: str, transport: Transport, headers: Mapping[str, str], max_bytes: int) -> Answer:
-    """Return the answer of ``url``, whatever its status.
-
-    Raises ``UnreachableError`` where there is none or it does not end, ``RefusedError`` where it is larger than
-    ``max_bytes`` or a redirect leads to where nothing may be fetched.
-    """
-    return _answer(url, transport, headers, max_bytes)
-
-
-def get_range(url: str, transport: Transport, headers: Mapping[str, str], start: int, end: int) -> Answer:
-    """Return the answer to a request for the bytes from ``start`` to before ``end``.
-
-    A server without ranges answers 200 and sends all: none of that is read, and the body is empty. Raises what
-    ``get`` raises.
-    """
-    asked = {**headers, "Range": f"bytes={start}-{end - 1}"}
-    return _answer(url, transport, asked, max(end - start, MAX_ERROR_BYTES), is_partial=True)
-
-
-def _answer(
-    url: str, transport: Transport, headers: Mapping[str, str], max_bytes: int, *, is_partial: bool = False
-) -> Answer:
-    import urllib3
-
-    until = time.monotonic() + TOTAL_TIMEOUT_S
-    sent = {"Accept-Encoding": "identity", **headers}
-    for _ in range(MAX_REDIRECTS + 1):
-        transport.check(url)
+    def json(self) -> Any:
+        """Return the body as JSON, or ``None`` where it is not."""
         try:
-            response = _ask(url, transport, sent)
-            location = response.headers.get("Location") if response.status in REDIRECTS else None
-            if location is None:
-                return _read(response, url, 0 if is_partial and response.status == 200 else max_bytes, until)
-            response.close()
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            reason = getattr(error, "reason", None) or error
-            raise UnreachableError(f"Cannot reach {redact(url)}: {reason}.", _HINT) from error
-        target = _joined(url, location)
-        if origin_of(target) != origin_of(url):
-            _refuse_inward(url, target)
-            sent = {name: value for name, value in sent.items() if name.lower() not in CREDENTIALS}
-        url = target
-    raise UnreachableError(f"{redact(url)} redirects for ever.", _HINT)
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
 
 
-def origin_of(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port. Raises ``RefusedError`` for an address that has none."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-    except ValueError as error:
-        raise RefusedError("A site redirects to what is no address.", _HINT) from error
-    return parts.scheme, parts.hostname or "", port
+def read_whole(response: http.client.HTTPResponse, max_bytes: int) -> Response:
+    """Read an answer to its end, none that is larger than ``max_bytes``. Raises ``OSError`` or ``HTTPException``."""
+    body = response.read(max_bytes + 1)
+    if len(body) > max_bytes:
+        return _too_large(max_bytes)
+    if response.length:  # what was announced and did not come
+        return Response(0, error=_BROKE_OFF)
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    return Response(response.status, body, headers=headers)
 
 
-def _joined(url: str, location: str) -> str:
-    try:
-        return urljoin(url, location)
-    except ValueError as error:
-        raise RefusedError(f"{redact(url)} redirects to what is no address.", _HINT) from error
+def read_plain(connection: socket.socket, deadline: float, max_bytes: int) -> Response:
+    """Read an HTTP/1.0 answer: as much as it announces, else up to where the connection ends.
+
+    ``deadline`` is a moment of ``time.monotonic``. Raises ``OSError`` where the connection breaks, or it has passed.
+    """
+    parts: list[bytes] = []
+    size, wanted, seen_head = 0, max_bytes + READ_BYTES, False
+    while size < wanted:
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        connection.settimeout(left_s)
+        part = connection.recv(READ_BYTES)
+        if not part:
+            break
+        parts.append(part)
+        size += len(part)
+        if not seen_head and _HEAD_END in (so_far := b"".join(parts)):
+            seen_head, parts = True, [so_far]
+            wanted = min(wanted, _announced(so_far, wanted))
+        elif not seen_head and size > MAX_HEAD_BYTES:
+            break
+    return _parse(b"".join(parts), max_bytes)
 
 
-def _refuse_inward(url: str, target: str) -> None:
-    """Raise ``RefusedError`` where a site elsewhere sends us to a service of this machine."""
-    if origin_of(target)[1] in LOOPBACK and origin_of(url)[1] not in LOOPBACK:
-        raise RefusedError(f"{redact(url)} redirects to this machine itself.", "Check the address.")
+def _announced(answer: bytes, unknown: int) -> int:
+    """Return how many bytes an answer has in all by its own word, ``unknown`` where it does not say."""
+    head, _, _ = answer.partition(_HEAD_END)
+    length = _length(_headers(head))
+    return unknown if length is None else len(head) + len(_HEAD_END) + length
 
 
-def _ask(url: str, transport: Transport, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
-    import urllib3
-
-    retries = urllib3.Retry(
-        total=3,
-        connect=2,
-        redirect=0,
-        backoff_factor=0.2,
-        status_forcelist=(500, 502, 503, 504),
-        raise_on_redirect=False,
-        raise_on_status=False,
-        respect_retry_after_header=False,
-    )
-    timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=IDLE_TIMEOUT_S)
-    pool = transport.pool(url)
-    return pool.request(
-        "GET", url, headers=headers, preload_content=False, redirect=False, retries=retries, timeout=timeout
-    )
+def _length(headers: Mapping[str, str]) -> int | None:
+    length = headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdecimal() and len(length) < 16 else None
 
 
-def _read(response: urllib3.BaseHTTPResponse, url: str, max_bytes: int, until: float) -> Answer:
-    body = bytearray()
-    try:
-        while max_bytes and (data := response.read1(CHUNK_BYTES)):
-            body += data
-            if len(body) > max_bytes:
-                raise RefusedError(
-                    f"{redact(url)} sends more than the {max_bytes} bytes that are believable there.",
-                    "Check the address; a proxy may be in between.",
-                )
-            if time.monotonic() > until:
-                raise UnreachableError(f"{redact(url)} takes longer than {TOTAL_TIMEOUT_S:.0f} s to answer.", _HINT)
-    finally:
-        response.close()
-    lower = {name.lower(): value for name, value in response.headers.items()}
-    return Answer(url, response.status, lower, bytes(body))
+def _parse(answer: bytes, max_bytes: int) -> Response:
+    head, end, body = answer.partition(_HEAD_END)
+    words = head.split(None, 2)
+    if not end or len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit() or len(words[1]) != 3:
+        return Response(0, error="it does not speak HTTP")
+    headers = _headers(head)
+    length = _length(headers)
+    if max(len(body), length or 0) > max_bytes:
+        return _too_large(max_bytes)
+    if length is not None and len(body) < length:
+        return Response(0, error=_BROKE_OFF)
+    return Response(int(words[1]), body[:length], headers=headers)
+
+
+def _headers(head: bytes) -> dict[str, str]:
+    lines = (line.partition(":") for line in head.decode("latin-1").split("\r\n")[1:])
+    return {name.strip().lower(): value.strip() for name, colon, value in lines if colon}
+
+
+def _too_large(max_bytes: int) -> Response:
+    return Response(0, error=f"the answer is larger than {max_bytes >> 20} MiB")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import Callable, Hashable, ItemsView, Iterator, Mapping, Sequence, ValuesView
 from dataclasses import dataclass, field, replace
 from posixpath import basename, join
 from typing import TypeVar
 
-from provision.host.machine import MAX_READ_BYTES, Access, Command, CommandResult, Machine, Platform, Space
+from provision.host.answer import Response
+from provision.host.machine import MAX_READ_BYTES, Access, Command, CommandResult, Listener, Machine, Platform, Space
 from provision.host.redaction import Redactor
 
 T = TypeVar("T")
+Question = TypeVar("Question", bound=Hashable)
+KEPT_HEADERS = ("server", "content-type", "location", "www-authenticate")
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Capture:
     space: Space | None = None
     commands: Mapping[tuple[str, ...], CommandResult] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
+    listeners: tuple[Listener, ...] = ()
+    answers: Mapping[tuple[int, str], Response] = field(default_factory=dict)
 
     def redacted(self, redactor: Redactor) -> Capture:
         """Return this without what identifies a person or a machine: contents, paths and names alike."""
@@ -53,6 +59,8 @@ class Capture:
             links={path(at): target and path(target) for at, target in self.links.items()},
             access={path(at): _redacted_access(access, redactor) for at, access in self.access.items()},
             env={name: redactor.value(name, value) for name, value in sorted(self.env.items())},
+            listeners=tuple(replace(each, owner=each.owner and known(each.owner)) for each in self.listeners),
+            answers={asked: _redacted_response(told, redactor) for asked, told in sorted(self.answers.items())},
         )
 
 
@@ -63,6 +71,18 @@ def _redacted_platform(platform: Platform, redactor: Redactor) -> Platform:
 def _redacted_access(access: Access | None, redactor: Redactor) -> Access | None:
     """A user's own group is called like the user."""
     return access and replace(access, group=access.group and redactor.answer(access.group))
+
+
+def _redacted_response(told: Response, redactor: Redactor) -> Response:
+    """Redact what a server answered; JSON value by value, so that it stays JSON."""
+    headers = {name: redactor.answer(value) for name, value in told.headers.items()}
+    try:
+        body = json.dumps(redactor.document(json.loads(told.body)), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        body = redactor.answer(told.body.decode("utf-8", "replace"))
+    return replace(
+        told, body=body.encode("utf-8", "replace"), headers=headers, error=told.error and redactor.answer(told.error)
+    )
 
 
 def _listing(redactor: Redactor, directory: str, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -85,6 +105,8 @@ class CapturingMachine:
         self._access: dict[str, Access | None] = {}
         self._space: dict[str, Space | None] = {}
         self._commands: dict[tuple[str, ...], CommandResult] = {}
+        self._listeners: dict[tuple[int, ...], tuple[Listener, ...]] = {}
+        self._answers: dict[tuple[int, str], Response] = {}
         self._env = _RecordingEnvironment(inner.env)
 
     def capture(self, prefix: str | None = None, note: str = "") -> Capture:
@@ -102,6 +124,8 @@ class CapturingMachine:
                 space=next(reversed(self._space.values()), None),
                 commands={tuple(map(_sound, argv)): _bounded(done) for argv, done in self._commands.items()},
                 env={_sound(name): _sound(value) for name, value in self._env.seen().items()},
+                listeners=tuple(each for asked in self._listeners.values() for each in asked),
+                answers=dict(self._answers),
             )
 
     @property
@@ -137,16 +161,22 @@ class CapturingMachine:
             self._commands[command.argv] = result
         return result
 
+    def listeners(self, ports: Sequence[int]) -> tuple[Listener, ...]:
+        return self._asked(self._listeners, tuple(ports), self._inner.listeners)
+
+    def http_get(self, port: int, path: str) -> Response:
+        return self._asked(self._answers, (port, path), lambda asked: _kept(self._inner.http_get(*asked)))
+
     def interrupt(self) -> None:
         self._inner.interrupt()
 
-    def _asked(self, answers: dict[str, T], path: str, ask: Callable[[str], T]) -> T:
+    def _asked(self, answers: dict[Question, T], question: Question, ask: Callable[[Question], T]) -> T:
         with self._lock:
-            if path in answers:
-                return answers[path]
-        answer = ask(path)  # not under the lock: a slow disk keeps no other probe waiting
+            if question in answers:
+                return answers[question]
+        answer = ask(question)  # not under the lock: a slow disk keeps no other probe waiting
         with self._lock:
-            return answers.setdefault(path, answer)
+            return answers.setdefault(question, answer)
 
 
 class _RecordingEnvironment(Mapping[str, str]):
@@ -180,6 +210,12 @@ class _RecordingEnvironment(Mapping[str, str]):
 def _sound(text: str) -> str:
     """Return ``text`` as UTF-8 can hold it: bytes that are none reach Python as lone surrogates."""
     return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
+def _kept(told: Response) -> Response:
+    """Return of an answer what a capture can hold: text, and the headers that say who answers."""
+    headers = {name: _sound(value) for name, value in told.headers.items() if name in KEPT_HEADERS}
+    return replace(told, body=told.body.decode("utf-8", "replace").encode(), headers=headers)
 
 
 def _bounded(done: CommandResult) -> CommandResult:

@@ -19,8 +19,11 @@ from provision.host.replay import (
     PLACEHOLDER,
     PLATFORM_FILE,
     ROOT,
+    SERVERS_FILE,
+    CapturedAnswer,
     CapturedCommand,
     CapturedPlatform,
+    CapturedServer,
 )
 
 MAX_PLACEHOLDERS = 2000
@@ -94,6 +97,7 @@ def encode(capture: Capture) -> dict[str, bytes]:
         PLATFORM_FILE: _json(_platform(capture, tree)),
         ENV_FILE: _json(capture.env),
         COMMANDS_FILE: _json(commands),
+        **({SERVERS_FILE: _json(_servers(capture))} if capture.listeners else {}),
         **dict(sorted(tree.files())),
     }
 
@@ -116,6 +120,22 @@ def _platform(capture: Capture, tree: Tree) -> CapturedPlatform:
         listings={path: names for path, names in capture.listings.items() if names != tree.names(path)},
         note=capture.note,
     )
+
+
+def _servers(capture: Capture) -> list[CapturedServer]:
+    return [
+        CapturedServer(
+            each.port,
+            each.owner,
+            each.ours,
+            {
+                path: CapturedAnswer(told.status, told.body.decode("utf-8", "replace"), dict(told.headers), told.error)
+                for (port, path), told in capture.answers.items()
+                if port == each.port
+            },
+        )
+        for each in capture.listeners
+    ]
 
 
 def _access(capture: Capture, tree: Tree) -> dict[str, Access | None]:

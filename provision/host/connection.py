@@ -1,119 +1,144 @@
-"""Connections that look whom they reached before anything is sent, and that nobody can hold open for ever."""
+"""One connection to a server: plain or encrypted, straight or through a proxy, and never to where nobody should ask.
+
+``http.client`` rather than a larger library, because ``bench`` has to see bytes at the moment they leave the socket.
+"""
 
 from __future__ import annotations
 
+import http.client
+import io
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from provision.host.proxy import Proxy, proxy_for
+from provision.host.url import is_loopback
 
 if TYPE_CHECKING:
-    import urllib3
+    import ssl
 
-POLL_S = 0.1
-
-
-class Watchdog:
-    """Cuts a connection that brings too little, or where ``stopped`` says so.
-
-    An idle limit alone is no limit: one byte now and then keeps it off. ``cut`` ends a read that another thread
-    waits in. Within every ``window_s`` seconds ``least_bytes`` have to arrive. ``reason`` says why it was cut.
-    """
-
-    def __init__(self, cut: Callable[[], None], window_s: float, least_bytes: int, stopped: Callable[[], bool]) -> None:
-        self.reason: str | None = None
-        self._cut, self._window_s, self._least_bytes, self._stopped = cut, window_s, least_bytes, stopped
-        self._arrived = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
-
-    def arrived(self, count: int) -> None:
-        """Count bytes that came."""
-        self._arrived += count
-
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Watch while the body runs."""
-        self._thread.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            self._thread.join()
-
-    def _watch(self) -> None:
-        counted, ends = 0, time.monotonic() + self._window_s
-        while self.reason is None and not self._over.wait(POLL_S):
-            if self._stopped():
-                self._bite("stopped")
-            elif time.monotonic() >= ends:
-                if self._arrived - counted < self._least_bytes:
-                    self._bite(f"{self._arrived - counted} bytes in {self._window_s:g} s are too few")
-                counted, ends = self._arrived, time.monotonic() + self._window_s
-
-    def _bite(self, reason: str) -> None:
-        self.reason = reason
-        with suppress(OSError, ValueError, RuntimeError):  # it may be over already
-            self._cut()
+    from _typeshed import WriteableBuffer
 
 
 @dataclass(frozen=True)
-class Watch:
-    """How connections are watched: each is shown to ``look`` before it is used, and is to answer soon.
+class Origin:
+    """Where a server is: ``host`` without brackets."""
 
-    The head of an answer has to be there within ``answer_timeout_s``.
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """The host and port as they stand in an address and in the header ``Host``."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Way(NamedTuple):
+    """An open connection, what comes before the path of each request, and the headers that each one needs."""
+
+    connection: http.client.HTTPConnection
+    before_path: str = ""
+    headers: Mapping[str, str] = {}
+
+
+def tls_context(env: Mapping[str, str]) -> ssl.SSLContext:
+    """Return what is trusted: the system's certificates, or those that SSL_CERT_FILE names.
+
+    Raises ``OSError`` where that file cannot be used.
     """
+    import ssl
 
-    look: Callable[[socket.socket], None]
-    answer_timeout_s: float
-    stopped: Callable[[], bool]
-
-    def connected(self, connection: socket.socket) -> socket.socket:
-        """Return the connection. It is closed where ``look`` raises."""
-        try:
-            self.look(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def answered(self, under: socket.socket | None, answer: Callable[[], urllib3.HTTPResponse]) -> urllib3.HTTPResponse:
-        """Return what ``answer`` waits for. Raises ``TimeoutError`` where it takes too long."""
-        cut = (lambda: under.shutdown(socket.SHUT_RD)) if under is not None else (lambda: None)
-        dog = Watchdog(cut, self.answer_timeout_s, 1, self.stopped)
-        with dog.watching():
-            response = answer()
-        if dog.reason:  # a head that is cut short is taken for a whole one
-            raise TimeoutError(dog.reason)
-        return response
+    path = env.get("SSL_CERT_FILE") or None
+    try:
+        return ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise OSError(f"the certificates in SSL_CERT_FILE ({path}) cannot be used: {error.strerror}") from error
 
 
-def watched_pools(watch: Watch) -> dict[str, Any]:
-    """Return urllib3's pool classes by scheme, for connections that are watched."""
-    from urllib3.connection import HTTPConnection, HTTPSConnection
-    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+def connect(origin: Origin, timeout_s: float, env: Mapping[str, str], context: ssl.SSLContext | None) -> Way:
+    """Open a connection; ``context`` is for https. Raises ``OSError`` or ``HTTPException``, as sending does."""
+    proxy = proxy_for(origin.scheme, origin.host, env)
+    way = _through(proxy, origin, timeout_s, context) if proxy else _straight(origin, timeout_s, context)
+    try:
+        way.connection.connect()
+        if proxy is None and not is_loopback(origin.host):
+            _check_peer(origin.host, way.connection.sock)
+    except BaseException:
+        way.connection.close()
+        raise
+    return way
 
-    class PlainConnection(HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            return watch.connected(super()._new_conn())
 
-        def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3 does it
-            return watch.answered(self.sock, super().getresponse)
+def _straight(origin: Origin, timeout_s: float, context: ssl.SSLContext | None) -> Way:
+    if context is None:
+        return Way(http.client.HTTPConnection(origin.host, origin.port, timeout=timeout_s))
+    return Way(http.client.HTTPSConnection(origin.host, origin.port, timeout=timeout_s, context=context))
 
-    class SecureConnection(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return watch.connected(super()._new_conn())
 
-        def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3 does it
-            return watch.answered(self.sock, super().getresponse)
+def _through(proxy: Proxy, origin: Origin, timeout_s: float, context: ssl.SSLContext | None) -> Way:
+    """An encrypted connection goes through a tunnel; of a plain one the proxy reads every request."""
+    if context is None:
+        connection = http.client.HTTPConnection(proxy.host, proxy.port, timeout=timeout_s)
+        headers = {**proxy.headers, "Host": origin.authority}
+        return Way(connection, f"{origin.scheme}://{origin.authority}", headers)
+    tunnel = http.client.HTTPSConnection(proxy.host, proxy.port, timeout=timeout_s, context=context)
+    tunnel.set_tunnel(origin.host, origin.port, proxy.headers)
+    return Way(tunnel)
 
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = PlainConnection
 
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = SecureConnection
+def _check_peer(host: str, connected: socket.socket) -> None:
+    """A name may lead elsewhere than when it was checked; where it led is seen on the open connection only."""
+    from provision.domain.endpoint import why_unsafe
 
-    return {"http": PlainPool, "https": SecurePool}
+    address = str(connected.getpeername()[0])
+    reason = why_unsafe(address)
+    if reason:
+        raise OSError(f"{host} leads to {address}, which is {reason}")
+
+
+class Timed:
+    """What ``http.client`` needs of a socket, with one end in time for everything: no drip keeps it open."""
+
+    def __init__(self, inner: socket.socket, timeout_s: float) -> None:
+        self._inner = inner
+        self._deadline = time.monotonic() + timeout_s
+
+    def hurry(self) -> None:
+        """Let the next operation wait only for what is left. Raises ``TimeoutError`` where nothing is."""
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        self._inner.settimeout(left_s)
+
+    def sendall(self, data: Any) -> None:
+        """See ``socket.socket``."""
+        self.hurry()
+        self._inner.sendall(data)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """See ``socket.socket``; for reading only."""
+        return io.BufferedReader(_TimedReader(self, self._inner.makefile("rb", buffering=0)))
+
+    def close(self) -> None:
+        """See ``socket.socket``."""
+        self._inner.close()
+
+
+class _TimedReader(io.RawIOBase):
+    def __init__(self, timed: Timed, inner: io.RawIOBase) -> None:
+        super().__init__()
+        self._timed, self._inner = timed, inner
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        self._timed.hurry()
+        return cast("int | None", self._inner.readinto(buffer))
+
+    def close(self) -> None:
+        self._inner.close()
+        super().close()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from provision.host.loopback import MAX_ANSWER_BYTES, LoopbackClient, Stream
+from provision.host.endpoint import MAX_ANSWER_BYTES, EndpointClient, Stream
 
 
 class LineStream:
@@ -33,7 +33,7 @@ class LineStream:
 
 
 @contextmanager
-def post_for_lines(client: LoopbackClient, path: str, document: Any, silence_s: float) -> Iterator[LineStream]:
+def post_for_lines(client: EndpointClient, path: str, document: Any, silence_s: float) -> Iterator[LineStream]:
     """POST ``document`` and read the answer line by line. Raises ``OSError`` for whatever breaks the connection."""
     import http.client
 

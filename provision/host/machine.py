@@ -10,13 +10,17 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from provision.host import program
+from provision.host import listening, program
+from provision.host.listening import Listener
 from provision.host.program import NOT_FOUND, Command, CommandResult
+
+if TYPE_CHECKING:
+    from provision.host.answer import Response
 
 MAX_READ_BYTES = 1 << 20
 READ_BYTES = 1 << 16
@@ -29,6 +33,7 @@ __all__ = [
     "Access",
     "Command",
     "CommandResult",
+    "Listener",
     "LocalMachine",
     "Machine",
     "Platform",
@@ -96,6 +101,12 @@ class Machine(Protocol):
         The program ``fabric-probe`` is our own: ``("fabric-probe", NAME)`` runs ``probes/NAME.py``, which loads a
         vendor's library in a process of its own and prints one JSON document.
         """
+
+    def listeners(self, ports: Sequence[int]) -> tuple[Listener, ...]:
+        """Return who listens on which of ``ports`` of this machine, in their order."""
+
+    def http_get(self, port: int, path: str) -> Response:
+        """GET ``path`` from whoever listens on a port of this machine; what it takes in size and time is bounded."""
 
     def interrupt(self) -> None:
         """End the programs that ``run`` waits for in other threads."""
@@ -167,6 +178,12 @@ class LocalMachine:
             script = PROBES / f"{command.argv[1]}.py"
             command = replace(command, argv=(sys.executable, "-I", "-B", str(script), *command.argv[2:]))
         return program.run(command, {**self._env, "LC_ALL": "C"}, self._stop)
+
+    def listeners(self, ports: Sequence[int]) -> tuple[Listener, ...]:
+        return listening.listeners(ports)
+
+    def http_get(self, port: int, path: str) -> Response:
+        return listening.ask(port, path)
 
     def interrupt(self) -> None:
         self._stop.set()

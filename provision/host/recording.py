@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from provision.host.loopback import Arrival, LoopbackClient
+from provision.host.endpoint import Arrival, EndpointClient
 
+MAX_BYTES = 1 << 26
 _SCHEDSTAT = "/proc/thread-self/schedstat"
 
 
@@ -33,14 +34,15 @@ class Recording:
         return b"".join(arrival.data for arrival in self.arrivals)
 
 
-def record(client: LoopbackClient, path: str, document: Any, timeout_s: float) -> Recording:
+def record(client: EndpointClient, path: str, document: Any, timeout_s: float) -> Recording:
     """POST ``document`` and read the whole answer; never raises for a server that is away or breaks off.
 
-    ``timeout_s`` bounds every single wait and, checked whenever bytes arrive, the whole exchange.
+    ``timeout_s`` bounds every single wait and, checked whenever bytes arrive, the whole exchange; ``MAX_BYTES`` bounds
+    what is kept.
     """
     import http.client
 
-    status, arrivals, error = 0, [], None
+    status, arrivals, size_bytes, error = 0, [], 0, None
     sent_ns, cpu_ns, waited_ns = time.perf_counter_ns(), time.thread_time_ns(), _run_delay_ns()
     deadline_ns = sent_ns + int(timeout_s * 1e9)
     try:
@@ -48,6 +50,10 @@ def record(client: LoopbackClient, path: str, document: Any, timeout_s: float) -
             status, sent_ns = stream.status, stream.sent_ns
             for arrival in stream.arrivals():
                 arrivals.append(arrival)
+                size_bytes += len(arrival.data)
+                if size_bytes > MAX_BYTES:
+                    error = f"more than {MAX_BYTES >> 20} MiB"
+                    break
                 if arrival.at_ns > deadline_ns:
                     error = f"not finished after {timeout_s:g} s"
                     break

@@ -8,6 +8,8 @@ A capture is a directory::
                     may be a file that holds where it points to
     commands.json   [{"argv": [...], "returncode": 0, "stdout": "", "stderr": ""}, ...]; may be absent
     env.json        the environment; may be absent
+    servers.json    [{"port": 11434, "owner": "ollama (process 812)", "answers": {"/api/version": {...}}}, ...]: who
+                    listened, and what they answered; may be absent
 
 ``docs/captures.md`` describes it for people.
 """
@@ -17,14 +19,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import msgspec
 
 from provision.errors import InvalidInputError
-from provision.host.machine import MAX_READ_BYTES, NOT_FOUND, Access, Command, CommandResult, Platform, Space
+from provision.host.answer import Response
+from provision.host.machine import MAX_READ_BYTES, NOT_FOUND, Access, Command, CommandResult, Listener, Platform, Space
 
 T = TypeVar("T")
 
@@ -32,6 +35,7 @@ PLACEHOLDER = ".gitkeep"
 PLATFORM_FILE = "platform.json"
 COMMANDS_FILE = "commands.json"
 ENV_FILE = "env.json"
+SERVERS_FILE = "servers.json"
 ROOT = "root"
 MAX_JSON_BYTES = 1 << 26
 CAPTURE_VERSION = 1
@@ -39,7 +43,7 @@ MAX_LINK_BYTES = 4096
 
 
 class UnknownCommand(AssertionError):  # noqa: N818 - a failed assertion of a test, not an error of fabric
-    """A program was run that the capture does not hold; only a strict replay says so."""
+    """A program was run, or a server asked, that the capture does not hold; only a strict replay says so."""
 
 
 class CapturedFormat(msgspec.Struct):
@@ -82,6 +86,24 @@ class CapturedCommand(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=
     stderr: str = ""
 
 
+class CapturedAnswer(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What a server answered to a GET; ``status`` 0 and ``error`` where no answer came."""
+
+    status: int = 200
+    body: str = ""
+    headers: dict[str, str] = {}
+    error: str | None = None
+
+
+class CapturedServer(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """One program that listened on a port of the machine; ``ours`` where a fabric had started it."""
+
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
+    owner: str | None = None
+    ours: bool = False
+    answers: dict[str, CapturedAnswer] = {}
+
+
 class ReplayMachine:
     """The machine that was captured into ``directory``.
 
@@ -98,6 +120,7 @@ class ReplayMachine:
         self._missing = frozenset(self._captured.missing)
         self._env = _load(directory / ENV_FILE, dict[str, str], {})
         commands = _load(directory / COMMANDS_FILE, list[CapturedCommand], [])
+        self._servers = {each.port: each for each in _load(directory / SERVERS_FILE, list[CapturedServer], [])}
         self._results = {c.argv: CommandResult(c.returncode, c.stdout, c.stderr) for c in commands}
 
     @property
@@ -163,6 +186,19 @@ class ReplayMachine:
         if result is None and self._strict:
             raise UnknownCommand(f"the capture does not hold {command.argv}, only {list(self._results)}")
         return result or NOT_FOUND
+
+    def listeners(self, ports: Sequence[int]) -> tuple[Listener, ...]:
+        found = (self._servers[port] for port in ports if port in self._servers)
+        return tuple(Listener(each.port, each.owner, each.ours) for each in found)
+
+    def http_get(self, port: int, path: str) -> Response:
+        answers = self._servers[port].answers if port in self._servers else {}
+        if path in answers:
+            told = answers[path]
+            return Response(told.status, told.body.encode(), told.error, told.headers)
+        if self._strict:
+            raise UnknownCommand(f"the capture does not hold GET {path} from port {port}, only {list(answers)}")
+        return Response(0, error="the capture does not hold it")
 
     def interrupt(self) -> None:
         """Nothing runs here."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import FabricError, RefusedError, UnreachableError
 from provision.host.address import redact
-from provision.host.connection import Watchdog
+from provision.host.watched import Watchdog
 from provision.host.files import explained
 from provision.host.part import Part, Source
 from provision.host.request import request

@@ -78,7 +78,7 @@ class Transport:
         """
         import urllib3
 
-        from provision.host.connection import Watch, watched_pools
+        from provision.host.watched import Watch, watched_pools
 
         timeout = urllib3.Timeout(connect=self.patience.connect_timeout_s, read=self.patience.idle_timeout_s)
         context, proxy = self._context(), self.proxy(url)

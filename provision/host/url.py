@@ -1,4 +1,4 @@
-"""Addresses without the logins in them, for any text: ``urlsplit`` raises for some of what people write."""
+"""Addresses as text: without the logins in them, whatever people write, and whether one is this machine."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def proxy_without_login(address: str) -> str:
     scheme, rest = _split(address.strip())
     host = _authority(rest.rpartition("@")[2])
     return (scheme if scheme.lower() in _PROXY_SCHEMES else "") + host if host else ""
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this very machine, by its name or its address in the usual form."""
+    return host in ("localhost", "::1") or (host.startswith("127.") and host.replace(".", "").isdigit())
 
 
 def _split(url: str) -> tuple[str, str]:

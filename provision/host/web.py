@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, UnreachableError
 from provision.host.address import redact
-from provision.host.connection import Watchdog
+from provision.host.watched import Watchdog
 from provision.host.request import request
 from provision.host.transport import QUICK, Patience, Transport
 from provision.host.web_errors import RETRY_HINT, why

@@ -10,7 +10,7 @@ from typing import Any
 from provision.domain.benchmark import BenchReport, LevelReport, Sample
 from provision.errors import UnreachableError
 from provision.host.contention import foreign_share, snapshot
-from provision.host.loopback import LoopbackClient
+from provision.host.endpoint import EndpointClient
 from provision.host.recording import record
 from provision.observe.chat_stream import to_sample
 from provision.observe.level_report import level_report
@@ -47,7 +47,7 @@ class BenchOptions:
 
 
 def run(
-    client_factory: Callable[[], LoopbackClient],
+    client_factory: Callable[[], EndpointClient],
     model: str,
     server_pids: Callable[[], list[int]],
     options: BenchOptions,
@@ -92,7 +92,7 @@ def _common_fields(model: str, options: BenchOptions) -> dict[str, Any]:
 class _Runner:
     """One run; ``fields`` are what all requests have in common."""
 
-    client_factory: Callable[[], LoopbackClient]
+    client_factory: Callable[[], EndpointClient]
     maker: PromptMaker
     server_pids: Callable[[], list[int]]
     options: BenchOptions

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from provision.host.loopback import LoopbackClient
+from provision.host.endpoint import EndpointClient
 from provision.host.recording import Recording, record
 from provision.observe.token_count import CHAT_PATH
 
@@ -35,7 +35,7 @@ class _Loop:
     def stop(self) -> None:
         self._stopped.set()
 
-    def work(self, client: LoopbackClient) -> None:
+    def work(self, client: EndpointClient) -> None:
         """Send requests until none is left."""
         while not self._stopped.is_set():
             try:
@@ -46,7 +46,7 @@ class _Loop:
 
 
 def closed_loop(
-    client_factory: Callable[[], LoopbackClient], requests: Sequence[Any], concurrency: int, timeout_s: float
+    client_factory: Callable[[], EndpointClient], requests: Sequence[Any], concurrency: int, timeout_s: float
 ) -> Load:
     """Send all ``requests``, at most ``concurrency`` at a time; nothing is parsed before the last has ended."""
     loop = _Loop(requests, timeout_s)

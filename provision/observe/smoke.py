@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from provision.domain.measure import SmokeCheck, SmokeReport
-from provision.host.loopback import LoopbackClient, Response
+from provision.host.endpoint import EndpointClient, Response
 from provision.host.recording import record
 from provision.observe.chat_stream import parse_recording
 from provision.observe.server_said import server_said
@@ -43,7 +43,7 @@ class _NoAnswerError(_FailedError):
 
 @dataclass(frozen=True)
 class _Target:
-    client: LoopbackClient
+    client: EndpointClient
     model: str
     timeout_s: float
 
@@ -53,7 +53,7 @@ class _Target:
         return {"model": self.model, "messages": messages, "max_tokens": max_tokens, "temperature": 0, **more}
 
 
-def run(client: LoopbackClient, model: str, timeout_s: float = ANSWER_TIMEOUT_S) -> SmokeReport:
+def run(client: EndpointClient, model: str, timeout_s: float = ANSWER_TIMEOUT_S) -> SmokeReport:
     """Make every check in order; ``timeout_s`` bounds the wait for one answer. Never raises for a bad server."""
     target = _Target(client, model, timeout_s)
     checks: list[SmokeCheck] = []

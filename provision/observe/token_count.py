@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from provision.host.loopback import LoopbackClient
+from provision.host.endpoint import EndpointClient
 
 Messages = Sequence[dict[str, str]]
 COUNT_TIMEOUT_S = 30.0
@@ -30,7 +30,7 @@ class TokenCounter(Protocol):
 class TemplateAndTokenize:
     """llama.cpp: the chat template applied, then ``/tokenize`` with its special tokens understood."""
 
-    client: LoopbackClient
+    client: EndpointClient
     name: str = "/apply-template and /tokenize"
     cheap: bool = True
 
@@ -48,7 +48,7 @@ class TemplateAndTokenize:
 class TokenizeMessages:
     """vLLM: ``/tokenize`` takes the conversation itself."""
 
-    client: LoopbackClient
+    client: EndpointClient
     model: str
     name: str = "/tokenize"
     cheap: bool = True
@@ -64,7 +64,7 @@ class TokenizeMessages:
 class CalibrationRequest:
     """Any server: ``usage.prompt_tokens`` of a request for one token."""
 
-    client: LoopbackClient
+    client: EndpointClient
     model: str
     timeout_s: float
     name: str = "usage of a calibration request"
@@ -78,7 +78,7 @@ class CalibrationRequest:
         return count if isinstance(count, int) else None
 
 
-def counters(client: LoopbackClient, model: str, timeout_s: float) -> list[TokenCounter]:
+def counters(client: EndpointClient, model: str, timeout_s: float) -> list[TokenCounter]:
     """Return the ways to count, best first."""
     return [
         TemplateAndTokenize(client),
@@ -87,7 +87,7 @@ def counters(client: LoopbackClient, model: str, timeout_s: float) -> list[Token
     ]
 
 
-def _post(client: LoopbackClient, path: str, document: Any, timeout_s: float = COUNT_TIMEOUT_S) -> dict[str, Any]:
+def _post(client: EndpointClient, path: str, document: Any, timeout_s: float = COUNT_TIMEOUT_S) -> dict[str, Any]:
     response = client.post(path, document, timeout_s)
     answer = response.json() if response.status == 200 else None
     return answer if isinstance(answer, dict) else {}

@@ -11,9 +11,9 @@ from provision.domain.selection import Selection
 from provision.domain.server import Observation, Runtime, ServerState
 from provision.engines.registry import ENGINES
 from provision.host import ports, process
+from provision.host.endpoint import EndpointClient
 from provision.host.files import read_bytes
 from provision.host.layout import Layout
-from provision.host.loopback import LoopbackClient
 
 HEALTH_TIMEOUT_S = 5.0
 TAIL_BYTES = 1 << 15
@@ -26,7 +26,7 @@ class Server:
         self._layout = layout
         self._selection = selection
 
-    def client(self, timeout_s: float = HEALTH_TIMEOUT_S) -> LoopbackClient:
+    def client(self, timeout_s: float = HEALTH_TIMEOUT_S) -> EndpointClient:
         """Return a client with the key, where one is set."""
         key = None
         if self._selection and self._selection.spec.api_key_env:
@@ -34,7 +34,7 @@ class Server:
 
             key = stored_key(self._layout)
         base_url = self._selection.base_url if self._selection else "http://127.0.0.1:0/v1"
-        return LoopbackClient(base_url, key, timeout_s)
+        return EndpointClient(base_url, key, timeout_s)
 
     def runtime(self) -> Runtime | None:
         """Return what the supervisor told last; ``None`` where it never ran or its word makes no sense."""

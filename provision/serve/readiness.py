@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from provision.domain.server import Observation, Runtime, ServerState
 from provision.errors import FabricError
 from provision.host import process
-from provision.host.loopback import LoopbackClient
+from provision.host.endpoint import EndpointClient
 from provision.serve.observation import Server
 
 POLL_S = 0.02
@@ -104,7 +104,7 @@ def _progress(runtime: Runtime | None, server: Server) -> tuple[object, ...]:
     return (runtime.restarts if runtime else None, used, server.log_size())
 
 
-def _first_token(client: LoopbackClient, model: str) -> None:
+def _first_token(client: EndpointClient, model: str) -> None:
     request = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
     answer = client.post("/v1/chat/completions", request, FIRST_TOKEN_TIMEOUT_S)
     if answer.status != 200:

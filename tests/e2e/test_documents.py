@@ -22,7 +22,7 @@ KEYS: dict[tuple[str, ...], set[str]] = {
     ("plan",): {
         "backend", "acceleration", "model", "endpoint", "fit", "why", "why_not", "changes", "summary", "digest",
     },
-    ("facts",): {"os", "cpu", "memory", "disk", "gpus", "findings", "probes"},
+    ("facts",): {"os", "cpu", "memory", "disk", "gpus", "findings", "probes", "servers"},
     ("doctor",): {"facts", "findings", "recommendation"},
     ("models", "list"): {"models"},
     ("smoke",): {"ok", "checks"},

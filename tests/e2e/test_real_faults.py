@@ -17,8 +17,8 @@ from provision.domain.engine import EngineRelease, Launch, Trial
 from provision.domain.spec import Spec
 from provision.engines.llamacpp import LlamaCpp
 from provision.facts.detect import detect
+from provision.host.endpoint import EndpointClient
 from provision.host.layout import Layout
-from provision.host.loopback import LoopbackClient
 from provision.host.machine import LocalMachine
 from provision.planner import Planner
 from tests.e2e.conftest import Served
@@ -137,7 +137,7 @@ KEY = "k-4f8e1d2c9b7a"  # a test's own
 
 
 def status_of(base_url: str, path: str, key: str | None) -> int:
-    client = LoopbackClient(base_url, key)
+    client = EndpointClient(base_url, key)
     return (client.get(path) if path == "/v1/models" else client.post(path, {})).status
 
 

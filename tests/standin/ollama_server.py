@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision.host.loopback import LoopbackClient
+from provision.host.endpoint import EndpointClient
 from tests.standin.command import free_port
 
 READY_TIMEOUT_S = 30.0
@@ -31,8 +31,8 @@ class OllamaServer:
     def log(self) -> str:
         return self.log_file.read_text(encoding="utf-8", errors="replace")
 
-    def client(self, timeout_s: float = 30.0) -> LoopbackClient:
-        return LoopbackClient(self.base_url, timeout_s=timeout_s)
+    def client(self, timeout_s: float = 30.0) -> EndpointClient:
+        return EndpointClient(self.base_url, timeout_s=timeout_s)
 
 
 def environment(directory: Path, port: int, changes: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -16,7 +16,8 @@ CODES = (
     *("AMD-GFX-UNSUPPORTED", "AMD-LEGACY-RADEON", "AMD-VISIBLE-MASK", "AMD-IGPU-MASK", "AMD-OVERRIDE-SET"),
     *("AMD-GTT-DEFAULT", "INTEL-DRIVER-MISSING", "INTEL-NO-DEVICE-NODES", "INTEL-PERMISSION", "INTEL-NO-LEVELZERO"),
     *("VK-NO-LOADER", "VK-NO-ICD", "VK-SOFTWARE-ONLY", "VK-DUPLICATE", "GPU-PASSED-THROUGH", "GPU-UNUSABLE"),
-    *("GPU-BUSY", "WSL-NO-COMPUTE", "ENGINE-DISAGREES", "WSL-LIB-PATH", "WSL1", "APPLE-ROSETTA", "APPLE-WIRED-LIMIT"),
+    *("GPU-BUSY", "WSL-NO-COMPUTE", "ENGINE-DISAGREES", "OLLAMA-RUNNING"),
+    *("WSL-LIB-PATH", "WSL1", "APPLE-ROSETTA", "APPLE-WIRED-LIMIT"),
     *("CGROUP-MEM", "CGROUP-CPU", "CPU-NO-AVX2", "LIBC-MUSL", "LIBC-OLD", "DISK-LOW", "DISK-NOEXEC"),
     *("DISK-NETWORK-FS", "DISK-RAM", "INIT-NO-USER-BUS", "INIT-NO-LINGER", "NET-OFFLINE"),
     *("NET-PROXY-NOT-IN-SERVICE", "PROBE-TIMEOUT", "PROBE-CRASHED"),
@@ -35,12 +36,20 @@ def find(facts: Facts) -> tuple[Finding, ...]:
 def _rules(facts: Facts) -> tuple[Rules, ...]:
     """Return the rules that may say something; those of GPUs are not even loaded where there is none."""
     if not facts.gpus and not facts.vulkan.devices:
-        return (find_limits, find_system)
+        return (*_rules_for_engines(facts), find_limits, find_system)
     from provision.facts.findings.amd import find_amd
-    from provision.facts.findings.engines import find_engines
     from provision.facts.findings.gpus import find_any_gpu
     from provision.facts.findings.intel import find_intel
     from provision.facts.findings.nvidia import find_nvidia
     from provision.facts.findings.vulkan import find_vulkan
 
-    return (find_nvidia, find_amd, find_intel, find_vulkan, find_any_gpu, find_engines, find_limits, find_system)
+    of_gpus = (find_nvidia, find_amd, find_intel, find_vulkan, find_any_gpu)
+    return (*of_gpus, *_rules_for_engines(facts), find_limits, find_system)
+
+
+def _rules_for_engines(facts: Facts) -> tuple[Rules, ...]:
+    if facts.listed_devices is None and not facts.servers:
+        return ()
+    from provision.facts.findings.engines import find_engines
+
+    return (find_engines,)

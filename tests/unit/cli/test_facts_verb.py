@@ -11,6 +11,7 @@ import pytest
 from provision.cli import output
 from provision.cli.facts_view import show_facts
 from provision.domain.facts import Cpu, Disk, Facts, Memory, Network, OperatingSystem, Outcome, Probe
+from provision.domain.fingerprint import RunningServer
 from provision.domain.gpu import Gpu, GpuInstance, GpuMemory, GpuState, ListedDevice, Obstacle, Vulkan, VulkanDevice
 from provision.facts.replayed import read_replay
 from tests.standin.command import Fabric
@@ -141,6 +142,10 @@ BUSY = Facts(
     probes=(Probe("nvml", Outcome.FAILED, 1.0, "nvml: it printed HTML"), Probe("x", Outcome.MISSING, 1.0, "no x")),
     vulkan=Vulkan("/lib/libvulkan.so.1", ("nvidia",), (VulkanDevice(0, "llvmpipe", "cpu", dropped="software"),)),
     gpu_env={"CUDA_VISIBLE_DEVICES": ""},
+    servers=(
+        RunningServer(11434, "ollama", "0.32.15", ("a", "b", "c", "d", "e", "f", "g"), "ollama (process 812)"),
+        RunningServer(8080, "llamacpp", ours=True),
+    ),
 )  # fmt: skip
 
 SHOWN = """\
@@ -187,6 +192,9 @@ Vulkan
 Listed by llama-server
   CUDA0         NVIDIA A100, 79.0 of 80.0 GiB free
   BLAS          MKL
+Listening
+  port 11434    ollama 0.32.15, ollama (process 812), a, b, c, d, e, 2 more
+  port 8080     llamacpp, ours
 Environment
   CUDA_VISIBLE_DEVICES  (empty)
 Could not be read

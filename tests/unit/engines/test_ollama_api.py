@@ -20,7 +20,7 @@ from provision.errors import (
     UnreachableError,
     UsageError,
 )
-from provision.host.loopback import LoopbackClient
+from provision.host.endpoint import EndpointClient
 from tests.standin.command import free_port
 from tests.standin.ollama_disk import MODEL, PARAMS
 from tests.standin.ollama_registry import OllamaRegistry
@@ -126,7 +126,7 @@ def test_a_model_that_is_not_there_is_wrong_usage(api: OllamaApi, act: str) -> N
 @pytest.mark.parametrize("act", ["show", "delete", "load", "pull"])
 def test_a_name_that_is_none_never_reaches_the_server(act: str) -> None:
     with pytest.raises(UsageError, match="no name"):
-        getattr(OllamaApi(LoopbackClient("http://127.0.0.1:1")), act)("../../etc/passwd")
+        getattr(OllamaApi(EndpointClient("http://127.0.0.1:1")), act)("../../etc/passwd")
 
 
 def test_a_model_that_the_registry_lacks_is_wrong_usage(api: OllamaApi, registry: OllamaRegistry) -> None:
@@ -168,7 +168,7 @@ def test_a_registry_that_is_away_is_unreachable(api: OllamaApi) -> None:
 
 
 def test_a_server_that_is_away_is_unreachable() -> None:
-    api = OllamaApi(LoopbackClient(f"http://127.0.0.1:{free_port()}"))
+    api = OllamaApi(EndpointClient(f"http://127.0.0.1:{free_port()}"))
     for act in (api.version, api.models, api.running, lambda: api.pull("x"), lambda: api.has_blob("0" * 64)):
         with pytest.raises(UnreachableError):
             act()
@@ -176,7 +176,7 @@ def test_a_server_that_is_away_is_unreachable() -> None:
 
 def test_another_program_at_the_address_is_told(tmp_path: Path) -> None:
     with serving(Script()) as other:
-        api = OllamaApi(LoopbackClient(other.base_url))
+        api = OllamaApi(EndpointClient(other.base_url))
         for act in (api.version, lambda: api.pull("x")):
             with pytest.raises(BadAnswerError):
                 act()
@@ -187,7 +187,7 @@ def test_a_host_header_that_the_server_does_not_know_is_refused(server: OllamaSe
         connection.sendall(b"GET /api/version HTTP/1.0\r\nHost: rebound.example\r\n\r\n")
         assert b" 403 " in connection.recv(100)
     for host in ("localhost", "127.0.0.1"):
-        assert OllamaApi(LoopbackClient(f"http://{host}:{server.port}")).version()
+        assert OllamaApi(EndpointClient(f"http://{host}:{server.port}")).version()
 
 
 # What follows is trouble that the real program does not make when it is asked to.

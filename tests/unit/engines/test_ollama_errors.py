@@ -15,7 +15,7 @@ from provision.errors import (
     UnreachableError,
     UsageError,
 )
-from provision.host.loopback import Response
+from provision.host.endpoint import Response
 from provision.knowledge.engine_files import load_engine_file
 
 SAID: list[tuple[str, type[FabricError]]] = [

@@ -13,7 +13,7 @@ from pytest_mock import MockerFixture  # noqa: TC002 - fixtures are found by it
 from provision.engines.ollama_answers import StreamLine
 from provision.engines.ollama_progress import Following, Patience
 from provision.errors import UnreachableError
-from provision.host.loopback import LoopbackClient
+from provision.host.endpoint import EndpointClient
 
 PATIENCE = Patience(idle_s=10, work_s=100)
 
@@ -44,7 +44,7 @@ def follow(mocker: MockerFixture, *lines: tuple[float, dict[str, Any]]) -> tuple
 
     mocker.patch("provision.engines.ollama_progress.post_for_lines", post)
     told: list[StreamLine] = []
-    Following(LoopbackClient("http://127.0.0.1:1"), "pulling x", PATIENCE, told.append, clock=lambda: answer.now).run(
+    Following(EndpointClient("http://127.0.0.1:1"), "pulling x", PATIENCE, told.append, clock=lambda: answer.now).run(
         "/api/pull", {}
     )
     return answer, told

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
-from provision.host.machine import NOT_FOUND, Access, Command, CommandResult, Machine, Platform, Space
+from provision.host.answer import Response
+from provision.host.machine import NOT_FOUND, Access, Command, CommandResult, Listener, Machine, Platform, Space
 
 Imagine: TypeAlias = Callable[..., Machine]
 
@@ -20,7 +21,8 @@ LINUX = Platform("Linux", "x86_64", "6.1.0", "glibc 2.36")
 class ImaginedMachine:
     """``files`` maps paths to texts; a path that ends in ``/`` is an empty directory.
 
-    A symbolic link is a file that holds where it points to. ``access`` says who may use a device node.
+    A symbolic link is a file that holds where it points to. ``access`` says who may use a device node, ``servers``
+    who listens and what is answered to each path.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class ImaginedMachine:
         free_bytes: int | None = None,
         access: Mapping[str, Access] | None = None,
         results: Mapping[tuple[str, ...], CommandResult] | None = None,
+        servers: Mapping[Listener, Mapping[str, Response]] | None = None,
     ) -> None:
         self._files = dict(files or {})
         self._env = dict(env or {})
@@ -39,6 +42,7 @@ class ImaginedMachine:
         self._free_bytes = free_bytes
         self._access = dict(access or {})
         self._results = dict(results or {})
+        self._servers = dict(servers or {})
 
     @property
     def platform(self) -> Platform:
@@ -67,6 +71,13 @@ class ImaginedMachine:
 
     def space(self, path: str) -> Space | None:
         return None if self._free_bytes is None else Space(self._free_bytes)
+
+    def listeners(self, ports: Sequence[int]) -> tuple[Listener, ...]:
+        return tuple(each for port in ports for each in self._servers if each.port == port)
+
+    def http_get(self, port: int, path: str) -> Response:
+        answers = next(answers for each, answers in self._servers.items() if each.port == port)
+        return answers.get(path, Response(404))
 
     def interrupt(self) -> None:
         pass

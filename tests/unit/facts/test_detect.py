@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +12,8 @@ from provision.domain.facts import Cpu, Disk, Facts, Network, Outcome, Probe
 from provision.facts import cgroup
 from provision.facts.detect import detect
 from provision.facts.probing import Recorder
-from provision.host.machine import Access, Command, CommandResult, LocalMachine, Machine, Platform, Space
+from provision.host.answer import Response
+from provision.host.machine import Access, Command, CommandResult, Listener, LocalMachine, Machine, Platform, Space
 
 Imagine = Callable[..., Machine]
 
@@ -205,6 +206,13 @@ class NoisyMachine:
 
     def space(self, path: str) -> Space | None:
         return Space(len(self._next() or ""))
+
+    def listeners(self, ports: Sequence[int]) -> tuple[Listener, ...]:
+        return tuple(Listener(port, self._next()) for port in ports if self._next())
+
+    def http_get(self, port: int, path: str) -> Response:
+        body = (self._next() or "").encode()
+        return Response(200, body, headers={"server": self._next() or ""}) if body else Response(0, error="x")
 
     def interrupt(self) -> None:
         pass

@@ -109,6 +109,8 @@ def test_environment_and_commands_may_be_absent(capture: Path) -> None:
         ("commands.json", '{"nvidia-smi": "text"}', "array"),
         ("commands.json", "[1, 2]", "object"),
         ("env.json", "[" * 100_000, "object"),
+        ("servers.json", '[{"port": 0}]', "port"),
+        ("servers.json", '[{"port": 80, "answers": {"/": {"stat": 200}}}]', "stat"),
     ],
 )
 def test_a_broken_capture_names_the_file_and_the_place(capture: Path, name: str, text: str, reason: str) -> None:

@@ -3,19 +3,22 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from posixpath import dirname
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from provision.host.answer import Response
 from provision.host.capture import Capture, CapturingMachine
 from provision.host.capture_files import MAX_PLACEHOLDERS, encode, write
-from provision.host.machine import MAX_READ_BYTES, NOT_FOUND, Access, Command, CommandResult, Platform, Space
-from provision.host.replay import ReplayMachine
+from provision.host.machine import MAX_READ_BYTES, NOT_FOUND, Access, Command, CommandResult, Listener, Platform, Space
+from provision.host.redaction import Identity, Redactor
+from provision.host.replay import ReplayMachine, UnknownCommand
 
 LINUX = Platform("Linux", "x86_64", "6.1.0", "glibc 2.36", 1000)
 
@@ -32,6 +35,8 @@ class TreeMachine:
         self.platform = LINUX
         self.env: Mapping[str, str] = env or {}
         self.results: dict[tuple[str, ...], CommandResult] = {}
+        self.servers: list[Listener] = []
+        self.answers: dict[tuple[int, str], Response] = {}
 
     def _is_directory(self, path: str) -> bool:
         return any(name.startswith(f"{path.rstrip('/')}/") for name in self.nodes)
@@ -58,6 +63,12 @@ class TreeMachine:
 
     def space(self, path: str) -> Space | None:
         return Space(12345, 67890)
+
+    def listeners(self, ports: Sequence[int]) -> tuple[Listener, ...]:
+        return tuple(each for each in self.servers if each.port in ports)
+
+    def http_get(self, port: int, path: str) -> Response:
+        return self.answers[port, path]
 
     def interrupt(self) -> None:
         pass
@@ -132,6 +143,61 @@ def test_all_else_is_kept_too(tmp_path: Path) -> None:
     assert again.run(Command(("tool", "-x"))) == CommandResult(3, "out\0", "é")
     assert again.run(Command(("none",))) == NOT_FOUND
     assert json.loads((tmp_path / "capture" / "platform.json").read_text())["note"] == "a note"
+
+
+def answered(status: int, body: bytes, **headers: str) -> Response:
+    return Response(status, body, headers=headers)
+
+
+def test_who_listens_and_what_is_answered_is_kept(tmp_path: Path) -> None:
+    inner = TreeMachine({})
+    inner.servers = [Listener(8080), Listener(11434, "ollama (process 812)", ours=True)]
+    inner.answers = {
+        (11434, "/"): answered(200, b"Ollama is running", server="x", date="today"),
+        (11434, "/v1/models"): Response(0, error="timed out"),
+        (8080, "/"): answered(404, b"\xff\xfe{"),
+    }
+    machine = CapturingMachine(inner)
+    listening = machine.listeners((11434, 8080, 8000))
+    answers = {asked: machine.http_get(*asked) for asked in inner.answers}
+    again = replayed(machine.capture(), tmp_path / "capture")
+    assert again.listeners((11434, 8080, 8000)) == (Listener(11434, "ollama (process 812)", True), Listener(8080))
+    assert set(listening) == set(inner.servers)
+    assert again.listeners((8000,)) == ()
+    assert {asked: again.http_get(*asked) for asked in answers} == answers
+    assert answers[11434, "/"].headers == {"server": "x"}
+    with pytest.raises(UnknownCommand, match="GET /other from port 8080"):
+        again.http_get(8080, "/other")
+    assert ReplayMachine(tmp_path / "capture").http_get(8080, "/other").status == 0
+
+
+def test_what_servers_tell_is_redacted_and_stays_json() -> None:
+    told = {"id": "/home/alicex/m.gguf", "template": 'api_key="hunter22x"', "api_key": "hunter22x", "n_ctx": 4096}
+    inner = TreeMachine({})
+    inner.servers = [Listener(8080, "alicex-server (process 9)")]
+    inner.answers = {
+        (8080, "/props"): answered(200, json.dumps(told).encode(), location="http://alicex:pw@pelican7/"),
+        (8080, "/"): answered(200, b"<p>alicex's server"),
+    }
+    machine = CapturingMachine(inner)
+    machine.listeners((8080,))
+    for asked in inner.answers:
+        machine.http_get(*asked)
+    redactor = Redactor(Identity(users=("alicex",), homes=("/home/alicex",), hosts=("pelican7",)))
+    written = encode(machine.capture().redacted(redactor))["servers.json"]
+    for secret in (b"alicex", b"hunter22x", b"pw@", b"pelican7"):
+        assert secret not in written
+    (server,) = json.loads(written)
+    props = json.loads(server["answers"]["/props"]["body"])
+    assert (props["id"], props["n_ctx"], props["api_key"]) == ("/home/user/m.gguf", 4096, "redacted")
+    assert server["owner"] == "user-server (process 9)"
+
+
+def test_a_machine_where_nobody_listens_has_no_file_of_servers(tmp_path: Path) -> None:
+    machine = CapturingMachine(TreeMachine({}))
+    assert machine.listeners((11434,)) == ()
+    assert "servers.json" not in encode(machine.capture())
+    assert replayed(machine.capture(), tmp_path / "capture").listeners((11434,)) == ()
 
 
 def test_only_the_variables_that_were_looked_at_are_kept() -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from provision.host.line_stream import post_for_lines
-from provision.host.loopback import LoopbackClient
+from provision.host.endpoint import EndpointClient
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -21,7 +21,7 @@ def chunk(data: bytes) -> bytes:
 
 
 @contextmanager
-def answering(*pieces: bytes, hold: bool = False) -> Iterator[tuple[LoopbackClient, list[bytes]]]:
+def answering(*pieces: bytes, hold: bool = False) -> Iterator[tuple[EndpointClient, list[bytes]]]:
     """Answer one request with raw bytes; ``hold`` keeps the connection open afterwards. What was asked is kept."""
     asked: list[bytes] = []
     released = threading.Event()
@@ -45,13 +45,13 @@ def answering(*pieces: bytes, hold: bool = False) -> Iterator[tuple[LoopbackClie
         thread = threading.Thread(target=answer)
         thread.start()
         try:
-            yield LoopbackClient(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_s=20), asked
+            yield EndpointClient(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_s=20), asked
         finally:
             released.set()
             thread.join()
 
 
-def lines_of(client: LoopbackClient, silence_s: float = 20) -> list[bytes]:
+def lines_of(client: EndpointClient, silence_s: float = 20) -> list[bytes]:
     with post_for_lines(client, "/", {}, silence_s) as answer:
         return list(answer.lines())
 
@@ -120,7 +120,7 @@ def test_what_the_server_says_before_it_has_the_whole_file_is_heard() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=answer)
         thread.start()
-        client = LoopbackClient(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        client = EndpointClient(f"http://127.0.0.1:{listener.getsockname()[1]}")
         told: list[int] = []
         response = client.upload("/file", io.BytesIO(bytes(size)), size, told.append, 20)
         thread.join()

@@ -8,7 +8,7 @@ import pytest
 from provision.domain.benchmark import BenchReport, LevelReport, Sample
 from provision.errors import UnreachableError
 from provision.host.contention import CpuSnapshot
-from provision.host.loopback import LoopbackClient
+from provision.host.endpoint import EndpointClient
 from provision.observe import bench
 from provision.observe.bench import BenchOptions, quietest
 from tests.standin.openai_server import OpenAIServer, Script, serving
@@ -18,7 +18,7 @@ QUICK = BenchOptions(concurrency=(1,), repeats=3, prompt_tokens=32, output_token
 
 def measure(server: OpenAIServer, options: BenchOptions = QUICK) -> BenchReport:
     said: list[str] = []
-    return bench.run(lambda: LoopbackClient(server.base_url, timeout_s=10), "scripted", list, options, said.append)
+    return bench.run(lambda: EndpointClient(server.base_url, timeout_s=10), "scripted", list, options, said.append)
 
 
 def level(script: Script, options: BenchOptions = QUICK) -> LevelReport:
@@ -143,12 +143,12 @@ def test_failures_are_counted_and_quoted() -> None:
     with serving(Script()) as server:
         calls = 0
 
-        def failing_later() -> LoopbackClient:
+        def failing_later() -> EndpointClient:
             nonlocal calls
             calls += 1
             if calls == 4:  # after counting, the trial and the warm-up
                 server.script.error_after = 5
-            return LoopbackClient(server.base_url, timeout_s=10)
+            return EndpointClient(server.base_url, timeout_s=10)
 
         report = bench.run(failing_later, "scripted", list, QUICK, lambda _: None)
     found = report.levels[0]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from provision.domain.benchmark import EngineTimings
-from provision.host.loopback import Arrival
+from provision.host.endpoint import Arrival
 from provision.host.recording import Recording
 from provision.observe.chat_stream import engine_timings, parse_recording, to_sample
 from provision.observe.server_said import server_said

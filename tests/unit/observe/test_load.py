@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from provision.host.loopback import LoopbackClient
+from provision.host.endpoint import EndpointClient
 from provision.observe.load import Load, closed_loop
 from tests.standin.openai_server import Script, serving
 
@@ -24,7 +24,7 @@ def most_at_a_time(load: Load) -> int:
 @pytest.mark.parametrize(("count", "concurrency"), [(3, 1), (7, 3), (2, 5)])
 def test_as_many_at_a_time_as_there_are_clients(count: int, concurrency: int) -> None:
     with serving(Script(token_s=0.05)) as server:
-        load = closed_loop(lambda: LoopbackClient(server.base_url), requests(count), concurrency, 5.0)
+        load = closed_loop(lambda: EndpointClient(server.base_url), requests(count), concurrency, 5.0)
     assert most_at_a_time(load) == min(count, concurrency)
     assert len(load.recordings) == count
     assert all(recording.status == 200 and not recording.error for recording in load.recordings)
@@ -32,7 +32,7 @@ def test_as_many_at_a_time_as_there_are_clients(count: int, concurrency: int) ->
 
 def test_each_client_sends_its_next_request_when_its_last_is_answered() -> None:
     with serving(Script(token_s=0.02)) as server:
-        load = closed_loop(lambda: LoopbackClient(server.base_url), requests(3), 1, 5.0)
+        load = closed_loop(lambda: EndpointClient(server.base_url), requests(3), 1, 5.0)
         contents = [chat["messages"][0]["content"] for chat in server.chats]
     assert contents == ["0", "1", "2"]
     first, second, third = load.recordings
@@ -43,7 +43,7 @@ def test_each_client_sends_its_next_request_when_its_last_is_answered() -> None:
 
 def test_a_failing_request_does_not_stop_the_others() -> None:
     with serving(Script(drop_after=1)) as server:
-        load = closed_loop(lambda: LoopbackClient(server.base_url), requests(4), 2, 5.0)
+        load = closed_loop(lambda: EndpointClient(server.base_url), requests(4), 2, 5.0)
     assert [bool(recording.error) for recording in load.recordings] == [True] * 4
 
 
@@ -61,7 +61,7 @@ def test_an_interrupt_ends_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(Script(token_s=0.02)) as server:
         monkeypatch.setattr(threading.Thread, "join", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            closed_loop(lambda: LoopbackClient(server.base_url), requests(50), 1, 5.0)
+            closed_loop(lambda: EndpointClient(server.base_url), requests(50), 1, 5.0)
         monkeypatch.undo()
         time.sleep(0.3)
         assert len(server.chats) <= 2

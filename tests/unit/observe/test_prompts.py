@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from provision.errors import UnreachableError
-from provision.host.loopback import LoopbackClient
+from provision.host.endpoint import EndpointClient
 from provision.observe.prompts import WORDS, PromptMaker, with_system
 from provision.observe.token_count import Messages, counters
 from tests.standin.openai_server import TEMPLATE_TOKENS, OpenAIServer, Script, serving
@@ -110,7 +110,7 @@ def test_a_server_that_stops_counting_is_said_to_be_so() -> None:
 
 
 def made_by(server: OpenAIServer) -> tuple[str, int]:
-    client = LoopbackClient(server.base_url)
+    client = EndpointClient(server.base_url)
     maker = PromptMaker(counters(client, server.script.model, 5.0), 48)
     prompt = maker.make()
     assert prompt.tokens == server.prompt_tokens(prompt.messages)

@@ -12,7 +12,9 @@ from tests.standin.finding_cases import TOPICS, read_json
 ROOT = Path(__file__).parents[4]
 PACKAGE = ROOT / "provision" / "facts" / "findings"
 PAGE = ROOT / "docs" / "findings.md"
-CODE = re.compile(r'"((?:NV|AMD|INTEL|VK|GPU|ENGINE|APPLE|WSL|CGROUP|CPU|LIBC|DISK|INIT|NET|PROBE)-[A-Z0-9-]+|WSL1)"')
+CODE = re.compile(
+    r'"((?:NV|AMD|INTEL|VK|GPU|ENGINE|OLLAMA|APPLE|WSL|CGROUP|CPU|LIBC|DISK|INIT|NET|PROBE)-[A-Z0-9-]+|WSL1)"'
+)
 ROW = re.compile(r"^\| `([A-Z0-9-]+)` \| ([a-z, ]+) \|(.+)\|(.+)\|(.+)\|$", re.MULTILINE)
 
 

@@ -13,7 +13,7 @@ COMMENT = "# "
 # What a command may begin with: programs, and what the shell itself knows.
 PROGRAMS = {
     *("sudo", "export", "unset", "echo", "printf", "grep", "yay", "arch", "loginctl", "systemctl"),
-    *("nvidia-smi", "rocminfo", "vulkaninfo", "llama-server", "/usr/bin/vm_stat", "'/opt/my"),
+    *("nvidia-smi", "rocminfo", "vulkaninfo", "llama-server", "fabric", "/usr/bin/vm_stat", "'/opt/my"),
 }
 # What stands for a name that a person has to fill in, which is for comments only.
 GAPS = re.compile(r"…|[{}]|\b(?:NAME|DIR|UNIT|CONTAINER|BRANCH|DISTRIBUTION)\b")

@@ -6,7 +6,7 @@ import pytest
 
 from provision.errors import RefusedError, UnreachableError
 from provision.host import answer
-from provision.host.answer import get, get_range, origin_of
+from provision.host.site import get, get_range, origin_of
 from provision.host.download import Transport
 from tests.standin.hub_server import Answer, HubServer, serving_hub
 
