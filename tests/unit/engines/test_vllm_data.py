@@ -38,8 +38,8 @@ WRAPPED = (
         ),
         (
             (
-                "ValueError: Available memory on node 0 (12.13/15.09 GiB) on kv cache allocation is less than requested "
-                "memory for kv (372.53 GiB). Decrease --kv-cache-memory-bytes, VLLM_CPU_KVCACHE_SPACE, or reduce ..."
+                "ValueError: Available memory on node 0 (12.13/15.09 GiB) on kv cache allocation is less than "
+                "requested memory for kv (372.53 GiB). Decrease --kv-cache-memory-bytes, ..."
             ),
             "other programs",
             True,
