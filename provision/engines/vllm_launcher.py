@@ -91,6 +91,9 @@ class Watcher:
             "TMPDIR": str(self._work),
             "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # a forked child would not ask to end with its parent
             "SPT_NOENV": "1",  # titles of processes shall not wipe the mark by which the supervisor finds them
+            # vLLM looks at a model's class in a Python of its own, which knows nothing of -I and -B
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONNOUSERSITE": "1",
             "FABRIC_WATCHER": str(os.getpid()),
         }
         return subprocess.Popen(command, cwd=self._work, env=env, stdin=subprocess.DEVNULL)
