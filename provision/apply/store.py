@@ -33,7 +33,7 @@ def _content(release: EngineRelease, provided: tuple[str, ...]) -> Iterator[str]
     """Yield what decides what is in the tree: the hashes of all that goes into it."""
     if release.wheel:
         yield release.wheel.sha256
-    yield from (lib.source.sha256 for lib in release.libraries if lib.name in provided)
+    yield from (str(lib.source.sha256) for lib in release.libraries if lib.name in provided)
     yield from (wheel.sha256 for wheel in release.wheels)
     yield from (file.sha256 or file.urls[0] for file in release.files)
     yield from (release.sdist.sha256,) if release.sdist else ()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from provision.artifacts.web_json import refuse_page, unexpected
 from provision.errors import InvalidInputError, RefusedError, UnreachableError
-from provision.host.site import get_range
 from provision.host.download import Transport, redact
+from provision.host.site import get_range
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

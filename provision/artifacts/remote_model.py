@@ -21,8 +21,8 @@ from provision.domain.artifacts import PinnedFile
 from provision.domain.model import Model
 from provision.domain.reference import HubReference, OllamaReference, WebReference
 from provision.errors import InvalidInputError, UnreachableError
-from provision.host.site import Answer, get_range
 from provision.host.download import Transport, redact
+from provision.host.site import Answer, get_range
 
 AT_ONCE = 4
 _RANGE = re.compile(r"bytes 0-0/([0-9]{1,18})")

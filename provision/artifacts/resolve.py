@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from provision.domain.artifacts import PinnedFile
 from provision.domain.engine import Assets, EngineRelease
 from provision.domain.model import Model
 from provision.domain.selection import Selection
-from provision.errors import FabricError, InvalidInputError, UnavailableError, UnreachableError
+from provision.errors import InvalidInputError, UnavailableError, UnreachableError
 
 if TYPE_CHECKING:
     from provision.artifacts.mirrors import Mirrors

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from provision.errors import RefusedError, UnreachableError
-from provision.host.site import Answer, get
 from provision.host.download import Transport, redact
+from provision.host.site import Answer, get
 
 MAX_JSON_BYTES = 1 << 24  # the listing of a repository with thousands of files has 2 MB
 MAX_TEXT_BYTES = 1 << 20

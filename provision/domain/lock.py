@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from provision.domain.artifacts import Wheel
 from provision.domain.engine import EngineRelease
 from provision.domain.model import Model
 
@@ -26,7 +27,7 @@ class LockedPlatform:
 
 @dataclass(frozen=True)
 class Lock:
-    """The whole file. ``wish`` are the options that it was made for; ``platforms`` go by names like ``linux-x86_64-cpu``."""
+    """The whole file. ``wish`` are the options that it was made for, ``platforms`` go by ``linux-x86_64-cpu`` and such."""
 
     wish: tuple[str, ...] = ()
     platforms: dict[str, LockedPlatform] = field(default_factory=dict)
@@ -42,18 +43,20 @@ def platform_name(release: EngineRelease) -> str:
 def lacking(locked: LockedPlatform) -> Iterator[str]:
     """Yield what is missing in an entry: every file has an address, a size and a SHA-256."""
     release, model = locked.release, locked.model
-    if not release.resolved:
-        yield f"the files of {release.name}"
-    if not model.resolved:
-        yield f"the files of {model.name}"
+    for thing in (release, model):
+        if not thing.resolved:
+            yield f"the files of {thing.name}"
     for file in (*release.files, *model.files):
-        for name, value in (("an address", file.urls), ("a size", file.size_bytes), ("a SHA-256", file.sha256)):
-            if not value:
-                yield f"{name} of {file.path}"
-    wheels = [release.wheel, release.sdist, *release.wheels, *(library.source.wheel for library in release.libraries)]
-    wheels += [model.source.wheel] if model.source else []
-    for wheel in wheels:
-        if wheel is not None and not locked.urls.get(wheel.filename):
+        told = (("an address", file.urls), ("a size", file.size_bytes), ("a SHA-256", file.sha256))
+        yield from (f"{what} of {file.path}" for what, value in told if not value)
+    for wheel in wheels_of(release, model):
+        if not locked.urls.get(wheel.filename):
             yield f"an address of {wheel.filename}"
     if model.source is not None and not model.source.sha256:
         yield f"a SHA-256 of {model.source.path}"
+
+
+def wheels_of(release: EngineRelease, model: Model) -> list[Wheel]:
+    """Return every file of a package index that an entry needs, on a machine that lacks all libraries."""
+    found = [release.wheel, release.sdist, *release.wheels, *(library.source.wheel for library in release.libraries)]
+    return [*(wheel for wheel in found if wheel), *([model.source.wheel] if model.source else [])]

@@ -24,8 +24,8 @@ from provision.engines.ollama_answers import (
 )
 from provision.engines.ollama_errors import explain_response
 from provision.engines.ollama_progress import CutError, Following, Patience, Progress, tell_nobody
-from provision.host.files import explained
 from provision.host.endpoint import EndpointClient, Response
+from provision.host.files import explained
 
 __all__ = ["ListedModel", "OllamaApi", "Patience", "RunningModel", "ShownModel", "StreamLine", "names_match"]
 

@@ -11,8 +11,8 @@ from typing import Any
 from provision.engines.ollama_answers import StreamLine, read_line
 from provision.engines.ollama_errors import explain, explain_response
 from provision.errors import InterruptedByUserError, UnreachableError
-from provision.host.line_stream import LineStream, post_for_lines
 from provision.host.endpoint import EndpointClient, Response
+from provision.host.line_stream import LineStream, post_for_lines
 
 SUCCESS = "success"
 Progress = Callable[[StreamLine], None]

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from provision.host.endpoint import MAX_ANSWER_BYTES, EndpointClient, Stream
+from provision.host.answer import MAX_ANSWER_BYTES
+from provision.host.endpoint import EndpointClient, Stream
 
 
 class LineStream:

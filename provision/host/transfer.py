@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from provision.errors import FabricError, RefusedError, UnreachableError
 from provision.host.address import redact
-from provision.host.watched import Watchdog
 from provision.host.files import explained
 from provision.host.part import Part, Source
 from provision.host.request import request
 from provision.host.transport import Transport
+from provision.host.watched import Watchdog
 from provision.host.web_errors import RETRY_HINT, StatusError, why
 from provision.host.web_page import FIRST_BYTES, looks_like_a_page, page_instead
 

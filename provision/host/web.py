@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, UnreachableError
 from provision.host.address import redact
-from provision.host.watched import Watchdog
 from provision.host.request import request
 from provision.host.transport import QUICK, Patience, Transport
+from provision.host.watched import Watchdog
 from provision.host.web_errors import RETRY_HINT, why
 from provision.host.web_page import looks_like_a_page, page_instead
 

@@ -50,7 +50,7 @@ def select_external(spec: Spec, base_url: str, seen: Fingerprint) -> Selection:
         port=0,
         fit=Fit("unknown", 0, None, 0, 0, context),
         why=(f"{base_url} was asked for; {seen.detail}",),
-        why_not={each: "another server was asked for" for each in ("ollama", "llamacpp", "vllm")},
+        why_not=dict.fromkeys(("ollama", "llamacpp", "vllm"), "another server was asked for"),
     )
 
 

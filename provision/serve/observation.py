@@ -78,7 +78,9 @@ class Server:
         engine = ENGINES[self._selection.backend]
         health = self.client().get(engine.health.path)
         if health.status == 0 and runtime is None:
-            return Observation(ServerState.FAILED, None, f"nobody answers at {self._selection.base_url}: {health.error}")
+            return Observation(
+                ServerState.FAILED, None, f"nobody answers at {self._selection.base_url}: {health.error}"
+            )
         if health.status == 0 and "refused" in (health.error or "").lower():
             return Observation(ServerState.STARTING, runtime)
         if health.status in engine.health.loading:

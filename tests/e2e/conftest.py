@@ -70,7 +70,7 @@ def _fetch_missing(directory: Path) -> dict[str, Path]:
             layout = Layout(Path(staging))
             stop = threading.Event()
             installer = Installer(layout, selection, engine, os.environ, ProgressOutput(), stop)
-            fetcher = installer.prepare(missing, 0, offline=False)
+            fetcher = installer.prepare(missing, 0)
             for wheel in missing:
                 fetcher.wheel(wheel, lambda _: None).replace(directory / wheel.filename)
     return {wheel.filename: directory / wheel.filename for wheel in wanted}

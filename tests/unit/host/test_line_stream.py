@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from provision.host.line_stream import post_for_lines
 from provision.host.endpoint import EndpointClient
+from provision.host.line_stream import post_for_lines
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

@@ -6,8 +6,8 @@ import pytest
 
 from provision.errors import RefusedError, UnreachableError
 from provision.host import answer
-from provision.host.site import get, get_range, origin_of
 from provision.host.download import Transport
+from provision.host.site import get, get_range, origin_of
 from tests.standin.hub_server import Answer, HubServer, serving_hub
 
 SECRETS = {"Authorization": "Bearer secret", "cookie": "a=b", "X-Plain": "1"}
