@@ -174,7 +174,7 @@ class Planner:
 
 def read_knowledge() -> Knowledge:
     """Read the data files that a choice rests on. Raises ``InvalidInputError`` for one that does not fit."""
-    engines = {name: load_engine_file(name) for name in ENGINES}
+    engines = {name: load_engine_file(name) for name, engine in ENGINES.items() if engine.releases()}
     return Knowledge(engines, load_serving(), load_hardware(), load_builds(), load_catalog(), load_sizing())
 
 

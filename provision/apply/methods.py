@@ -44,16 +44,24 @@ def _from_wheel(shop: Workshop, release: EngineRelease, staged: Path) -> None:
         raise FabricError(f"{release.name} has no wheel.")
     shop.uv.make_environment(staged)
     _install_wheels(shop, release, (release.wheel,), staged)
-    place = staged / "lib" / "provided"
-    make_private_dir(place)
-    for library in release.libraries:
-        if library.name in shop.provided:
-            shop.fetcher.member(library.source, place / library.name, lambda _: None)
+    _provide_libraries(shop, release, staged)
 
 
 def _from_packages(shop: Workshop, release: EngineRelease, staged: Path) -> None:
     shop.uv.make_environment(staged, release.python)
     _install_wheels(shop, release, release.wheels, staged)
+    _provide_libraries(shop, release, staged)
+    shop.progress.say(f"Compiling the byte code of {release.engine}, so that every start is quicker")
+    shop.uv.compile(staged)
+
+
+def _provide_libraries(shop: Workshop, release: EngineRelease, staged: Path) -> None:
+    """Put what this system lacks where the engine alone finds it."""
+    place = staged / "lib" / "provided"
+    make_private_dir(place)
+    for library in release.libraries:
+        if library.name in shop.provided:
+            shop.fetcher.member(library.source, place / library.name, lambda _: None)
 
 
 def _install_wheels(shop: Workshop, release: EngineRelease, wheels: tuple[Wheel, ...], staged: Path) -> None:

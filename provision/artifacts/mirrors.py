@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from provision.domain.reference import LOOPBACK
 from provision.domain.safe_name import shown
 from provision.errors import InvalidInputError, UsageError, did_you_mean
-from provision.host.site import origin_of
+from provision.host.address import origin
 
 VARIABLE_PREFIX = "FABRIC_MIRROR_"
 HUB_VARIABLES = ("MODEL_ENDPOINT", "HF_ENDPOINT")  # the first is llama.cpp's, and wins there as well
@@ -56,7 +56,7 @@ class Mirrors:
     def _is_on(self, site: str, url: str) -> bool:
         base: str = getattr(self, site)
         below = urlsplit(url).path.startswith(f"{urlsplit(base).path}/")  # one host can be the mirror of several sites
-        return site not in self.from_spec and below and origin_of(base) == origin_of(url)
+        return site not in self.from_spec and below and origin(base) == origin(url)
 
 
 SITES = tuple(field.name for field in fields(Mirrors) if field.name != "from_spec")

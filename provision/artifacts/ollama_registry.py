@@ -20,7 +20,8 @@ from provision.domain.reference import LOOPBACK, OllamaReference
 from provision.domain.safe_name import shown
 from provision.errors import InvalidInputError, RefusedError, UnreachableError
 from provision.host.download import Transport, redact
-from provision.host.site import Answer, get, origin_of
+from provision.host.address import origin
+from provision.host.site import Answer, get
 
 OWN_HOST = "registry.ollama.ai"
 MANIFEST_TYPES = (
@@ -192,7 +193,7 @@ def _token(refusal: Answer, url: str, transport: Transport) -> str:
     realm = said.get("realm", "")
     if scheme.lower() != "bearer" or not realm:
         raise UnreachableError(f"{redact(url)} wants a login.", "Only models that anybody may fetch can be taken.")
-    if origin_of(realm) != origin_of(url):
+    if origin(realm) != origin(url):
         raise RefusedError(
             f"{redact(url)} sends us for a token to another host, {redact(realm)}.", "It is not followed there."
         )

@@ -47,7 +47,10 @@ class Resolver:
     def release(self, release: EngineRelease) -> EngineRelease:
         """Return a release with the files of its archives."""
         from provision.artifacts.releases import checksums, pick_asset
+        from provision.knowledge.wheel_sets import load_wheel_set
 
+        if release.wheel_set is not None:
+            release = replace(release, wheels=load_wheel_set(release.wheel_set))
         if release.assets is None:
             return release
         with self._looking_up(release.place, release.name, f"{release.engine} {release.version}"):

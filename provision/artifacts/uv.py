@@ -99,6 +99,12 @@ class Uv:
         argv += [f"{wheel.project}=={wheel.version}" for wheel in wheels]
         self._checked(argv, f"install {wheels[0].project} {wheels[0].version}")
 
+    def compile(self, environment: Path) -> None:
+        """Compile the byte code of an environment, bound to the sources' content and not to their times."""
+        python = str(environment / "bin" / "python")
+        argv = (python, "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-j", "0", "lib")
+        run(Command(argv, INSTALL_TIMEOUT_S, cwd=str(environment)), self._env, self._stop)  # without it, it only starts later
+
     def _checked(self, argv: Sequence[str], what: str, env: Mapping[str, str] | None = None) -> None:
         result = self._run(argv, INSTALL_TIMEOUT_S, env=env)
         if result.returncode != 0:

@@ -56,8 +56,9 @@ class EngineRelease:
     processor features without which it dies with SIGILL; ``glibc`` is the oldest version it runs on; ``formats`` are
     those of models it loads. ``installed_bytes`` is the size of the unpacked tree.
 
-    What is fetched is the ``wheel`` with its ``libraries``, the ``wheels`` (for the interpreters that ``python``
-    names), the source distribution ``sdist``, or the ``assets``, which become ``files`` when they are resolved.
+    What is fetched is the ``wheel`` with its ``libraries``, the ``wheels`` of the ``wheel_set`` (a file of
+    profiles/wheels/, for the interpreter ``python``), the source distribution ``sdist``, or the ``assets``, which
+    become ``files``: set and assets are looked up when they are needed.
     ``path`` is the program of a release that is there already.
     """
 
@@ -76,6 +77,7 @@ class EngineRelease:
     formats: tuple[str, ...] = ("gguf",)
     wheel: Wheel | None = None
     libraries: tuple[Library, ...] = ()
+    wheel_set: str | None = None
     wheels: tuple[Wheel, ...] = ()
     python: str | None = None
     sdist: Wheel | None = None
@@ -96,7 +98,7 @@ class EngineRelease:
     @property
     def resolved(self) -> bool:
         """Whether everything that has to be fetched is pinned."""
-        return self.assets is None or bool(self.files)
+        return bool(self.files or self.assets is None) and bool(self.wheels or self.wheel_set is None)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ class Vllm(Engine):
 
     def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Sequence[Trial]:
         argv = (*_python(release, engine), str(generation / LAUNCHER))
-        return [Trial(Launch(argv, _environment(release.acceleration, generation), _program(LAUNCHER)), VERSION_TEXT)]
+        env = _environment(release.acceleration, engine, generation)
+        return [Trial(Launch(argv, env, _program(LAUNCHER)), VERSION_TEXT)]
 
     def launch(self, selection: Selection, place: Placement) -> Launch:
         parameters = {
@@ -43,10 +44,7 @@ class Vllm(Engine):
         }
         files = {**_program(LAUNCHER), PARAMETERS: json.dumps(parameters, indent=1)}
         argv = (*_python(selection.release, place.engine), str(place.generation / LAUNCHER))
-        env = _environment(selection.acceleration, place.state)
-        if selection.acceleration == "cpu":
-            env["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
-            env["OMP_NUM_THREADS"] = str(selection.threads)
+        env = _environment(selection.acceleration, place.engine, place.state)
         return Launch((*argv, str(place.generation / PARAMETERS)), env, files)
 
     def converted(self, model: Model) -> str | None:
@@ -54,7 +52,7 @@ class Vllm(Engine):
 
     def convert(self, engine: Path, model: Path, target: Path, generation: Path) -> Launch:
         argv = (str(engine / "bin" / "python"), "-I", "-B", str(generation / CONVERTER), str(model), str(target))
-        return Launch(argv, _environment("cpu", generation), _program(CONVERTER))
+        return Launch(argv, _environment("cpu", engine, generation), _program(CONVERTER))
 
 
 def _arguments(selection: Selection, place: Placement) -> list[str]:
@@ -67,7 +65,8 @@ def _arguments(selection: Selection, place: Placement) -> list[str]:
     said += ["--load-format", "safetensors", "--host", selection.host, "--port", str(selection.port)]
     said += ["--max-model-len", str(selection.context), "--max-num-seqs", str(selection.parallel)]
     said += ["--kv-cache-memory-bytes", str(kv_cache_bytes(selection))]
-    said += ["--enforce-eager"] if selection.acceleration == "cpu" else []
+    said += ["--disable-uvicorn-access-log"]
+    said += ["--enforce-eager"] if selection.acceleration == "cpu" else []  # compiling takes longer than it saves
     said += ["--kv-cache-dtype", "fp8"] if spec.kv_cache not in (AUTO, "f16") else []
     return said
 
@@ -87,9 +86,10 @@ def _program(name: str) -> dict[str, str]:
     return {name: Path(__file__).with_name(name).read_text(encoding="utf-8")}
 
 
-def _environment(acceleration: str, directory: Path) -> dict[str, str]:
+def _environment(acceleration: str, engine: Path, directory: Path) -> dict[str, str]:
     """Return what keeps vLLM offline, silent about its user, and all that it writes inside ``directory``."""
     env = {name: str(directory / place) for name, place in _CACHES.items()}
+    env |= {"LD_LIBRARY_PATH": str(engine / "lib" / "provided")}
     env |= {"HOME": str(directory), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     env |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_HOST_IP": "127.0.0.1"}
     return env | ({"VLLM_TARGET_DEVICE": "cpu"} if acceleration == "cpu" else {})

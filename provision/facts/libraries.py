@@ -13,7 +13,7 @@ from posixpath import dirname, join
 
 from provision.host.machine import Machine
 
-WANTED = ("libgomp.so.1", "libstdc++.so.6")
+WANTED = ("libgomp.so.1", "libstdc++.so.6", "libnuma.so.1")
 CUDA_DRIVER = "libcuda.so.1"
 CONFIGURATION = "/etc/ld.so.conf"
 _MUSL_DIRECTORIES = ("/lib", "/usr/local/lib", "/usr/lib")

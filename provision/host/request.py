@@ -104,7 +104,7 @@ def _checked(response: urllib3.BaseHTTPResponse, url: str, transport: Transport)
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if response.status not in (200, 206, 416):
         response.close()
-        raise StatusError(response.status, response.reason, url, transport.proxy(url))
+        raise StatusError(response.status, response.reason, url, transport.proxy(url), response.headers)
     if encoding not in ("", "identity"):
         response.close()
         raise RefusedError(

@@ -30,12 +30,11 @@ def read_small(
     Raises ``StatusError`` for anything but success, ``UnreachableError`` where no whole answer comes,
     ``RefusedError`` for one of more than ``max_bytes``. A transport whose patience is not the usual keeps it.
     """
-    if transport.patience == Patience():
-        transport = replace(transport, patience=QUICK)
+    transport = hurried(transport)
     with closing(request(transport.pool(url), url, transport, headers or {})) as response:
         if response.status != 200:
             raise UnreachableError(f"{redact(url)} answers {response.status} to a plain request.", RETRY_HINT)
-        return _read(response, url, transport, max_bytes)
+        return read_body(response, url, transport, max_bytes)
 
 
 def read_json(
@@ -53,7 +52,13 @@ def read_json(
         raise UnreachableError(f"{redact(url)} answers with something that is not JSON.", RETRY_HINT) from error
 
 
-def _read(response: urllib3.BaseHTTPResponse, url: str, transport: Transport, max_bytes: int) -> bytes:
+def hurried(transport: Transport) -> Transport:
+    """Return a transport that gives up soon, unless its patience is not the usual."""
+    return replace(transport, patience=QUICK) if transport.patience == Patience() else transport
+
+
+def read_body(response: urllib3.BaseHTTPResponse, url: str, transport: Transport, max_bytes: int) -> bytes:
+    """Return the body of an answer. Raises ``RefusedError`` for a longer one, ``UnreachableError`` for less of it."""
     from urllib3.exceptions import HTTPError
 
     patience, body = transport.patience, bytearray()

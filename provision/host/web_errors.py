@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 
 from provision.errors import UnreachableError
 from provision.host.address import redact
@@ -19,10 +20,21 @@ _LOGIN_HINT = "It may need a login or a token, or accepting terms in a browser f
 
 
 class StatusError(UnreachableError):
-    """A server answers, but not with what was asked for; ``status`` is the number of HTTP."""
+    """A server answers, but not with what was asked for; ``status`` is the number of HTTP.
 
-    def __init__(self, status: int, reason: str | None, url: str, proxy: str | None = None) -> None:
+    ``headers`` are those of the answer, their names in lower case.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        reason: str | None,
+        url: str,
+        proxy: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.status = status
+        self.headers = {name.lower(): value for name, value in (headers or {}).items()}
         if status == 407 and proxy:
             super().__init__(f"{_wants_login(proxy)} (407).", _PROXY_HINT)
             return

@@ -227,7 +227,10 @@ class Chooser:
 
 def _is_same(one: EngineRelease | None, other: EngineRelease) -> bool:
     """Tell whether two releases are the same, whether or not their files have been looked up."""
-    return one is not None and replace(one, files=()) == replace(other, files=())
+    if one is None:
+        return False
+    known = replace(one, files=(), wheels=(), version="") if one.assets else replace(one, wheels=())
+    return known == (replace(other, files=(), wheels=(), version="") if one.assets else replace(other, wheels=()))
 
 
 _UNLED = {"external": "only where it is asked for: --backend external --base-url URL"}

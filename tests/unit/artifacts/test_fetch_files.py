@@ -229,7 +229,7 @@ def test_20_a_bundle_gives_wheels_and_members(tmp_path: Path, wheel: Path) -> No
     fetcher.member(member, tmp_path / "m", lambda _: None)
     assert fetcher.wheel(whole, lambda _: None).read_bytes() == wheel.read_bytes()
     (bundle / whole.sha256).unlink()
-    (bundle / member.sha256).write_bytes(MEMBER)
+    (bundle / str(member.sha256)).write_bytes(MEMBER)
     fetcher.member(member, tmp_path / "m2", lambda _: None)
     assert (tmp_path / "m").read_bytes() == (tmp_path / "m2").read_bytes() == MEMBER
 

