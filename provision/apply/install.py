@@ -24,7 +24,7 @@ from provision.artifacts.pip_settings import PackageSettings, read_local, uv_env
 from provision.artifacts.resolve import headers_for
 from provision.artifacts.uv import Uv
 from provision.domain.artifacts import Wheel
-from provision.domain.engine import Launch, Method
+from provision.domain.engine import EngineRelease, Launch, Method
 from provision.domain.model import Model
 from provision.domain.selection import Selection
 from provision.domain.state import StoreEntry
@@ -37,16 +37,12 @@ from provision.host.layout import Layout
 from provision.host.machine import LocalMachine
 from provision.host.part import drop_old
 from provision.host.program import Command, CommandResult, run
+from provision.knowledge.versions import older
 
 PREFLIGHT_TIMEOUT_S = 60.0
 CONVERSION_TIMEOUT_S = 1800.0
 SLACK_BYTES = 64 << 20
-_UV_PLATFORMS = {
-    ("Linux", "x86_64"): "x86_64-manylinux_2_28",
-    ("Linux", "aarch64"): "aarch64-manylinux_2_28",
-    ("Darwin", "arm64"): "aarch64-apple-darwin",
-    ("Darwin", "x86_64"): "x86_64-apple-darwin",
-}
+_OLDEST_GLIBC = "2.28"  # of the platforms that wheels are looked for; what they need themselves, the choice has seen
 
 
 class EngineUnfitError(FabricError):
@@ -109,7 +105,7 @@ class Installer:
         if not wheels:
             return {}
         self.progress.say("Asking the package index")
-        return self._uv().locate(wheels, _UV_PLATFORMS[release.system, release.arch])
+        return self._uv().locate(wheels, _platform(release))
 
     def install_engine(self, fetcher: Fetcher) -> StoreEntry:
         """Make the engine's tree and prove that it starts here.
@@ -220,6 +216,14 @@ class Installer:
 
     def _uv(self) -> Uv:
         return Uv(self.env, self._settings, self.layout.staging / "uv", self.stop)
+
+
+def _platform(release: EngineRelease) -> str:
+    """Return uv's name for the kind of machine that a release is for."""
+    if release.system == "Darwin":
+        return f"{'aarch64' if release.arch == 'arm64' else release.arch}-apple-darwin"
+    glibc = _OLDEST_GLIBC if older(release.glibc, _OLDEST_GLIBC) else release.glibc or _OLDEST_GLIBC
+    return f"{release.arch}-manylinux_{glibc.replace('.', '_')}"
 
 
 def wheels_of(selection: Selection, *, engine: bool, model: bool) -> list[Wheel]:

@@ -19,8 +19,8 @@ from provision.domain.artifacts import PinnedFile
 from provision.domain.reference import LOOPBACK, OllamaReference
 from provision.domain.safe_name import shown
 from provision.errors import InvalidInputError, RefusedError, UnreachableError
-from provision.host.download import Transport, redact
 from provision.host.address import origin
+from provision.host.download import Transport, redact
 from provision.host.site import Answer, get
 
 OWN_HOST = "registry.ollama.ai"

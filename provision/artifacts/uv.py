@@ -14,6 +14,7 @@ from provision.domain.artifacts import Wheel
 from provision.errors import CannotCreateError, FabricError, UnreachableError
 from provision.host.program import Command, CommandResult, run
 
+_SHOWN_NAMES = 3
 RESOLVE_TIMEOUT_S = 120.0
 INSTALL_TIMEOUT_S = 600.0
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -79,7 +80,7 @@ class Uv:
         argv += ["--python-version", _VERSION, *(["--python-platform", platform] if platform else [])]
         result = self._run([*argv, *self._flags], RESOLVE_TIMEOUT_S, "".join(f"{line}\n" for line in requirements))
         if result.returncode != 0:
-            raise _explain(result, "find " + ", ".join(requirements))
+            raise _explain(result, f"find {_shortly(requirements)}")
         return _addresses(result.stdout)
 
     def make_environment(self, path: Path, python: str | None = None) -> None:
@@ -103,7 +104,9 @@ class Uv:
         """Compile the byte code of an environment, bound to the sources' content and not to their times."""
         python = str(environment / "bin" / "python")
         argv = (python, "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-j", "0", "lib")
-        run(Command(argv, INSTALL_TIMEOUT_S, cwd=str(environment)), self._env, self._stop)  # without it, it only starts later
+        run(
+            Command(argv, INSTALL_TIMEOUT_S, cwd=str(environment)), self._env, self._stop
+        )  # without it, it only starts later
 
     def _checked(self, argv: Sequence[str], what: str, env: Mapping[str, str] | None = None) -> None:
         result = self._run(argv, INSTALL_TIMEOUT_S, env=env)
@@ -115,6 +118,11 @@ class Uv:
     ) -> CommandResult:
         command = Command((self._program, *argv), timeout_s, env or {}, stdin=stdin, cwd=self._staging)
         return run(command, self._env, self._stop)
+
+
+def _shortly(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_SHOWN_NAMES])
+    return shown if len(names) <= _SHOWN_NAMES else f"{shown} and {len(names) - _SHOWN_NAMES} more"
 
 
 def _addresses(pylock: str) -> dict[str, tuple[str, dict[str, Any]]]:

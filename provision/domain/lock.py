@@ -27,7 +27,7 @@ class LockedPlatform:
 
 @dataclass(frozen=True)
 class Lock:
-    """The whole file. ``wish`` are the options that it was made for, ``platforms`` go by ``linux-x86_64-cpu`` and such."""
+    """The whole file. ``wish`` are the options that it was made for, ``platforms`` go by ``linux-x86_64-cpu``."""
 
     wish: tuple[str, ...] = ()
     platforms: dict[str, LockedPlatform] = field(default_factory=dict)

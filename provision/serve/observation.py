@@ -67,7 +67,7 @@ class Server:
         if runtime.server is None:
             reason = f"{runtime.last_exit.reason}; it is being restarted" if runtime.last_exit else None
             return Observation(ServerState.STARTING, runtime, reason)
-        if ports.listens(runtime.server.pid, port) is False:
+        if not _is_ours(runtime.server.pid, port):
             return Observation(ServerState.STARTING, runtime)  # who answers there is somebody else
         return self._ask(runtime)
 
@@ -116,3 +116,10 @@ class Server:
             return self._layout.server_log.stat().st_size
         except OSError:
             return 0
+
+
+def _is_ours(pid: int, port: int) -> bool:
+    """Tell whether our server, or a process that it has started, listens on ``port``; also where that is not known."""
+    if ports.listens(pid, port) is not False:
+        return True
+    return any(ports.listens(child, port) for child in process.tree(pid)[1:])

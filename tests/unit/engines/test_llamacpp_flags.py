@@ -71,7 +71,9 @@ options:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Placement:
-    return Placement(tmp_path / "engine", tmp_path / "model.gguf", tmp_path / "generation", tmp_path / "state", tmp_path / "key")
+    return Placement(
+        tmp_path / "engine", tmp_path / "model.gguf", tmp_path / "generation", tmp_path / "state", tmp_path / "key"
+    )
 
 
 def pairs(words: tuple[str, ...]) -> dict[str, str | None]:
