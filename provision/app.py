@@ -143,8 +143,11 @@ class Fabric:
         return seen, drift(self.layout, state, seen) if state and state.selection else ()
 
     def plan(self, spec: Spec, facts: Facts | None = None, *, offline: bool = False, refresh: bool = False) -> Plan:
-        """Return what ``up`` would do here; ``facts`` are those of this machine, where they are known already."""
-        planner = replace(self.planner, offline=offline)
+        """Return what ``up`` would do here; ``facts`` are those of this machine, where they are known already.
+
+        The other arguments are those of ``Planner``.
+        """
+        planner = replace(self.planner, offline=offline, looks_up=looks_up)
         return planner.plan(spec, self.state(), facts or self.facts(), refresh=refresh)
 
     def plan_for(self, spec: Spec, path: Path) -> Plan:

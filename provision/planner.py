@@ -47,11 +47,16 @@ _HAS_THE_PORT = (ServerState.STARTING, ServerState.LOADING, ServerState.READY, S
 
 @dataclass(frozen=True)
 class Planner:
-    """Plans for one prefix on one machine; ``offline`` forbids to look anything up elsewhere."""
+    """Plans for one prefix on one machine.
+
+    What is chosen is looked up where it comes from, so that it is known to be there; ``offline`` forbids that, and
+    what is not known already counts as not to be had. Without ``looks_up`` nothing is looked up and all is believed.
+    """
 
     layout: Layout
     env: Mapping[str, str]
     offline: bool = False
+    looks_up: bool = True
 
     def plan(
         self,
@@ -93,6 +98,8 @@ class Planner:
             if choice.selection is None:
                 if last is not None:
                     raise last
+                return choice, tried
+            if not self.looks_up:
                 return choice, tried
             try:
                 return replace(choice, selection=resolver.selection(choice.selection)), tried

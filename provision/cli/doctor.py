@@ -123,7 +123,7 @@ def _diagnose(fabric: Any, facts: Facts) -> Diagnosis:
         return Diagnosis(facts, _sorted(facts.findings), None, _explained(error))
     findings = _sorted((*facts.findings, *(state.findings if state else ())))
     try:
-        return Diagnosis(facts, findings, fabric.plan(_spec(), facts), None)
+        return Diagnosis(facts, findings, fabric.plan(_spec(), facts, looks_up=False), None)
     except FabricError as error:
         return Diagnosis(facts, findings, None, error)
 
