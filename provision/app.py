@@ -142,7 +142,15 @@ class Fabric:
         seen = self.server().observe()
         return seen, drift(self.layout, state, seen) if state and state.selection else ()
 
-    def plan(self, spec: Spec, facts: Facts | None = None, *, offline: bool = False, refresh: bool = False) -> Plan:
+    def plan(
+        self,
+        spec: Spec,
+        facts: Facts | None = None,
+        *,
+        offline: bool = False,
+        refresh: bool = False,
+        looks_up: bool = True,
+    ) -> Plan:
         """Return what ``up`` would do here; ``facts`` are those of this machine, where they are known already.
 
         The other arguments are those of ``Planner``.

@@ -108,7 +108,7 @@ class Changes:
             if saved.lineage not in ("", state.lineage) or saved.serial != state.serial:
                 raise InvalidInputError("This plan does not fit any more: the state has changed.", _PLAN_AGAIN)
             known = state if saved.lineage else None
-            plan = self.fabric.planner.plan(saved.selection.spec, known, self.fabric.facts(), port=saved.selection.port)
+            plan = self.fabric.planner.plan(saved.selection.spec, known, self.fabric.facts(), saved=saved.selection)
             if plan.digest != saved.digest:
                 raise InvalidInputError(
                     "This plan does not fit any more: the machine or the data files have changed.", _PLAN_AGAIN

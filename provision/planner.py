@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from provision.apply.store import converted_path, engine_path_of, loaded_path, model_path, why_damaged
+from provision.artifacts.resolve import Resolver
 from provision.domain.engine import Method
 from provision.domain.facts import Facts
 from provision.domain.finding import Severity
@@ -39,9 +39,6 @@ from provision.select.offer import Wanted
 from provision.select.sources import Tried
 from provision.serve.observation import Server
 
-if TYPE_CHECKING:
-    from provision.artifacts.resolve import Resolver
-
 _HAS_THE_PORT = (ServerState.STARTING, ServerState.LOADING, ServerState.READY, ServerState.DEGRADED)
 
 
@@ -64,11 +61,11 @@ class Planner:
         state: State | None,
         facts: Facts,
         *,
-        port: int | None = None,
+        saved: Selection | None = None,
         tried: Tried | None = None,
         refresh: bool = False,
     ) -> Plan:
-        """Return what ``up`` would do here; ``port`` is one that a saved plan has chosen already.
+        """Return what ``up`` would do here; ``saved`` is what a saved plan has chosen, and looked up, already.
 
         What is chosen is looked up where it comes from, unless that is known: sizes and hashes are part of the plan.
         Where that fails, the next best is chosen, ``tried`` being what has failed so far; the plan tells. To
@@ -80,26 +77,24 @@ class Planner:
         check_key(spec.api_key_env, self.env, self.layout)
         previous = state.selection if state else None
         seen = Server(self.layout, previous).observe()
-        chosen = self._port(replace(spec, port=port or spec.port), previous, seen)
+        port = self._port(replace(spec, port=saved.port) if saved else spec, previous, seen)
         facts = with_ours_given_back(facts, previous) if previous and seen.state in _HAS_THE_PORT else facts
-        known = {} if refresh or state is None else state.tried
         kept = None if refresh else previous
-        choice, failed = self._choose(spec, facts, chosen, kept, {**known, **(tried or {})})
+        failed: Tried = {} if refresh or state is None else state.tried
+        known = tuple(each for each in (saved, kept) if each is not None)
+        resolver = Resolver(self.env, spec.install.mirrors, self.offline, known)
+        chooser = Chooser(spec, facts, self._wanted(spec, resolver), self.knowledge, port, kept)
+        choice, failed = self._choose(chooser, resolver, {**failed, **(tried or {})})
         return _plan(choice, facts, lambda selection: self.observe(state, selection, seen), failed)
 
-    def _choose(
-        self, spec: Spec, facts: Facts, port: int, previous: Selection | None, tried: dict[str, str]
-    ) -> tuple[Choice, dict[str, str]]:
-        """Choose until what is chosen can be had."""
-        resolver = self._resolver(spec)
-        wanted, last = self._wanted(spec), None
+    def _choose(self, chooser: Chooser, resolver: Resolver, tried: Tried) -> tuple[Choice, Tried]:
+        """Choose until what is chosen can be had; return the choice, and what has failed until then."""
+        last = None
         while True:
-            choice = Chooser(spec, facts, wanted, self.knowledge, port, previous, tried).choose()
-            if choice.selection is None:
-                if last is not None:
-                    raise last
-                return choice, tried
-            if not self.looks_up:
+            choice = replace(chooser, tried=tried).choose()
+            if choice.selection is None and last is not None:
+                raise last
+            if choice.selection is None or not self.looks_up:
                 return choice, tried
             try:
                 return replace(choice, selection=resolver.selection(choice.selection)), tried
@@ -111,7 +106,8 @@ class Planner:
     def chooser(self, spec: Spec) -> Callable[[Facts], Choice]:
         """Return what tells for any machine what suits it, where nothing is set up yet."""
         check_spec(spec, self.knowledge.hardware)
-        wanted, port = self._wanted(spec), spec.port or self.knowledge.serving.port
+        wanted = self._wanted(spec, Resolver(self.env, spec.install.mirrors, self.offline))
+        port = spec.port or self.knowledge.serving.port
         return lambda facts: Chooser(spec, facts, wanted, self.knowledge, port).choose()
 
     def observe(self, state: State | None, selection: Selection, seen: Observation) -> Observed:
@@ -162,15 +158,10 @@ class Planner:
         """Everything that a choice rests on, read once."""
         return read_knowledge()
 
-    def _wanted(self, spec: Spec) -> Wanted:
+    def _wanted(self, spec: Spec, resolver: Resolver) -> Wanted:
         from provision.select.catalog import find_model
 
-        return find_model(spec.model, self.knowledge.catalog, self._resolver(spec).describe)
-
-    def _resolver(self, spec: Spec) -> Resolver:
-        from provision.artifacts.resolve import Resolver
-
-        return Resolver(self.env, spec.install.mirrors, self.offline)
+        return find_model(spec.model, self.knowledge.catalog, resolver.describe)
 
     def _port(self, spec: Spec, previous: Selection | None, seen: Observation) -> int:
         from provision.serve.address import choose_port

@@ -28,16 +28,20 @@ MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 class Resolver:
     """Asks the places where releases and models come from, or the ``sites`` that stand in for them.
 
-    ``offline`` forbids that.
+    ``offline`` forbids that. What one of the ``known`` selections has looked up is not looked up again.
     """
 
     env: Mapping[str, str]
     sites: Mapping[str, str]
     offline: bool = False
+    known: tuple[Selection, ...] = ()
 
     def selection(self, selection: Selection) -> Selection:
         """Return ``selection`` with every file pinned. Raises ``UnavailableError`` for what cannot be had."""
         release, model = selection.release, selection.model
+        for each in self.known:
+            release = each.release if each.release.is_same(release) else release
+            model = each.model if each.model.reference == model.reference else model
         return replace(
             selection,
             release=release if release.resolved else self.release(release),
@@ -89,6 +93,9 @@ class Resolver:
         """
         from provision.domain.reference import FileReference, OllamaReference, WheelReference, parse_reference
 
+        known = next((each.model for each in self.known if each.spec.model == reference and not each.model.path), None)
+        if known is not None:
+            return known
         parsed = parse_reference(reference)
         if isinstance(parsed, FileReference):
             from provision.artifacts.local_model import describe

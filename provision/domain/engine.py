@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from provision.domain.artifacts import PinnedFile, Wheel, WheelMember
@@ -94,6 +94,15 @@ class EngineRelease:
     def place(self) -> str:
         """Where it comes from: ``github``, or ``index`` for the package index."""
         return "github" if self.assets else "index"
+
+    def is_same(self, other: EngineRelease) -> bool:
+        """Tell whether ``other`` is this release, whether or not the files of either have been looked up."""
+
+        def known_before(release: EngineRelease) -> EngineRelease:
+            version = "" if release.assets else release.version  # looked up as well
+            return replace(release, files=(), wheels=(), version=version)
+
+        return known_before(self) == known_before(other)
 
     @property
     def resolved(self) -> bool:

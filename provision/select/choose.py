@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from provision.domain.choice import Alternative, Recommendation
-from provision.domain.engine import EngineRelease
 from provision.domain.facts import Cpu, Facts
 from provision.domain.gpu import Gpu
 from provision.domain.model import Model
@@ -141,7 +140,7 @@ class Chooser:
         previous = self.previous
         if previous is None or previous.spec != self.spec or previous.model.reference in self.tried:
             return None
-        same = (each for each in listed if not each.reason and _is_same(each.release, previous.release))
+        same = (each for each in listed if not each.reason and each.release and each.release.is_same(previous.release))
         candidate = next(same, None)
         if candidate is None or (isinstance(self.wanted, Model) and self.wanted != previous.model):
             return None
@@ -152,7 +151,7 @@ class Chooser:
         if release is None or offer.model is None or offer.fit is None:
             raise AssertionError("only what has a release and a model is installed")
         rule, libraries = serving.threads, self.facts.libraries
-        same = self.previous is not None and _is_same(release, self.previous.release)
+        same = self.previous is not None and release.is_same(self.previous.release)
         kept = self.previous.provided_libraries if same and self.previous else ()
         provided = tuple(lib.name for lib in release.libraries if lib.name in kept or not libraries.get(lib.name))
         return Selection(
@@ -223,14 +222,6 @@ class Chooser:
         if near is not None:
             return f"What can run here: {near.backend} on {near.acceleration}. Leave {asked} out."
         return "`fabric doctor` shows what was found out about this machine."
-
-
-def _is_same(one: EngineRelease | None, other: EngineRelease) -> bool:
-    """Tell whether two releases are the same, whether or not their files have been looked up."""
-    if one is None:
-        return False
-    known = replace(one, files=(), wheels=(), version="") if one.assets else replace(one, wheels=())
-    return known == (replace(other, files=(), wheels=(), version="") if one.assets else replace(other, wheels=()))
 
 
 _UNLED = {"external": "only where it is asked for: --backend external --base-url URL"}
