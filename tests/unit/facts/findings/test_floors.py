@@ -14,7 +14,7 @@ from provision.knowledge.hardware import load_hardware
 from provision.knowledge.versions import numbers
 from tests.standin.finding_cases import build_facts
 
-ON_LINUX = [release for release in LlamaCpp().releases() if release.system == "Linux"]
+ON_LINUX = [release for release in LlamaCpp().releases() if release.system == "Linux" and release.wheel]
 
 
 def test_the_oldest_glibc_is_that_of_the_engine_that_fabric_installs() -> None:
