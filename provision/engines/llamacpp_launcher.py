@@ -9,7 +9,6 @@ The wheel renames attributes between versions: each setting comes with all the n
 set is told on stderr; a required one ends the process with 78.
 """
 
-import ctypes
 import json
 import os
 import signal
@@ -17,12 +16,10 @@ import sys
 from typing import Any
 
 EXIT_BAD_PARAMETERS = 78
-PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> int:
     """Return the exit status."""
-    die_with_parent()
     import xllamacpp
 
     if not arguments:
@@ -36,16 +33,6 @@ def main(arguments: list[str]) -> int:
     del server  # stops listening and frees the model
     sys.stderr.flush()
     os._exit(0)  # the library's static destructors may crash after the server is gone
-
-
-def die_with_parent() -> None:
-    """Ask Linux to end this process when the supervisor does, however the supervisor ends."""
-    parent = os.environ.get("FABRIC_SUPERVISOR")
-    if parent is None or not sys.platform.startswith("linux"):
-        return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != int(parent):
-        sys.exit(0)
 
 
 def configure(target: Any, parameters: dict[str, Any]) -> Any:

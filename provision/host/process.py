@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from provision.domain.server import ProcessIdentity
 
 _LINUX = sys.platform == "linux"
 _STARTTIME_FIELD = 22
+PR_SET_PDEATHSIG = 1
 POLL_S = 0.02
 
 
@@ -159,6 +160,19 @@ def start_detached(argv: Sequence[str], env: Mapping[str, str], log: Path, cwd: 
         )
     child.returncode = 0  # it is not ours to wait for; this keeps the interpreter from warning at exit
     return child.pid
+
+
+def ending_with_parent(number: signal.Signals) -> Callable[[], object] | None:
+    """Return what a child calls before it becomes its program, to get a signal when the thread that started it ends.
+
+    ``None`` where the system has no such thing (Linux has). The thread has to wait for the child.
+    """
+    if not _LINUX:
+        return None
+    import ctypes
+
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(PR_SET_PDEATHSIG, number)
 
 
 def reap(pid: int) -> None:

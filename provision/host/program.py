@@ -8,18 +8,17 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from provision.host.pipes import MAX_OUTPUT_BYTES, Pipes
+from provision.host.process import ending_with_parent
 
 KILL_GRACE_S = 3.0
 LEFT_OPEN_S = 0.5
 POLL_S = 0.05
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def _run(
             env=env,
             cwd=command.cwd,
             start_new_session=True,  # so that all that it starts can be ended with it
-            preexec_fn=_end_with_parent(),  # noqa: PLW1509 - one system call, looked up before the fork
+            preexec_fn=ending_with_parent(signal.SIGKILL),  # noqa: PLW1509 - one system call, looked up before the fork
         )
     except OSError as error:
         return CommandResult(_CANNOT_START, "", str(error))
@@ -118,16 +117,6 @@ def _not_found(program: str) -> CommandResult:
     if os.sep in program and os.path.isfile(program):
         return CommandResult(_CANNOT_START, "", str(PermissionError(errno.EACCES, os.strerror(errno.EACCES), program)))
     return NOT_FOUND
-
-
-def _end_with_parent() -> Callable[[], object] | None:
-    """Return what makes a child end when we are killed (Linux); the thread that starts it also waits for it."""
-    if sys.platform != "linux":
-        return None
-    import ctypes
-
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _wait(child: subprocess.Popen[bytes], pipes: Pipes, command: Command, stop: threading.Event) -> CommandResult:

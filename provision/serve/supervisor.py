@@ -32,7 +32,7 @@ from provision.host.layout import Layout
 from provision.serve.backoff import next_delay
 from provision.serve.logkeeper import LogKeeper
 
-SUPERVISOR_VARIABLE = "FABRIC_SUPERVISOR"  # known to the launchers, which end with their supervisor
+SUPERVISOR_VARIABLE = "FABRIC_SUPERVISOR"  # by which a launcher sees that its supervisor ended before it began
 PR_SET_CHILD_SUBREAPER = 36
 LOG_DRAIN_S = 2.0
 
@@ -92,6 +92,7 @@ class Supervisor:
             env={**os.environ, **self._server.env, SUPERVISOR_VARIABLE: str(os.getpid())},
             cwd="/",
             start_new_session=True,
+            preexec_fn=process.ending_with_parent(signal.SIGTERM),  # noqa: PLW1509 - one system call, looked up before
         )
 
     def _end_stragglers(self) -> None:
