@@ -17,6 +17,7 @@ from provision.knowledge.engine_files import load_engine_file
 SERVER = "llama-server"
 LAUNCHER = "llamacpp_launcher.py"
 PARAMETERS = "parameters.json"
+_KV_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}  # ggml's numbers
 VERSION_TEXT, HELP_TEXT, DEVICES_TEXT = "version.txt", "help.txt", "devices.txt"
 
 
@@ -90,6 +91,11 @@ def _launcher() -> dict[str, str]:
     return {LAUNCHER: Path(__file__).with_name(LAUNCHER).read_text(encoding="utf-8")}
 
 
+def _quantized_cache(selection: Selection) -> tuple[str, ...]:
+    """Return the parts of the cache whose type is asked for: keys and values."""
+    return ("k", "v") if selection.spec.kv_cache in _KV_TYPES else ()
+
+
 def _parameters(selection: Selection, place: Placement) -> dict[str, Any]:
     """What the launcher sets: for each value every attribute name that a version of the wheel gave it.
 
@@ -114,6 +120,10 @@ def _parameters(selection: Selection, place: Placement) -> dict[str, Any]:
             setting(threads, "cpuparams.n_threads"),
             setting(threads, "cpuparams_batch.n_threads"),
             setting(0 if selection.acceleration == "cpu" else -1, "n_gpu_layers"),
+            *(
+                setting(_KV_TYPES[selection.spec.kv_cache], f"cache_type_{part}")
+                for part in _quantized_cache(selection)
+            ),
             setting("http://localhost", "cors_origins", required=False),
             setting(False, "cors_credentials", required=False),
             setting(0, "cache_ram_mib", required=False),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from provision.domain.selection import Selection
+from provision.domain.spec import AUTO
 from provision.engines.engine import Placement
 from provision.errors import FabricError
 
@@ -99,6 +100,7 @@ def server_settings(selection: Selection, place: Placement) -> tuple[Setting, ..
     """
     threads = str(selection.threads)
     key = (str(place.api_key),) if place.api_key else ()
+    kv_types = () if selection.spec.kv_cache == AUTO else (selection.spec.kv_cache,)
     return (
         _value(str(place.model), "--model", "-m"),
         _value(selection.model.name, "--alias", "-a"),
@@ -110,6 +112,7 @@ def server_settings(selection: Selection, place: Placement) -> tuple[Setting, ..
         _value(threads, "--threads", "-t"),
         _value(threads, "--threads-batch", "-tb"),
         _layers(selection.acceleration),
+        *(_value(kind, f"--cache-type-{part}", f"-ct{part}") for part in "kv" for kind in kv_types),
         _value("localhost", "--cors-origins", required=False),
         _switch("--no-cors-credentials"),
         _value("0", "--cache-ram", "-cram", required=False),

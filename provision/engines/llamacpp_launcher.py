@@ -9,6 +9,7 @@ The wheel renames attributes between versions: each setting comes with all the n
 set is told on stderr; a required one ends the process with 78.
 """
 
+import enum
 import json
 import os
 import signal
@@ -58,7 +59,8 @@ def assign(target: Any, names: list[str], value: Any) -> bool:
         if owner is None or not hasattr(owner, last):
             continue
         now = getattr(owner, last)
-        setattr(owner, last, type(now)([value]) if isinstance(now, (list, set)) else value)
+        as_it_is = isinstance(now, (list, set, enum.Enum))
+        setattr(owner, last, type(now)([value] if isinstance(now, (list, set)) else value) if as_it_is else value)
         return True
     return False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -85,13 +85,17 @@ class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Sizing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file. ``quantizations`` are by model format, largest first."""
+    """The whole file. ``quantizations`` are by model format, largest first.
+
+    ``kv_element_bytes`` is the size of one element of the KV cache, ``kv_types`` that of each type it can have.
+    """
 
     version: int
     checked: str
     comfortable_share: Share
     context_step_tokens: Tokens
-    kv_element_bytes: Annotated[int, Meta(ge=1)]
+    kv_element_bytes: Annotated[float, Meta(gt=0)]
+    kv_types: dict[Literal["f16", "q8_0", "q4_0"], Annotated[float, Meta(gt=0)]]
     budgets: BudgetRules
     engines: Annotated[tuple[EngineMemory, ...], Meta(min_length=1)]
     quantizations: dict[str, tuple[Quantization, ...]]
@@ -99,6 +103,11 @@ class Sizing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def engine(self, name: str) -> EngineMemory:
         """Return how the engine ``name`` uses memory; the first one stands in for one that is not listed."""
         return next((rule for rule in self.engines if rule.engine == name), self.engines[0])
+
+    def with_kv_cache(self, kind: str) -> Sizing:
+        """Return the same for a KV cache of this type; ``auto`` is the engines' own."""
+        bytes_each = next((each for name, each in self.kv_types.items() if name == kind), self.kv_element_bytes)
+        return msgspec.structs.replace(self, kv_element_bytes=bytes_each)
 
 
 def load_sizing() -> Sizing:

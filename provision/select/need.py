@@ -21,7 +21,7 @@ class Cache:
     sequences: int = 1
     margin: int = 0
     step: int = 1
-    element_bytes: int = KV_ELEMENT_BYTES
+    element_bytes: float = KV_ELEMENT_BYTES
 
     def layer_bytes(self, group: AttentionGroup, tokens: int) -> int:
         """Return what one layer of ``group`` keeps for ``tokens`` tokens of every sequence."""
@@ -29,7 +29,7 @@ class Cache:
         if group.window is not None:
             cells = min(cells, self._rounded(group.window + self.margin))
         elements = group.heads_kv * (group.key_length + group.value_length)
-        return elements * self.element_bytes * cells * self.sequences
+        return int(elements * cells * self.sequences * self.element_bytes)
 
     def _rounded(self, tokens: int) -> int:
         return -(-tokens // self.step) * self.step

@@ -173,7 +173,7 @@ def _offer(candidate: Candidate, spec: Spec, room: Room, model: Model, knowledge
         context_for(spec, model, knowledge),
         spec.parallel,
         room.budget,
-        knowledge.sizing,
+        knowledge.sizing.with_kv_cache(spec.kv_cache),
         engine=candidate.engine,
         partial=_splits(candidate),
         host_budget=room.host,

@@ -39,6 +39,12 @@ def test_need_is_weights_and_cache_of_all_slots_and_compute(model: Model, contex
     assert (judged.layers, judged.layers_on_gpu) == (30, 0)
 
 
+@pytest.mark.parametrize(("kind", "share"), [("auto", 1), ("f16", 1), ("q8_0", 1.0625 / 2), ("q4_0", 0.5625 / 2)])
+def test_a_quantized_cache_takes_less(model: Model, kind: str, share: float) -> None:
+    judged = fit(model, 4096, 1, cpu(16, 12), SIZING.with_kv_cache(kind))
+    assert judged.kv_cache_bytes == 23_040 * 4096 * share
+
+
 @pytest.mark.parametrize(
     ("share", "verdict"), [(0.0, "no"), (0.99, "no"), (1.0, "fits"), (1.1, "fits"), (1.18, "comfortable")]
 )
