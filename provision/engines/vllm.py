@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from provision.domain.engine import EngineRelease, Launch, Method, Trial
+from provision.domain.engine import EngineRelease, Launch, Trial
 from provision.domain.model import Model
 from provision.domain.selection import Selection
 from provision.domain.spec import AUTO
@@ -33,7 +33,7 @@ class Vllm(Engine):
     stop_grace_s = 30
 
     def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Sequence[Trial]:
-        argv = (*_python(release, engine), str(generation / LAUNCHER))
+        argv = (*_python(engine), str(generation / LAUNCHER))
         env = _environment(release.acceleration, engine, generation)
         return [Trial(Launch(argv, env, _program(LAUNCHER)), VERSION_TEXT)]
 
@@ -44,7 +44,7 @@ class Vllm(Engine):
             "work_directory": str(place.state / "work"),
         }
         files = {**_program(LAUNCHER), PARAMETERS: json.dumps(parameters, indent=1)}
-        argv = (*_python(selection.release, place.engine), str(place.generation / LAUNCHER))
+        argv = (*_python(place.engine), str(place.generation / LAUNCHER))
         env = _environment(selection.acceleration, place.engine, place.state)
         return Launch((*argv, str(place.generation / PARAMETERS)), env, files)
 
@@ -52,7 +52,7 @@ class Vllm(Engine):
         return "safetensors" if model.format == "gguf" else None
 
     def convert(self, engine: Path, model: Path, target: Path, generation: Path) -> Launch:
-        argv = (str(engine / "bin" / "python"), "-I", "-B", str(generation / CONVERTER), str(model), str(target))
+        argv = (*_python(engine), str(generation / CONVERTER), str(model), str(target))
         return Launch(argv, _environment("cpu", engine, generation), _program(CONVERTER))
 
 
@@ -82,9 +82,7 @@ def kv_cache_bytes(selection: Selection) -> int:
     return max(one, min(one * selection.parallel, spare), LEAST_CACHE_BYTES) * 11 // 10
 
 
-def _python(release: EngineRelease, engine: Path) -> tuple[str, ...]:
-    if release.method is Method.EXISTING:
-        return (str((engine / Path(release.path or "vllm").name).resolve().with_name("python")), "-I", "-B")
+def _python(engine: Path) -> tuple[str, ...]:
     return (str(engine / "bin" / "python"), "-I", "-B")
 
 
