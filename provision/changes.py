@@ -192,6 +192,8 @@ class Changes:
             job = self._job(plan, state, offline=options.offline)
             job.run(verb)
             timings |= job.timings_s
+        else:
+            self._remember(plan, state)
         starting = self.fabric.clock()
         proof = Proof(self.fabric.layout)
         server = Server(self.fabric.layout, selection)
@@ -205,6 +207,12 @@ class Changes:
             timings["smoke"] = self.fabric.clock() - proving
         timings["total"] = self.fabric.clock() - began
         return UpResult(selection, plan.changes, plan.changed, seen.pid, smoke, timings)
+
+    def _remember(self, plan: Plan, state: State) -> None:
+        """Keep another wish that comes to the same, such as another reference to the same file, for the next time."""
+        old, new = state.selection, plan.selection
+        if old is not None and (old.spec, old.model) != (new.spec, new.model):
+            write_state(self.fabric.layout, replace(state, selection=new, tried=plan.tried))
 
     def _job(self, plan: Plan, state: State, *, offline: bool) -> Job:
         from provision.apply.executor import Job
