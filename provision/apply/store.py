@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from provision.domain.engine import EngineRelease
@@ -84,6 +85,11 @@ def record(layout: Layout, kind: str, name: str, path: Path, *, follows_links: b
     relative = str(path.relative_to(layout.prefix))
     size_bytes = sum(file.size_bytes for file in files)
     return StoreEntry(kind, name, path.name, relative, files, size_bytes, follows_links)
+
+
+def merged(old: StoreEntry | None, new: StoreEntry) -> StoreEntry:
+    """Return an entry that was made again, still known as what it was known as before."""
+    return replace(new, known_as={**old.known_as, **new.known_as}) if old else new
 
 
 def why_damaged(layout: Layout, entry: StoreEntry | None) -> str:

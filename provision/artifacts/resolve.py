@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -28,13 +28,15 @@ MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 class Resolver:
     """Asks the places where releases and models come from, or the ``sites`` that stand in for them.
 
-    ``offline`` forbids that. What one of the ``known`` selections has looked up is not looked up again.
+    ``offline`` forbids that. What one of the ``known`` selections has looked up is not looked up again, nor what is
+    in the store: its ``models`` by the wishes that led to them.
     """
 
     env: Mapping[str, str]
     sites: Mapping[str, str]
     offline: bool = False
     known: tuple[Selection, ...] = ()
+    models: Mapping[str, Model] = field(default_factory=dict)
 
     def selection(self, selection: Selection) -> Selection:
         """Return ``selection`` with every file pinned. Raises ``UnavailableError`` for what cannot be had."""
@@ -42,6 +44,9 @@ class Resolver:
         for each in self.known:
             release = each.release if each.release.is_same(release) else release
             model = each.model if each.model.reference == model.reference else model
+        stored = self.models.get(model.name)
+        if stored is not None and stored.reference == model.reference:
+            model = stored
         return replace(
             selection,
             release=release if release.resolved else self.release(release),
@@ -97,6 +102,8 @@ class Resolver:
         if known is not None:
             return known
         parsed = parse_reference(reference)
+        if reference in self.models:
+            return self.models[reference]
         if isinstance(parsed, FileReference):
             from provision.artifacts.local_model import describe
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.model_places import FILE, REPOSITORY, Places, publish, real_gguf
 from tests.standin.command import Fabric
-from tests.standin.hub_server import HF_TOKEN, Answer, serving_hub
+from tests.standin.hub_server import serving_hub
 from tests.standin.index_server import IndexServer
 
 pytestmark = pytest.mark.engine
