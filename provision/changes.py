@@ -180,9 +180,12 @@ class Changes:
 
     def _remember(self, plan: Plan, state: State) -> None:
         """Keep another wish that comes to the same, such as another reference to the same file, for the next time."""
+        from provision.apply.store import known_by
+
         old, new = state.selection, plan.selection
         if old is not None and (old.spec, old.model) != (new.spec, new.model):
-            write_state(self.fabric.layout, replace(state, selection=new, tried=plan.tried))
+            entries = known_by(self.fabric.layout, state.entries, new.model_wish, new.model)
+            write_state(self.fabric.layout, replace(state, selection=new, tried=plan.tried, entries=entries))
 
     def _job(self, plan: Plan, state: State, *, offline: bool) -> Job:
         from provision.apply.executor import Job

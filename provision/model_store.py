@@ -11,7 +11,7 @@ from provision.app import Fabric
 from provision.apply.journal import Journal
 from provision.apply.pull import Intake, download_bytes
 from provision.apply.state import write_state
-from provision.apply.store import merged, model_path, why_damaged
+from provision.apply.store import known_by, merged, model_path, why_damaged
 from provision.changing import changing
 from provision.domain.model import Model
 from provision.domain.spec import AUTO
@@ -142,9 +142,8 @@ class ModelStore:
         here = state.entries.get(model_path(layout, model).name)
         if here is not None and not why_damaged(layout, here):
             if wish not in here.known_as:
-                here = replace(here, known_as={**here.known_as, wish: model})
-                state = write_state(layout, replace(state, entries={**state.entries, here.key: here}))
-            return here, False, state
+                state = write_state(layout, replace(state, entries=known_by(layout, state.entries, wish, model)))
+            return state.entries[here.key], False, state
         intake = Intake(
             layout,
             self.fabric.env,

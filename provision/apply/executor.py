@@ -12,7 +12,7 @@ from pathlib import Path
 from provision.apply.install import EngineUnfitError, Installer, wheels_of
 from provision.apply.journal import Journal
 from provision.apply.state import write_state
-from provision.apply.store import converted_path, engine_path_of, merged, model_path, record, why_damaged
+from provision.apply.store import converted_path, engine_path_of, known_by, merged, model_path, record, why_damaged
 from provision.artifacts.fetch import Fetcher
 from provision.domain.engine import Method
 from provision.domain.finding import Finding, Severity
@@ -152,12 +152,14 @@ class Job:
             commit_tree(staged, final)
             point(self.layout.current, str(final.relative_to(self.layout.prefix)))
             remove_tree(self.layout.staging)
-        config = record(self.layout, Kind.CONFIG.value, self.plan.selection.backend, final)
-        entries = {key: entry for key, entry in self.state.entries.items() if entry.kind != Kind.CONFIG.value}
+        selection = self.plan.selection
+        config = record(self.layout, Kind.CONFIG.value, selection.backend, final)
+        known = known_by(self.layout, self.state.entries, selection.model_wish, selection.model)
+        entries = {key: entry for key, entry in known.items() if entry.kind != Kind.CONFIG.value}
         self.state = replace(
             self.state,
             generation=number,
-            selection=self.plan.selection,
+            selection=selection,
             tried=self.plan.tried,
             entries={**entries, config.key: config},
             in_use=(*self._installed_keys(), config.key),

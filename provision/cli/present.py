@@ -146,9 +146,7 @@ def show_choice(plan: Plan) -> None:
 
 def _unverified(model: Model) -> str:
     if model.sha256 is None:
-        return (
-            f"nobody tells the SHA-256 of {model.name}; what comes is believed. Add #sha256=HEX to it"
-        )
+        return f"nobody tells the SHA-256 of {model.name}; what comes is believed. Add #sha256=HEX to it"
     return f"{model.name} is unverified: its SHA-256 {model.sha256} was learnt when it was fetched"
 
 

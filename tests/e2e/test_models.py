@@ -83,7 +83,9 @@ def test_what_was_pulled_is_served_without_the_network(fabric: Fabric) -> None:
     assert [name for name, row in stored.items() if row["in_use"]] == ["tiny-Q4_1"]
 
 
-@pytest.mark.parametrize("moment", ["journal:1", "journal:2", "journal:3", "torn:2", "replace:1", "replace:3", "fsync:9"])
+@pytest.mark.parametrize(
+    "moment", ["journal:1", "journal:2", "journal:3", "torn:2", "replace:1", "replace:3", "fsync:9"]
+)
 def test_a_pull_that_is_killed_is_finished_by_the_next_one(fabric: Fabric, moment: str) -> None:
     fabric.succeed("models", "pull", REGISTERED)
     killed = fabric("models", "pull", REFERENCE, env={"STANDIN_KILL": moment})
