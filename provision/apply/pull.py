@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from provision.apply.progress import Progress
 from provision.apply.store import model_path, record
 from provision.artifacts.fetch import Fetcher
+from provision.artifacts.ollama_registry import open_to_anybody
 from provision.artifacts.pip_settings import PackageSettings, read_local, uv_environment
 from provision.artifacts.resolve import headers_for
 from provision.artifacts.uv import Uv
@@ -44,6 +46,8 @@ class Intake:
     mirrors: Mapping[str, str] = field(default_factory=dict)
     offline: bool = False
     bundle: Path | None = None
+    _asking: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _open_places: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
 
     def prepare(self, wheels: Sequence[Wheel], need_bytes: int, platform: str = ANY_PLATFORM) -> Fetcher:
         """Check the space, make the staging directory and find out where the files are.
@@ -62,17 +66,29 @@ class Intake:
             )
         env = {**self.env, **uv_environment(self._settings, self.env)}
         drop_old(self.layout.partial, time.time())
+        transport = Transport(env, self._settings.certificate, self._settings.trusted_hosts)
         return Fetcher(
             {} if self.offline else self._addresses(wheels, platform),
-            Transport(env, self._settings.certificate, self._settings.trusted_hosts),
+            transport,
             staging,
             self.stop,
             partial=self.layout.partial,
             say=self.progress.say,
             local=self.bundle,
             offline=self.offline,
-            headers=lambda url: headers_for(url, self.mirrors, self.env),
+            headers=lambda url: self._headers(url, transport),
         )
+
+    def _headers(self, url: str, transport: Transport) -> Mapping[str, str]:
+        """Return what a request carries besides the usual: the user's token for a hub, or one that anybody gets."""
+        own = headers_for(url, self.mirrors, self.env)
+        place = re.match(r"(https?://[^/?#]+/v2/[^?#]+)/(?:blobs|manifests)/", url)
+        if place is None:
+            return own
+        with self._asking:
+            if place[1] not in self._open_places:
+                self._open_places[place[1]] = open_to_anybody(url, transport)
+        return {**own, **self._open_places[place[1]]}
 
     def _addresses(self, wheels: Sequence[Wheel], platform: str) -> dict[str, str]:
         if not wheels:

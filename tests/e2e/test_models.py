@@ -11,8 +11,10 @@ import pytest
 
 from tests.e2e.model_places import SITES
 from tests.standin.command import NOBODY, Fabric
-from tests.standin.hub_server import HubServer, serving_hub
+from tests.standin.hub_server import Answer, HubServer, serving_hub
+from tests.standin.ollama_archive import lay_out, real_ollama
 from tests.unit.artifacts.gguf_file import KEYS, gguf, string
+from tests.unit.artifacts.hf_files import LLAMA_8B, safetensors
 
 TINY, OTHER = gguf(KEYS[:8]), gguf([*KEYS[:8], string("general.author", "other")])
 REFERENCE = "hf:team/tiny-GGUF:tiny-Q4_1.gguf"
@@ -268,3 +270,53 @@ def test_a_file_of_models_that_is_wrong_is_refused_by_its_name(fabric: Fabric, d
 def test_the_help_has_an_example_of_each_kind(fabric: Fabric) -> None:
     shown = fabric("models", "--help").stdout
     assert all(word in shown for word in ("models pull", "models rm", "hf:", "ollama:"))
+
+
+def test_two_engines_share_one_copy_and_rm_frees_it(fabric: Fabric, tmp_path: Path) -> None:
+    program = lay_out(tmp_path / "ollama", real_ollama())
+    fabric.succeed("up", "--no-smoke", "--backend", "llamacpp", "--model", REFERENCE)
+    (file,) = files(fabric)
+    ollama = ("--backend", "ollama", "--source", "existing", "--program", str(program))
+    up = fabric.succeed("up", "--no-smoke", *ollama, "--model", REFERENCE)
+    assert up["backend"] == "ollama"
+    blob = fabric.prefix / "var" / "ollama" / "models" / "blobs" / f"sha256-{hashlib.sha256(TINY).hexdigest()}"
+    assert blob.samefile(file)
+    assert files(fabric) == [file]
+    assert fabric("models", "rm", "tiny-Q4_1").returncode == 77
+    fabric.succeed("up", "--no-smoke", "--backend", "llamacpp", "--model", "smollm2-135m")
+    assert file.stat().st_nlink == 2
+    fabric.succeed("models", "rm", "tiny-Q4_1")
+    assert not file.exists()
+    assert not blob.exists()
+
+
+def test_a_directory_of_safetensors_is_stored_whole_and_refused_by_what_loads_gguf(
+    fabric: Fabric, hub: HubServer, tmp_path: Path
+) -> None:
+    place = tmp_path / "whole"
+    place.mkdir()
+    published = {
+        "config.json": json.dumps(LLAMA_8B).encode(),
+        "tokenizer.json": b"{}",
+        "model.safetensors": safetensors({"a": ("BF16", [4, 8])}),
+        "modeling_x.py": b"raise SystemExit",
+    }
+    for name, data in published.items():
+        (place / name).write_bytes(data)
+    hub.add_repository("team/whole", place)
+    (pulled,) = fabric.succeed("models", "pull", "hf:team/whole")["pulled"]
+    assert pulled["format"] == "safetensors"
+    stored = {path.name: path.read_bytes() for path in files(fabric)}
+    assert stored == {name: data for name, data in published.items() if not name.endswith(".py")}
+    (place / "modeling_x.py").unlink()
+    for reference in ("hf:team/whole", f"file:{place}"):
+        outcome = fabric("up", "--backend", "llamacpp", "--model", reference, "--json")
+        assert outcome.returncode == 1, outcome.said
+        assert "llamacpp loads gguf, and whole is safetensors" in outcome.json["error"]["message"]
+
+
+def test_a_registry_that_wants_a_token_of_anybody_gets_one(fabric: Fabric, hub: HubServer) -> None:
+    hub.scripted["/token"] = Answer(200, b'{"token": "anybody"}')
+    hub.registry_realm = f"{hub.root}/token"
+    assert fabric.succeed("models", "pull", REGISTERED)["changed"] is True
+    assert hub.tokens_seen("cdn") == set()
