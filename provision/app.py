@@ -34,7 +34,6 @@ if TYPE_CHECKING:  # each use case loads what it needs: looking at the machine d
     from provision.planner import Planner
     from provision.serve.observation import Server
 
-LOCK_WAIT_S = 900.0
 REQUEST_TIMEOUT_S = 600.0
 PATIENCE_S = 1.5
 
@@ -52,12 +51,13 @@ class PlannedMachine:
 
 @dataclass
 class Fabric:
-    """Everything that fabric can do with one prefix on one machine."""
+    """Everything that fabric can do with one prefix on one machine. ``own_models`` is the user's file of models."""
 
     layout: Layout
     env: Mapping[str, str]
     progress: Progress
     clock: Callable[[], float] = time.monotonic
+    own_models: Path | None = None
 
     @cached_property
     def machine(self) -> Machine:
@@ -71,7 +71,7 @@ class Fabric:
         """What plans for this prefix, loaded when it is needed."""
         from provision.planner import Planner
 
-        return Planner(self.layout, self.env)
+        return Planner(self.layout, self.env, own_models=self.own_models)
 
     def facts(self, replay: Path | None = None) -> Facts:
         """Return the facts of this machine, or of the one that was captured into ``replay``."""

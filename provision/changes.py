@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.app import Fabric
-from provision.apply.state import check_prefix, open_prefix, read_state, write_state
+from provision.apply.state import check_prefix, read_state, write_state
+from provision.changing import changing, locked
 from provision.domain.plan import Change, Plan
 from provision.domain.selection import Selection
 from provision.domain.spec import Spec
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from provision.apply.executor import Job
     from provision.domain.measure import SmokeReport
 
-LOCK_WAIT_S = 900.0
 _PLAN_AGAIN = "Make a new one with `fabric plan --out FILE`."
 
 
@@ -62,7 +61,7 @@ class Changes:
         from provision.select.check import check_spec
 
         check_spec(spec, self.fabric.planner.knowledge.hardware)
-        with self._changing("up") as state:
+        with changing(self.fabric, "up") as state:
             return self._up(spec, state, options, self.fabric.clock())
 
     def _up(self, spec: Spec, state: State, options: UpOptions, began: float) -> UpResult:
@@ -103,7 +102,7 @@ class Changes:
 
     def apply(self, saved: Plan, options: UpOptions) -> UpResult:
         """Carry out exactly ``saved``. Raises ``InvalidInputError`` where the world has moved since."""
-        with self._changing("apply") as state:
+        with changing(self.fabric, "apply") as state:
             began = self.fabric.clock()
             if saved.lineage not in ("", state.lineage) or saved.serial != state.serial:
                 raise InvalidInputError("This plan does not fit any more: the state has changed.", _PLAN_AGAIN)
@@ -119,7 +118,7 @@ class Changes:
         """Stop the server; ``False`` where none ran. Keeps what is installed."""
         if not self.fabric.layout.marker.exists():
             return False
-        with self._changing("down"):
+        with changing(self.fabric, "down"):
             return control.stop(self.fabric.layout)
 
     def destroy(self, *, keep_models: bool) -> list[str]:
@@ -129,7 +128,7 @@ class Changes:
         check_prefix(self.fabric.layout)
         if not self.fabric.layout.prefix.is_dir() or not any(self.fabric.layout.prefix.iterdir()):
             return []  # an empty directory is not ours
-        with self._locked("destroy"):
+        with locked(self.fabric, "destroy"):
             try:
                 state = self.fabric.state()
             except InvalidInputError:  # what it owned elsewhere is not known any more; the prefix is ours all the same
@@ -142,7 +141,7 @@ class Changes:
         from provision.host.files import commit, explained
 
         path = path.absolute()
-        with self._changing("config") as state:
+        with changing(self.fabric, "config") as state:
             if path.exists() and str(path) not in state.written_files:
                 raise InvalidInputError(f"{path} exists and was not written by fabric.", "Name a new file.")
             with explained("writing the configuration"):
@@ -150,36 +149,6 @@ class Changes:
             write_state(
                 self.fabric.layout, replace(state, written_files=tuple(sorted({*state.written_files, str(path)})))
             )
-
-    @contextmanager
-    def _changing(self, doing: str) -> Iterator[State]:
-        """Hold the lock, clear what a killed run left, and give the state."""
-        from provision.apply.journal import recover
-
-        check_prefix(self.fabric.layout)
-        made = self.fabric.layout.missing_parents()
-        with self._locked(doing):
-            state = open_prefix(self.fabric.layout, made)
-            interrupted = recover(self.fabric.layout)
-            if interrupted:
-                self.fabric.progress.say(
-                    f"`fabric {interrupted.verb}` (process {interrupted.pid}) was interrupted at "
-                    f"'{interrupted.step}'. Going on from what it finished."
-                )
-            yield state
-
-    def _locked(self, doing: str) -> AbstractContextManager[None]:
-        """Hold the lock of the prefix; whoever has to wait is told for whom."""
-        from provision.host.lock import exclusive
-
-        waiting = f"Waiting, because {{}} is at work here; `fabric {doing}` goes on when it is done"
-        return exclusive(
-            self.fabric.layout.lock,
-            self.fabric.layout.lock_holder,
-            doing,
-            LOCK_WAIT_S,
-            lambda who: self.fabric.progress.say(waiting.format(who)),
-        )
 
     def _carry_out(self, plan: Plan, state: State, options: UpOptions, began: float, verb: str) -> UpResult:
         from provision.serve.proof import Proof
@@ -192,6 +161,9 @@ class Changes:
             job = self._job(plan, state, offline=options.offline)
             job.run(verb)
             timings |= job.timings_s
+            selection = job.plan.selection
+        else:
+            self._remember(plan, state)
         starting = self.fabric.clock()
         proof = Proof(self.fabric.layout)
         server = Server(self.fabric.layout, selection)
@@ -205,6 +177,15 @@ class Changes:
             timings["smoke"] = self.fabric.clock() - proving
         timings["total"] = self.fabric.clock() - began
         return UpResult(selection, plan.changes, plan.changed, seen.pid, smoke, timings)
+
+    def _remember(self, plan: Plan, state: State) -> None:
+        """Keep another wish that comes to the same, such as another reference to the same file, for the next time."""
+        from provision.apply.store import known_by
+
+        old, new = state.selection, plan.selection
+        if old is not None and (old.spec, old.model) != (new.spec, new.model):
+            entries = known_by(self.fabric.layout, state.entries, new.model_wish, new.model)
+            write_state(self.fabric.layout, replace(state, selection=new, tried=plan.tried, entries=entries))
 
     def _job(self, plan: Plan, state: State, *, offline: bool) -> Job:
         from provision.apply.executor import Job
@@ -226,8 +207,8 @@ class Changes:
                 threading.Event(),
                 offline=offline,
             ),
-            render=lambda generation: self.fabric.planner.render(selection, generation),
-            restart=lambda generation: self._restart(selection, generation),
+            render=self.fabric.planner.render,
+            restart=self._restart,
             clock=self.fabric.clock,
         )
 

@@ -48,12 +48,14 @@ class Planner:
 
     What is chosen is looked up where it comes from, so that it is known to be there; ``offline`` forbids that, and
     what is not known already counts as not to be had. Without ``looks_up`` nothing is looked up and all is believed.
+    ``own_models`` is the user's file of models.
     """
 
     layout: Layout
     env: Mapping[str, str]
     offline: bool = False
     looks_up: bool = True
+    own_models: Path | None = None
 
     def plan(
         self,
@@ -82,7 +84,8 @@ class Planner:
         kept = None if refresh else previous
         failed: Tried = {} if refresh or state is None else state.tried
         known = tuple(each for each in (saved, kept) if each is not None)
-        resolver = Resolver(self.env, spec.install.mirrors, self.offline, known)
+        stored = state.known_models if state and (self.offline or not refresh) else {}
+        resolver = Resolver(self.env, spec.install.mirrors, self.offline, known, stored)
         chooser = Chooser(spec, facts, self._wanted(spec, resolver), self.knowledge, port, kept)
         choice, failed = self._choose(chooser, resolver, {**failed, **(tried or {})})
         return _plan(choice, facts, lambda selection: self.observe(state, selection, seen), failed)
@@ -156,12 +159,16 @@ class Planner:
     @cached_property
     def knowledge(self) -> Knowledge:
         """Everything that a choice rests on, read once."""
-        return read_knowledge()
+        return read_knowledge(self.own_models)
 
     def _wanted(self, spec: Spec, resolver: Resolver) -> Wanted:
         from provision.select.catalog import find_model
 
-        return find_model(spec.model, self.knowledge.catalog, resolver.describe)
+        catalog = self.knowledge.catalog
+        stored = resolver.models.get(spec.model)
+        if stored is not None and all(row.name != spec.model for row in catalog.models):
+            return stored  # by a name of the user's own, whose file is not here
+        return find_model(spec.model, catalog, resolver.describe)
 
     def _port(self, spec: Spec, previous: Selection | None, seen: Observation) -> int:
         from provision.serve.address import choose_port
@@ -170,10 +177,10 @@ class Planner:
         return choose_port(spec, previous, ours_is_up=ours, preferred=self.knowledge.serving.port)
 
 
-def read_knowledge() -> Knowledge:
+def read_knowledge(own_models: Path | None = None) -> Knowledge:
     """Read the data files that a choice rests on. Raises ``InvalidInputError`` for one that does not fit."""
     engines = {name: load_engine_file(name) for name, engine in ENGINES.items() if engine.releases()}
-    return Knowledge(engines, load_serving(), load_hardware(), load_builds(), load_catalog(), load_sizing())
+    return Knowledge(engines, load_serving(), load_hardware(), load_builds(), load_catalog(own_models), load_sizing())
 
 
 def plan_from_nothing(choice: Choice, facts: Facts) -> Plan:

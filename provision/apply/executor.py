@@ -12,10 +12,12 @@ from pathlib import Path
 from provision.apply.install import EngineUnfitError, Installer, wheels_of
 from provision.apply.journal import Journal
 from provision.apply.state import write_state
-from provision.apply.store import converted_path, engine_path_of, model_path, record, why_damaged
+from provision.apply.store import converted_path, engine_path_of, known_by, merged, model_path, record, why_damaged
+from provision.artifacts.fetch import Fetcher
 from provision.domain.engine import Method
 from provision.domain.finding import Finding, Severity
 from provision.domain.plan import Change, Kind, Plan
+from provision.domain.selection import Selection
 from provision.domain.state import State, StoreEntry
 from provision.errors import FabricError, InvalidInputError
 from provision.host.files import commit_tree, explained, make_private_dir, point, remove_tree, write_synced
@@ -30,15 +32,16 @@ class Job:
     """One run of a plan; the lock is held meanwhile.
 
     ``render`` returns the files of a generation by its number, ``restart`` stops the old server and starts a
-    generation, ``clock`` is a steady one. ``timings_s`` collects the seconds of ``install`` and ``pull``.
+    generation; both are told the selection, because hashes that nobody had told are learnt on the way. ``clock`` is a
+    steady one. ``timings_s`` collects the seconds of ``install`` and ``pull``.
     """
 
     layout: Layout
     plan: Plan
     state: State
     installer: Installer
-    render: Callable[[int], dict[str, str]]
-    restart: Callable[[int], None]
+    render: Callable[[Selection, int], dict[str, str]]
+    restart: Callable[[Selection, int], None]
     clock: Callable[[], float]
     timings_s: dict[str, float] = field(default_factory=dict)
     _recording: threading.Lock = field(default_factory=threading.Lock)
@@ -68,7 +71,7 @@ class Job:
                 self._configure()
         if self.plan.pending(Kind.SERVER):
             with journal.step("server"):
-                self.restart(self.state.generation)
+                self.restart(self.plan.selection, self.state.generation)
 
     def _install(self, journal: Journal, engine: Change | None, model: Change | None) -> None:
         """Engine and model side by side: one waits for the network while the other unpacks."""
@@ -82,12 +85,20 @@ class Job:
         fetcher = self.installer.prepare(wheels, need)
         made: dict[str, Callable[[], StoreEntry]] = {}
         if model and self._is_damaged(model_path(self.layout, selection.model)):
-            made["pull"] = lambda: self.installer.install_model(selection.model, fetcher)
+            made["pull"] = lambda: self._pull(fetcher)
         if engine:
             made["install"] = lambda: self.installer.install_engine(fetcher)
         self._side_by_side(journal, made)
+        self.plan = replace(self.plan, selection=self.installer.selection)
         with explained("clearing the staging directory"):
             remove_tree(self.layout.staging)
+
+    def _pull(self, fetcher: Fetcher) -> StoreEntry:
+        """Fetch the model and go on with what was learnt of it."""
+        selection, wish = self.plan.selection, self.plan.selection.model_wish
+        entry = self.installer.intake.model(selection.model, fetcher, wish)
+        self.installer = replace(self.installer, selection=replace(selection, model=entry.known_as[wish]))
+        return entry
 
     def _side_by_side(self, journal: Journal, made: dict[str, Callable[[], StoreEntry]]) -> None:
         """Run all at once and record each as it is finished. The first failure, or Ctrl-C, stops the others."""
@@ -122,7 +133,7 @@ class Job:
                 self._remember_unfit(unfit)
                 raise
             with self._recording:
-                entries = {**self.state.entries, entry.key: entry}
+                entries = {**self.state.entries, entry.key: merged(self.state.entries.get(entry.key), entry)}
                 findings = () if entry.kind == Kind.ENGINE.value else self.state.findings
                 self.state = write_state(self.layout, replace(self.state, entries=entries, findings=findings))
         self.timings_s[name] = self.clock() - started
@@ -135,18 +146,20 @@ class Job:
             remove_tree(staged)
             make_private_dir(staged)
             make_private_dir(final.parent)
-            for name, text in self.render(number).items():
+            for name, text in self.render(self.plan.selection, number).items():
                 write_synced(staged / name, text.encode())
             remove_tree(final)
             commit_tree(staged, final)
             point(self.layout.current, str(final.relative_to(self.layout.prefix)))
             remove_tree(self.layout.staging)
-        config = record(self.layout, Kind.CONFIG.value, self.plan.selection.backend, final)
-        entries = {key: entry for key, entry in self.state.entries.items() if entry.kind != Kind.CONFIG.value}
+        selection = self.plan.selection
+        config = record(self.layout, Kind.CONFIG.value, selection.backend, final)
+        known = known_by(self.layout, self.state.entries, selection.model_wish, selection.model)
+        entries = {key: entry for key, entry in known.items() if entry.kind != Kind.CONFIG.value}
         self.state = replace(
             self.state,
             generation=number,
-            selection=self.plan.selection,
+            selection=selection,
             tried=self.plan.tried,
             entries={**entries, config.key: config},
             in_use=(*self._installed_keys(), config.key),

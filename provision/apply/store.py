@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from provision.domain.engine import EngineRelease
@@ -84,6 +85,19 @@ def record(layout: Layout, kind: str, name: str, path: Path, *, follows_links: b
     relative = str(path.relative_to(layout.prefix))
     size_bytes = sum(file.size_bytes for file in files)
     return StoreEntry(kind, name, path.name, relative, files, size_bytes, follows_links)
+
+
+def known_by(layout: Layout, entries: Mapping[str, StoreEntry], wish: str, model: Model) -> dict[str, StoreEntry]:
+    """Return the entries, of which that of ``model``, if there is one, is known as ``wish`` from now on."""
+    entry = None if model.path else entries.get(model_path(layout, model).name)
+    if entry is None:
+        return {**entries}
+    return {**entries, entry.key: replace(entry, known_as={**entry.known_as, wish: model})}
+
+
+def merged(old: StoreEntry | None, new: StoreEntry) -> StoreEntry:
+    """Return an entry that was made again, still known as what it was known as before."""
+    return replace(new, known_as={**old.known_as, **new.known_as}) if old else new
 
 
 def why_damaged(layout: Layout, entry: StoreEntry | None) -> str:

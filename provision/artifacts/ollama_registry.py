@@ -21,7 +21,7 @@ from provision.domain.safe_name import shown
 from provision.errors import InvalidInputError, RefusedError, UnreachableError
 from provision.host.address import origin
 from provision.host.download import Transport, redact
-from provision.host.site import Answer, get
+from provision.host.site import Answer, get, get_range
 
 OWN_HOST = "registry.ollama.ai"
 MANIFEST_TYPES = (
@@ -105,6 +105,15 @@ def resolve(
     if answer.status != 200:
         raise unexpected(answer)
     return parse_manifest(answer, reference, place, token)
+
+
+def open_to_anybody(url: str, transport: Transport) -> dict[str, str]:
+    """Return the header that a registry wants for a file of a model, from where it sends anybody for it.
+
+    Empty where it wants none. Raises what ``resolve`` raises.
+    """
+    answer = get_range(url, transport, {}, 0, 1)
+    return {"Authorization": f"Bearer {_token(answer, url, transport)}"} if answer.status == 401 else {}
 
 
 def registry_of(reference: OllamaReference, mirrors: Mirrors) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -28,13 +28,15 @@ MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 class Resolver:
     """Asks the places where releases and models come from, or the ``sites`` that stand in for them.
 
-    ``offline`` forbids that. What one of the ``known`` selections has looked up is not looked up again.
+    ``offline`` forbids that. What one of the ``known`` selections has looked up is not looked up again, nor what is
+    in the store: its ``models`` by the wishes that led to them.
     """
 
     env: Mapping[str, str]
     sites: Mapping[str, str]
     offline: bool = False
     known: tuple[Selection, ...] = ()
+    models: Mapping[str, Model] = field(default_factory=dict)
 
     def selection(self, selection: Selection) -> Selection:
         """Return ``selection`` with every file pinned. Raises ``UnavailableError`` for what cannot be had."""
@@ -42,6 +44,9 @@ class Resolver:
         for each in self.known:
             release = each.release if each.release.is_same(release) else release
             model = each.model if each.model.reference == model.reference else model
+        stored = self.models.get(model.name)
+        if stored is not None and stored.reference == model.reference:
+            model = stored
         return replace(
             selection,
             release=release if release.resolved else self.release(release),
@@ -97,6 +102,8 @@ class Resolver:
         if known is not None:
             return known
         parsed = parse_reference(reference)
+        if reference in self.models:
+            return self.models[reference]
         if isinstance(parsed, FileReference):
             from provision.artifacts.local_model import describe
 
@@ -117,8 +124,10 @@ class Resolver:
         from provision.artifacts.ollama_registry import registry_of, resolve
 
         manifest = resolve(reference, self._mirrors, self._transport, self.env)
-        base = f"{registry_of(reference, self._mirrors)}/v2/{reference.namespace}/{reference.name}/manifests/"
-        own = PinnedFile(MANIFEST, (f"{base}sha256:{manifest.digest}",), len(manifest.body), manifest.digest)
+        base = f"{registry_of(reference, self._mirrors)}/v2/{reference.namespace}/{reference.name}"
+        # Ollama's registry knows a manifest by its tag, and by its digest only among the blobs.
+        urls = (f"{base}/manifests/{reference.tag}", f"{base}/blobs/sha256:{manifest.digest}")
+        own = PinnedFile(MANIFEST, urls, len(manifest.body), manifest.digest)
         rest = tuple(file for file in manifest.files if file != manifest.model)
         files = (manifest.model, own, *rest)
         return replace(model, files=files, sha256=None, size_bytes=sum(file.size_bytes or 0 for file in files))
@@ -158,6 +167,6 @@ def headers_for(url: str, sites: Mapping[str, str], env: Mapping[str, str]) -> M
     """Return what a request for ``url`` carries besides the usual: the user's token for that site, or a media type."""
     from provision.artifacts.mirrors import choose_mirrors
 
-    if "/manifests/sha256:" in url:
+    if "/v2/" in url and "/manifests/" in url:
         return {"Accept": MANIFEST_TYPE}
     return choose_mirrors(sites, env).headers_for(url, env)

@@ -91,6 +91,8 @@ def model_document(model: Model) -> dict[str, Any]:
         "size_bytes": model.size_bytes,
         "quantization": model.quantization,
         "license": model.license,
+        "sha256": model.sha256,
+        "verified": model.verified,
     }
 
 
@@ -129,6 +131,8 @@ def show_choice(plan: Plan) -> None:
             ("endpoint", chosen.base_url),
         ]
     )
+    if not chosen.model.verified:
+        output.line(f"  beware   {_unverified(chosen.model)}", output.WARN)
     for reason in chosen.why:
         output.line(f"  why      {reason}", output.DIM)
     for name, reason in chosen.why_not.items():
@@ -138,6 +142,12 @@ def show_choice(plan: Plan) -> None:
     if plan.recommended is not None and not plan.recommended.installable:
         output.line()
         show_recommendation(plan.recommended)
+
+
+def _unverified(model: Model) -> str:
+    if model.sha256 is None:
+        return f"nobody tells the SHA-256 of {model.name}; what comes is believed. Add #sha256=HEX to it"
+    return f"{model.name} is unverified: its SHA-256 {model.sha256} was learnt when it was fetched"
 
 
 def _for_each(parallel: int) -> str:

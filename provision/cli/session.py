@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +20,8 @@ from provision.host.layout import Layout, locate
 Home = Annotated[str | None, typer.Option("--home", metavar="DIR", help="Where everything lives; or FABRIC_HOME.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
+
+OWN_MODELS = "fabric.models.yaml"  # beside the spec
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,12 @@ class Result:
 
 @dataclass
 class Session:
-    """One run of one verb."""
+    """One run of one verb. ``spec_dir`` is the directory of the spec, the working directory where there is none."""
 
     home: str | None
     as_json: bool
     env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    spec_dir: Path = field(default_factory=Path)
 
     @cached_property
     def layout(self) -> Layout:
@@ -57,7 +61,8 @@ class Session:
         """The use cases, loaded when a verb needs them."""
         from provision.app import Fabric
 
-        return Fabric(self.layout, self.env, self.progress)
+        own = self.spec_dir / OWN_MODELS
+        return Fabric(self.layout, self.env, self.progress, own_models=own if own.is_file() else None)
 
     @cached_property
     def changes(self) -> Any:

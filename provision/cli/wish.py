@@ -35,7 +35,12 @@ def _option(annotation: Any, *names: str, metavar: str | None = None, text: str 
 
 
 _SPEC_OPTIONS: dict[str, Any] = {
-    "model": _option(str | None, "--model", metavar="REF", text="A catalogue name, or file:PATH of a GGUF file."),
+    "model": _option(
+        str | None,
+        "--model",
+        metavar="REF",
+        text="A catalogue name, hf:ORG/REPO[@REV][:FILE], ollama:NAME[:TAG], https://…#sha256=…, file:PATH or wheel:…",
+    ),
     "backend": _option(str | None, "--backend", metavar="NAME", text="auto, llamacpp, ollama, vllm or external."),
     "acceleration": _option(
         str | None, "--acceleration", metavar="NAME", text="auto, cpu, cuda, rocm, vulkan or metal."
@@ -103,7 +108,9 @@ def with_wish(function: Callable[..., Any]) -> Callable[..., Any]:
         asked = {name: options.pop(name) for name in _SPEC_OPTIONS}
         install = {name: options.pop(name) for name in _INSTALL_OPTIONS}
         own = {name: options.pop(name) for name in _OWN_OPTIONS}
-        return function(first, read_wish(asked, own.pop("file"), install, **own), **options)
+        wish = read_wish(asked, own.pop("file"), install, **own)
+        first.spec_dir = wish.file.parent if wish.file else Path()
+        return function(first, wish, **options)
 
     parameters = list(inspect.signature(function, eval_str=True).parameters.values())
     made = [_parameter(name, annotation, None) for name, annotation in {**_SPEC_OPTIONS, **_INSTALL_OPTIONS}.items()]

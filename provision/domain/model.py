@@ -59,7 +59,7 @@ class Model:
     calls exactly these files: a commit on the hub, the manifest's digest in an Ollama registry; ``None`` where there
     is no such word. ``size_bytes`` is what its files take; ``weights_bytes`` what its tensors do, where their headers
     were read: ``layer_bytes`` is the largest of the layers that repeat, ``other_bytes`` what belongs to none of them
-    (embeddings, output).
+    (embeddings, output). ``unverified`` says that some hash was learnt from what came and told by nobody.
     """
 
     name: str
@@ -78,6 +78,7 @@ class Model:
     weights_bytes: int | None = None
     layer_bytes: int | None = None
     other_bytes: int | None = None
+    unverified: bool = False
 
     @property
     def resolved(self) -> bool:
@@ -88,3 +89,8 @@ class Model:
     def place(self) -> str:
         """Where it comes from: the scheme of the reference, such as ``hf``; ``wheel`` for what the catalogue pins."""
         return "wheel" if self.source else self.reference.partition(":")[0]
+
+    @property
+    def verified(self) -> bool:
+        """Whether what is fetched is checked against hashes that somebody else has told, or is the user's own file."""
+        return not self.unverified and all(file.sha256 for file in self.files)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from provision.domain.engine import EngineRelease, Method
 from provision.domain.model import Model
+from provision.domain.reference import is_reference
 from provision.domain.spec import Spec
 
 
@@ -57,6 +58,11 @@ class Selection:
     fit: Fit
     why: tuple[str, ...] = ()
     why_not: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def model_wish(self) -> str:
+        """What leads to the model again: the reference as it was written, or the name of the catalogue."""
+        return self.spec.model if is_reference(self.spec.model) else self.model.name
 
     @property
     def base_url(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from provision.domain.finding import Finding
+from provision.domain.model import Model
 from provision.domain.selection import Selection
 
 STATE_VERSION = 1
@@ -23,7 +24,8 @@ class StoredFile:
 class StoreEntry:
     """One installed tree or blob, by its content key. ``path`` is relative to the prefix.
 
-    ``follows_links`` says that links were recorded as what they lead to, and not as themselves.
+    ``follows_links`` says that links were recorded as what they lead to, and not as themselves. ``known_as`` are the
+    wishes, names or references, that led to a model, and how it was described for each.
     """
 
     kind: str
@@ -33,6 +35,7 @@ class StoreEntry:
     files: tuple[StoredFile, ...]
     size_bytes: int
     follows_links: bool = False
+    known_as: dict[str, Model] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,3 +58,8 @@ class State:
     findings: tuple[Finding, ...] = ()
     tried: dict[str, str] = field(default_factory=dict)
     written_files: tuple[str, ...] = ()
+
+    @property
+    def known_models(self) -> dict[str, Model]:
+        """The models of the store by the wishes that led to them."""
+        return {wish: model for entry in self.entries.values() for wish, model in entry.known_as.items()}

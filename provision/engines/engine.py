@@ -54,6 +54,9 @@ class Engine(ABC):
     def arrange(self, selection: Selection, place: Placement) -> None:
         """Make ready what the server finds in its own directory before it starts; idempotent."""
 
+    def let_go(self, state: Path) -> None:
+        """Remove the links into the store from the engine's own directory; no server of it is set up."""
+
     def converted(self, model: Model) -> str | None:
         """Return the format that a model is turned into before this engine loads it; ``None`` where it is not."""
         return None

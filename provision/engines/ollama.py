@@ -13,6 +13,7 @@ from provision.engines.engine import Engine, Placement
 
 FOR_EVER = -1
 VERSION_TEXT = "version.txt"
+MODELS = "models"
 _MASKS = {"cpu": {"CUDA_VISIBLE_DEVICES": "-1", "ROCR_VISIBLE_DEVICES": "-1", "OLLAMA_VULKAN": "0"}}
 
 
@@ -54,13 +55,18 @@ class Ollama(Engine):
 
         arrange(models_directory(place), selection.model, place.model)
 
+    def let_go(self, state: Path) -> None:
+        from provision.host.files import remove_tree
+
+        remove_tree(state / MODELS)
+
     def serves(self, listed: Sequence[object], name: str) -> bool:
         return any(isinstance(each, str) and names_match(each, name) for each in listed)
 
 
 def models_directory(place: Placement) -> Path:
     """Return what Ollama is told as OLLAMA_MODELS."""
-    return place.state / "models"
+    return place.state / MODELS
 
 
 def _program(release: EngineRelease, engine: Path) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import is_dataclass
 from functools import cache
+from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -44,6 +45,16 @@ def _check_version(data: object) -> None:
     version = data.get("version", VERSION) if isinstance(data, dict) else VERSION
     if version != VERSION:
         raise msgspec.ValidationError(f"version {version} is not known; this fabric reads {VERSION}")
+
+
+def read_yaml(path: Path) -> Any:
+    """Return what is in a file of the user's. Raises ``InvalidInputError`` where it cannot be read or is no YAML."""
+    try:
+        return assets.parse_yaml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInputError(f"Cannot read {path}: {error.strerror}.", "Check its permissions.") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"{path} is no YAML: {' '.join(str(error).split())}.", "Correct it.") from error
 
 
 def refuse_twins(names: Iterable[str]) -> None:

