@@ -117,8 +117,10 @@ class Resolver:
         from provision.artifacts.ollama_registry import registry_of, resolve
 
         manifest = resolve(reference, self._mirrors, self._transport, self.env)
-        base = f"{registry_of(reference, self._mirrors)}/v2/{reference.namespace}/{reference.name}/manifests/"
-        own = PinnedFile(MANIFEST, (f"{base}sha256:{manifest.digest}",), len(manifest.body), manifest.digest)
+        base = f"{registry_of(reference, self._mirrors)}/v2/{reference.namespace}/{reference.name}"
+        names = (f"manifests/{reference.tag}", f"manifests/sha256:{manifest.digest}", f"blobs/sha256:{manifest.digest}")
+        urls = tuple(f"{base}/{name}" for name in names)  # by its tag, and where that has moved by its digest
+        own = PinnedFile(MANIFEST, urls, len(manifest.body), manifest.digest)
         rest = tuple(file for file in manifest.files if file != manifest.model)
         files = (manifest.model, own, *rest)
         return replace(model, files=files, sha256=None, size_bytes=sum(file.size_bytes or 0 for file in files))
@@ -158,6 +160,6 @@ def headers_for(url: str, sites: Mapping[str, str], env: Mapping[str, str]) -> M
     """Return what a request for ``url`` carries besides the usual: the user's token for that site, or a media type."""
     from provision.artifacts.mirrors import choose_mirrors
 
-    if "/manifests/sha256:" in url:
+    if "/v2/" in url and "/manifests/" in url:
         return {"Accept": MANIFEST_TYPE}
     return choose_mirrors(sites, env).headers_for(url, env)
