@@ -30,7 +30,7 @@ from provision.domain.selection import Selection
 from provision.domain.state import StoreEntry
 from provision.engines.engine import Engine
 from provision.engines.exits import decode
-from provision.errors import CannotCreateError, FabricError
+from provision.errors import CannotCreateError, FabricError, InterruptedByUserError
 from provision.host.download import Transport
 from provision.host.files import commit_tree, explained, make_private_dir, remove_tree, sync
 from provision.host.layout import Layout
@@ -208,7 +208,10 @@ class Installer:
     def _run(self, launch: Launch, timeout_s: float) -> CommandResult:
         for name, text in launch.files.items():
             (self.layout.staging / name).write_text(text, encoding="utf-8")
-        return run(Command(launch.argv, timeout_s, launch.env), self.env, self.stop)
+        result = run(Command(launch.argv, timeout_s, launch.env), self.env, self.stop)
+        if result.timed_out and self.stop.is_set():  # that says nothing of the program
+            raise InterruptedByUserError("Stopped.")
+        return result
 
     @cached_property
     def _settings(self) -> PackageSettings:
