@@ -92,7 +92,8 @@ class Server:
                 ServerState.DEGRADED, runtime, health.error or f"{engine.health.path} answers {health.status}"
             )
         models = self.client().get("/v1/models").json()
-        listed = [entry.get("id") for entry in (models or {}).get("data", [])] if isinstance(models, dict) else []
+        rows = (models.get("data") if isinstance(models, dict) else None) or []  # Ollama without a model says null
+        listed = [row.get("id") for row in rows if isinstance(row, dict)]
         if not engine.serves(listed, self._selection.model.name):
             return Observation(ServerState.DEGRADED, runtime, f"it serves {listed}, not {self._selection.model.name}")
         if runtime and not process.is_running(runtime.server):  # it ended meanwhile, so a stranger may have answered

@@ -16,7 +16,7 @@ import pytest
 
 from tests.e2e.conftest import RUNNER
 from tests.e2e.test_life import by_resource
-from tests.standin.command import Fabric, eventually, free_port
+from tests.standin.command import Fabric, eventually
 from tests.standin.index_server import IndexServer
 from tests.standin.ollama_archive import real_ollama
 from tests.standin.ollama_site import OllamaSite, serving_site
@@ -215,15 +215,3 @@ def test_the_users_choice_of_gpus_reaches_the_engine_and_their_secrets_do_not(ol
         assert {name: inherited.get(name) for name in masks} == masks
         assert inherited.keys().isdisjoint(secrets)
         assert inherited["CUDA_VISIBLE_DEVICES"] == "-1", "it was chosen to compute on the processor"
-
-
-def test_the_port_of_somebody_else_is_named(ollama: Fabric) -> None:
-    import socket
-
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", free_port()))
-        other.listen()
-        port = str(other.getsockname()[1])
-        outcome = ollama("up", "--backend", "ollama", "--model", "ollama:tiny:1b", "--port", port)
-        assert outcome.returncode != 0
-        assert port in outcome.stderr
