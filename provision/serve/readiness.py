@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty, Queue
+from threading import Thread
 
 from provision.domain.server import Observation, Runtime, ServerState
 from provision.errors import FabricError
 from provision.host import process
+from provision.host.endpoint import Response
 from provision.serve.observation import Server
 
 POLL_S = 0.02
 MAX_POLL_S = 0.5
 STALL_S = 120.0
 FIRST_TOKEN_TIMEOUT_S = 300.0
+LOADING_TIMEOUT_S = 3600.0  # the wait ends far sooner where nothing moves
 SAID_BYTES = 1000
 LOG_LINES = 12
 
@@ -61,7 +66,7 @@ def wait_until_ready(
         seen = server.observe()
         if seen.state is ServerState.READY:
             if not proved(seen):
-                _first_token(server, model)
+                _first_token(server, model, waiting)
             return seen
         waiting.go_on(seen)
 
@@ -113,10 +118,9 @@ def _progress(runtime: Runtime | None, server: Server) -> tuple[object, ...]:
     return (runtime.restarts if runtime else None, used, server.log_size())
 
 
-def _first_token(server: Server, model: str) -> None:
-    """Have the server generate. An engine that loads the model only now says only now that it cannot."""
-    request = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
-    answer = server.client().post("/v1/chat/completions", request, FIRST_TOKEN_TIMEOUT_S)
+def _first_token(server: Server, model: str, waiting: _Waiting) -> None:
+    """Have the server generate. An engine may load the model only now, and say only now that it cannot."""
+    answer = _answered(server, model, waiting)
     if answer.status == 0:
         raise ServerFailedError(f"The server is up and does not answer: {answer.error}.", "See `fabric logs`.")
     if answer.status != 200:
@@ -127,6 +131,23 @@ def _first_token(server: Server, model: str) -> None:
     broken = server.broken_promise()
     if broken:
         raise _of_no_use(server, f"it {broken}", "Choose a smaller --context, or another model.")
+
+
+def _answered(server: Server, model: str, waiting: _Waiting) -> Response:
+    """Return the answer to one request, however long it takes, as long as a server of ours gets anywhere.
+
+    It is not asked how it is meanwhile: each question would be a line in its log, which looks like progress.
+    """
+    request = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+    client, path, answers = server.client(), "/v1/chat/completions", Queue[Response]()
+    if server.runtime() is None:
+        return client.post(path, request, FIRST_TOKEN_TIMEOUT_S)
+    Thread(target=lambda: answers.put(client.post(path, request, LOADING_TIMEOUT_S)), daemon=True).start()
+    while True:
+        with suppress(Empty):
+            return answers.get(timeout=POLL_S)
+        if (runtime := server.runtime()) is not None:
+            waiting.go_on(Observation(runtime.state, runtime))
 
 
 def _of_no_use(server: Server, reason: str, hint: str | None) -> CannotGenerateError:

@@ -1,11 +1,13 @@
-"""Ollama from nothing to an answer and back: the stand-in with llama.cpp inside, and the real one where there is one."""
+"""Ollama from nothing to an answer and back: the stand-in, with llama.cpp inside, and the real one where it is."""
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import subprocess
 import sys
-import urllib.request
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +16,12 @@ from typing import Any
 import psutil
 import pytest
 
+from provision.host.endpoint import EndpointClient
 from tests.e2e.conftest import RUNNER
 from tests.e2e.test_life import by_resource
 from tests.standin.command import Fabric, eventually
 from tests.standin.index_server import IndexServer
-from tests.standin.ollama_archive import real_ollama
+from tests.standin.ollama_archive import real_ollama, unpacked
 from tests.standin.ollama_site import OllamaSite, serving_site
 from tests.unit.engines.conftest import REAL, STAND_IN
 
@@ -82,8 +85,10 @@ def ollama(prefix: Path, home: Path, index: IndexServer, site: OllamaSite) -> It
 def asked(base_url: str, path: str, document: dict[str, Any] | None = None) -> Any:
     """What the server answers."""
     data = None if document is None else json.dumps(document).encode()
-    with urllib.request.urlopen(f"{base_url.removesuffix('/v1')}{path}", data, timeout=60) as answer:
-        return json.load(answer)
+    method = "GET" if document is None else "POST"
+    answer = EndpointClient(base_url, timeout_s=60).request(method, path, data)
+    assert answer.status == 200, answer
+    return answer.json()
 
 
 def blobs(prefix: Path) -> list[Path]:
@@ -155,7 +160,7 @@ def test_what_was_chosen_reaches_the_process_that_runs_the_model(ollama: Fabric)
     )
     runner = next(child for child in psutil.Process(up["pid"]).children(recursive=True) if "--model" in child.cmdline())
     told = runner.cmdline()
-    pairs = dict(zip(told, told[1:], strict=False))
+    pairs = dict(itertools.pairwise(told))
     assert (pairs["-c"], pairs["-np"]) == ("2048", "2")
     assert (pairs["--cache-type-k"], pairs["--cache-type-v"]) == ("q8_0", "q8_0")
     assert eventually(lambda: asked(up["base_url"], "/api/ps")["models"] == []), "idle for longer than --keep-alive"
@@ -182,15 +187,14 @@ def test_a_file_of_the_users_is_served_under_a_name_that_works_and_stays_as_it_i
 def test_a_program_on_the_path_serves_with_a_home_of_its_own(
     ollama: Fabric, site: OllamaSite, home: Path, tmp_path: Path
 ) -> None:
-    from tests.standin.ollama_archive import zstd
-
-    unpacked = tmp_path / "opt"
-    unpacked.mkdir()
-    subprocess.run(["tar", "-x", "-C", str(unpacked)], input=zstd.decompress(site.archive), check=True)
+    place = tmp_path / "opt"
+    place.mkdir()
+    with tarfile.open(fileobj=io.BytesIO(unpacked(site.archive))) as tar:
+        tar.extractall(place, filter="data")
     (home / ".ollama").mkdir()
     (home / ".ollama" / "id_ed25519").write_text("mine", encoding="utf-8")
     before = {path: path.stat() for path in [home, *home.rglob("*")]}
-    path = f"{unpacked / 'bin'}:{ollama.environment()['PATH']}"
+    path = f"{place / 'bin'}:{ollama.environment()['PATH']}"
     env = {"PATH": path, "FABRIC_MIRROR_GITHUB_API": "http://127.0.0.1:9", "OLLAMA_MODELS": str(home / "models")}
     up = ollama.succeed("up", *FROM_REGISTRY, env=env)
     assert (up["engine_version"], up["smoke"]["ok"]) == ("existing", True)
@@ -199,9 +203,9 @@ def test_a_program_on_the_path_serves_with_a_home_of_its_own(
     assert inherited["OLLAMA_MODELS"].startswith(str(ollama.prefix))
     ollama.succeed("destroy", "--yes")
     assert {path: path.stat() for path in [home, *home.rglob("*")]} == before
-    assert (unpacked / "bin" / "ollama").exists()
+    assert (place / "bin" / "ollama").exists()
 
-    named = ollama.succeed("up", "--no-smoke", *FROM_REGISTRY, "--program", str(unpacked / "bin" / "ollama"))
+    named = ollama.succeed("up", "--no-smoke", *FROM_REGISTRY, "--program", str(place / "bin" / "ollama"))
     assert named["engine_version"] == "existing"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from tests.standin.hub_server import HubServer, Release, serving_hub
-from tests.standin.ollama_archive import ARCHIVE, SUMS, make_archive, zstd
+from tests.standin.ollama_archive import ARCHIVE, SUMS, make_archive, packed, unpacked
 
 ROOT = Path(__file__).parents[2]
 REPOSITORY, TAG = "ollama/ollama", "v0.32.15"
@@ -68,10 +68,10 @@ def write_assets(directory: Path, installed_bytes: int = 1 << 20) -> None:
 
 def without_libraries(archive: bytes, directory: Path) -> bytes:
     """Return the archive of a bare program, as some packages have it."""
-    packed, bare = directory / "whole.tar", directory / "bare.tar"
-    packed.write_bytes(zstd.decompress(archive))
-    with tarfile.open(packed) as source, tarfile.open(bare, "w") as target:
+    whole, bare = directory / "whole.tar", directory / "bare.tar"
+    whole.write_bytes(unpacked(archive))
+    with tarfile.open(whole) as source, tarfile.open(bare, "w") as target:
         for member in source:
             if "lib" not in member.name.split("/"):
                 target.addfile(member, source.extractfile(member) if member.isfile() else None)
-    return zstd.compress(bare.read_bytes())
+    return packed(bare.read_bytes())

@@ -29,5 +29,5 @@ def test_nothing_else_does(name: str) -> None:
 
 
 def test_home_caches_and_temporary_files_are_inside_the_prefix() -> None:
-    env = child_environment(LAYOUT, {"HOME": "/home/me", "TMPDIR": "/tmp", "XDG_CACHE_HOME": "/home/me/.cache"})
+    env = child_environment(LAYOUT, {"HOME": "/home/me", "TMPDIR": "/scratch", "XDG_CACHE_HOME": "/home/me/.cache"})
     assert all(env[name].startswith("/p/") for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "HF_HOME"))
