@@ -198,9 +198,11 @@ class Fabric:
 
     def smoke(self) -> SmokeReport:
         """Prove that the server answers on every surface."""
+        from provision.engines.registry import ENGINES
         from provision.observe import smoke
 
-        return smoke.run(self.client(), self.served().model.name)
+        selection = self.served()
+        return smoke.run(self.client(), selection.model.name, serves=ENGINES[selection.backend].serves)
 
     def bench(self, options: BenchOptions) -> tuple[BenchReport, Path]:
         """Measure latency and throughput of the running server; return the report and where it was saved."""

@@ -19,7 +19,7 @@ from provision.errors import InvalidInputError
 from provision.select.choose import CannotRunError
 from provision.serve import control
 from provision.serve.observation import Server
-from provision.serve.readiness import Patience, PortLostError, wait_until_ready
+from provision.serve.readiness import CannotGenerateError, Patience, PortLostError, wait_until_ready
 
 if TYPE_CHECKING:
     from provision.apply.executor import Job
@@ -167,7 +167,11 @@ class Changes:
         starting = self.fabric.clock()
         proof = Proof(self.fabric.layout)
         server = Server(self.fabric.layout, selection)
-        seen = wait_until_ready(server, selection.model.name, Patience(options.timeout_s), proof.holds)
+        try:
+            seen = wait_until_ready(server, selection.model.name, Patience(options.timeout_s), proof.holds)
+        except CannotGenerateError as error:
+            proof.failed(server.observe(), error.reason)
+            raise
         proof.ready(seen)
         timings["start"] = self.fabric.clock() - starting
         smoke = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from provision.apply.store import converted_path, engine_path_of, loaded_path, model_path, why_damaged
+from provision.apply.store import converted_path, engine_path_of, model_path, paths_of, why_damaged
 from provision.artifacts.resolve import Resolver
 from provision.domain.engine import Method
 from provision.domain.facts import Facts
@@ -119,10 +119,13 @@ class Planner:
         generation = state.generation if state else 0
         desired = self.render(selection, generation)
         current = self.layout.generation(generation)
+        model_damage = self._model_damage(state, selection)
+        place = self.paths(selection, generation).placement(selection)
         return Observed(
             state=state,
             engine_damage=self._damage(state, engine) if selection.release.method is not Method.REMOTE else "",
-            model_damage=self._model_damage(state, selection),
+            model_damage=model_damage,
+            arranged_damage=model_damage or ENGINES[selection.backend].why_not_arranged(selection, place),
             server=seen.state,
             files={name: _read(current / name) for name in desired},
             desired_files=desired,
@@ -148,13 +151,7 @@ class Planner:
 
     def paths(self, selection: Selection, generation: int) -> Paths:
         """Return where the parts of one generation lie."""
-        return Paths(
-            engine=engine_path_of(self.layout, selection),
-            model=loaded_path(self.layout, ENGINES[selection.backend], selection.model),
-            generation=self.layout.generation(generation),
-            state=self.layout.engine_state(selection.backend),
-            api_key=self.layout.api_key,
-        )
+        return paths_of(self.layout, ENGINES[selection.backend], selection, generation)
 
     @cached_property
     def knowledge(self) -> Knowledge:

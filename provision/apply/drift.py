@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from provision.apply.store import why_damaged
+from provision.apply.store import paths_of, why_damaged
 from provision.domain.plan import Action, Change, Kind
 from provision.domain.server import Observation, ServerState
 from provision.domain.state import State
+from provision.engines.registry import ENGINES
 from provision.host.layout import Layout
 
 _BROKEN = (ServerState.FAILED, ServerState.CRASH_LOOP, ServerState.DEGRADED)
@@ -27,4 +28,16 @@ def drift(layout: Layout, state: State, seen: Observation) -> tuple[Change, ...]
     elif running != state.generation:
         reason = f"it runs generation {running}, not {state.generation}"
         found.append(Change(Action.RESTART, Kind.SERVER, name, reason))
+    elif seen.pid and not found and (reason := _arranged_damage(layout, state)):
+        found.append(Change(Action.RESTART, Kind.SERVER, name, reason))
     return tuple(found)
+
+
+def _arranged_damage(layout: Layout, state: State) -> str:
+    """Return what is wrong with the engine's own directory, in which it finds the model."""
+    selection = state.selection
+    if selection is None:
+        return ""
+    engine = ENGINES[selection.backend]
+    place = paths_of(layout, engine, selection, state.generation).placement(selection)
+    return engine.why_not_arranged(selection, place)

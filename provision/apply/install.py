@@ -25,7 +25,7 @@ from provision.domain.selection import Selection
 from provision.domain.state import StoreEntry
 from provision.engines.engine import Engine
 from provision.engines.exits import decode
-from provision.errors import FabricError
+from provision.errors import FabricError, InterruptedByUserError
 from provision.host.files import commit_tree, explained, make_private_dir, remove_tree
 from provision.host.layout import Layout
 from provision.host.program import Command, CommandResult, run
@@ -138,7 +138,10 @@ class Installer:
     def _run(self, launch: Launch, timeout_s: float) -> CommandResult:
         for name, text in launch.files.items():
             (self.layout.staging / name).write_text(text, encoding="utf-8")
-        return run(Command(launch.argv, timeout_s, launch.env), self.env, self.stop)
+        result = run(Command(launch.argv, timeout_s, launch.env), self.env, self.stop)
+        if result.timed_out and self.stop.is_set():  # that says nothing of the program
+            raise InterruptedByUserError("Stopped.")
+        return result
 
     @cached_property
     def intake(self) -> Intake:

@@ -13,6 +13,7 @@ from provision.domain.selection import Selection
 from provision.domain.state import StoredFile, StoreEntry
 from provision.engines.engine import Engine
 from provision.host.layout import Layout
+from provision.plan.desired import Paths
 
 _KEY_CHARACTERS = 12
 
@@ -73,6 +74,17 @@ def model_key(model: Model) -> str:
 
     listed = [f"{file.sha256 or file.urls[0]} {file.path}" for file in model.files] or [model.reference]
     return hashlib.sha256("\n".join(listed).encode()).hexdigest()
+
+
+def paths_of(layout: Layout, engine: Engine, selection: Selection, generation: int) -> Paths:
+    """Return where the parts of one generation lie."""
+    return Paths(
+        engine=engine_path_of(layout, selection),
+        model=loaded_path(layout, engine, selection.model),
+        generation=layout.generation(generation),
+        state=layout.engine_state(selection.backend),
+        api_key=layout.api_key,
+    )
 
 
 def record(layout: Layout, kind: str, name: str, path: Path, *, follows_links: bool = False) -> StoreEntry:

@@ -10,6 +10,7 @@ from typing import Any
 from provision.artifacts.gguf import GgufHeader
 from provision.artifacts.safetensors import Weights
 from provision.domain.model import Model
+from provision.domain.safe_name import client_name
 from provision.errors import InvalidInputError, RefusedError
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
@@ -51,7 +52,7 @@ def gguf_model(filename: str, headers: Sequence[GgufHeader], *, reference: str, 
     stem = PurePosixPath(filename).stem
     license_name = first.keys.get("general.license")
     return Model(
-        name=PART.sub(r"\1", stem) if others else stem,
+        name=client_name(PART.sub(r"\1", stem) if others else stem),
         reference=reference,
         format="gguf",
         quantization=quantization_of(first),
@@ -72,7 +73,7 @@ def safetensors_model(name: str, config: dict[str, Any], weights: Weights, *, re
 
     plain = not isinstance(config.get("quantization_config"), dict)
     return Model(
-        name=name,
+        name=client_name(name),
         reference=reference,
         format="safetensors",
         quantization=quantization_of(config),

@@ -20,6 +20,7 @@ from provision.artifacts.web_json import MAX_SIZE_BYTES, not_as_documented, refu
 from provision.domain.artifacts import PinnedFile
 from provision.domain.model import Model
 from provision.domain.reference import HubReference, OllamaReference, WebReference
+from provision.domain.safe_name import client_name
 from provision.errors import InvalidInputError, UnreachableError
 from provision.host.download import Transport, redact
 from provision.host.site import Answer, get_range
@@ -69,7 +70,7 @@ class _Web:
         headers = {"Authorization": f"Bearer {manifest.token}"} if manifest.token else {}
         model = self._gguf((manifest.model,), str(reference), headers)
         name = reference.name if reference.tag == "latest" else f"{reference.name}-{reference.tag}"
-        return replace(model, name=name, revision=manifest.digest)
+        return replace(model, name=client_name(name), revision=manifest.digest)
 
     def from_web(self, reference: WebReference) -> Model:
         if reference.filename.endswith(PICKLES):

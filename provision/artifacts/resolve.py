@@ -125,8 +125,8 @@ class Resolver:
 
         manifest = resolve(reference, self._mirrors, self._transport, self.env)
         base = f"{registry_of(reference, self._mirrors)}/v2/{reference.namespace}/{reference.name}"
-        # Ollama's registry knows a manifest by its tag, and by its digest only among the blobs.
-        urls = (f"{base}/manifests/{reference.tag}", f"{base}/blobs/sha256:{manifest.digest}")
+        names = (f"manifests/{reference.tag}", f"manifests/sha256:{manifest.digest}", f"blobs/sha256:{manifest.digest}")
+        urls = tuple(f"{base}/{name}" for name in names)  # by its tag, and where that has moved by its digest
         own = PinnedFile(MANIFEST, urls, len(manifest.body), manifest.digest)
         rest = tuple(file for file in manifest.files if file != manifest.model)
         files = (manifest.model, own, *rest)

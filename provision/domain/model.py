@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from provision.domain.artifacts import PinnedFile, WheelMember
+
+_PART = re.compile(r"-[0-9]{5}-of-([0-9]{5})\.gguf$")
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,13 @@ class Model:
     def resolved(self) -> bool:
         """Whether it is known where its files are."""
         return bool(self.source or self.files or self.path)
+
+    @property
+    def is_split(self) -> bool:
+        """Whether it is a GGUF in several files."""
+        name = self.files[0].path if self.files else self.path or ""
+        part = _PART.search(name)
+        return self.format == "gguf" and part is not None and int(part[1]) > 1
 
     @property
     def place(self) -> str:

@@ -6,6 +6,8 @@ import re
 
 MAX_PATH_CHARACTERS = 1024
 MAX_PART_BYTES = 255  # of a file's name, on every usual file system
+MAX_NAME_CHARACTERS = 80  # Ollama takes no more
+_UNUSUAL = re.compile(r"[^A-Za-z0-9_.-]+", re.ASCII)
 
 
 def is_safe_path(path: str) -> bool:
@@ -18,6 +20,11 @@ def is_safe_path(path: str) -> bool:
         and not re.match(r"[A-Za-z]:", path)
         and all(part not in ("", ".", "..") and len(part.encode()) <= MAX_PART_BYTES for part in parts)
     )
+
+
+def client_name(text: str) -> str:
+    """Return what clients ask for by name, made of the name of a file or directory: every engine takes it as it is."""
+    return _UNUSUAL.sub("-", text).strip("-.")[:MAX_NAME_CHARACTERS].rstrip("-.") or "model"
 
 
 def shown(text: str | None) -> str:

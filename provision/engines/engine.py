@@ -10,6 +10,7 @@ from pathlib import Path
 from provision.domain.engine import EngineRelease, Failure, Health, Launch, Trial
 from provision.domain.model import Model
 from provision.domain.selection import Selection
+from provision.host.endpoint import EndpointClient
 from provision.knowledge.engine_files import load_engine_file
 
 
@@ -56,6 +57,14 @@ class Engine(ABC):
 
     def let_go(self, state: Path) -> None:
         """Remove the links into the store from the engine's own directory; no server of it is set up."""
+
+    def why_not_arranged(self, selection: Selection, place: Placement) -> str:
+        """Return what is missing or differs of what ``arrange`` made; empty where nothing is. Reads nothing large."""
+        return ""
+
+    def broken_promise(self, selection: Selection, client: EndpointClient) -> str:
+        """Return what a server that has generated gives less of than was chosen; empty where all is as chosen."""
+        return ""
 
     def converted(self, model: Model) -> str | None:
         """Return the format that a model is turned into before this engine loads it; ``None`` where it is not."""

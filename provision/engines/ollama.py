@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +11,16 @@ from provision.domain.ollama_name import names_match
 from provision.domain.selection import Selection
 from provision.domain.spec import AUTO
 from provision.engines.engine import Engine, Placement
+from provision.host.endpoint import EndpointClient
+from provision.knowledge.versions import older
 
 FOR_EVER = -1
 VERSION_TEXT = "version.txt"
 MODELS = "models"
+RUNNER = "llama-server"  # which the program starts for every model, since
+FIRST_WITH_RUNNER = "0.30.0"
+RUNNER_PLACES = ("../lib/ollama", "lib/ollama", ".")  # from the program, links resolved
+_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
 _MASKS = {"cpu": {"CUDA_VISIBLE_DEVICES": "-1", "ROCR_VISIBLE_DEVICES": "-1", "OLLAMA_VULKAN": "0"}}
 
 
@@ -59,6 +66,32 @@ class Ollama(Engine):
         from provision.host.files import remove_tree
 
         remove_tree(state / MODELS)
+
+    def why_not_arranged(self, selection: Selection, place: Placement) -> str:
+        from provision.engines.ollama_arrange import why_not_arranged
+
+        return why_not_arranged(models_directory(place), selection.model, place.model)
+
+    def broken_promise(self, selection: Selection, client: EndpointClient) -> str:
+        """The server may shorten the context and go on: then it forgets the beginning of what it is told."""
+        from provision.engines.ollama_api import OllamaApi
+
+        running = (each for each in OllamaApi(client).running() if names_match(each.name, selection.model.name))
+        got = next((each.context_length for each in running), 0)
+        if 0 < got < selection.context:
+            return f"gives the model a context of {got} tokens instead of {selection.context}"
+        return ""
+
+    def why_unfit(self, release: EngineRelease, engine: Path) -> str:
+        """A program alone starts, answers and cannot run any model."""
+        program = Path(_program(release, engine)).resolve()
+        version = _VERSION.search((engine / VERSION_TEXT).read_text(encoding="utf-8", errors="replace"))
+        if version is None or older(version[0], FIRST_WITH_RUNNER):
+            return ""
+        places = [program.parent / place / RUNNER for place in RUNNER_PLACES]
+        if any(place.is_file() for place in places):
+            return ""
+        return f"it is not whole: there is no {RUNNER} at {' or '.join(str(place.parent) for place in places)}"
 
     def serves(self, listed: Sequence[object], name: str) -> bool:
         return any(isinstance(each, str) and names_match(each, name) for each in listed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 MODEL_TYPE = "application/vnd.ollama.image.model"
 PARAMETERS_TYPE = "application/vnd.ollama.image.params"
 TEMPLATE_TYPE = "application/vnd.ollama.image.template"
+CONTEXT_PARAMETER = "num_ctx"
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_LAYERS = 1 << 12
 MAX_LAYER_BYTES = 1 << 44
@@ -135,6 +136,25 @@ def compose(model: LocalModel) -> tuple[bytes, dict[str, bytes]]:
     }
     head = {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": add(CONFIG_TYPE, _json(config))}
     return _json({**head, "layers": layers}), blobs
+
+
+def without_context(data: bytes, read: Callable[[str], bytes]) -> tuple[bytes, dict[str, bytes]]:
+    """Return a manifest whose parameters set no context, and the small blobs that it names anew, by their SHA-256.
+
+    What a model's parameters say of the context wins over OLLAMA_CONTEXT_LENGTH. ``read`` returns a blob by its
+    SHA-256. A manifest that sets none, or that cannot be read, stays as it is, byte for byte.
+    """
+    try:
+        document = json.loads(data)
+        layer = next(each for each in document["layers"] if each["mediaType"] == PARAMETERS_TYPE)
+        parameters = json.loads(read(sha256_of(layer["digest"])))
+        parameters.pop(CONTEXT_PARAMETER)
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, InvalidInputError):
+        return data, {}
+    content = _json(parameters)
+    sha256 = hashlib.sha256(content).hexdigest()
+    layer |= _entry(PARAMETERS_TYPE, sha256, len(content))
+    return _json(document), {sha256: content}
 
 
 def _entry(media_type: str, sha256: str, size_bytes: int) -> dict[str, Any]:

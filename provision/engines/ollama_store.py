@@ -54,6 +54,16 @@ def put_blob(models: Path, source: Path, sha256: str) -> bool:
         return link_or_copy(source, target)
 
 
+def is_blob_of(models: Path, source: Path, sha256: str) -> bool:
+    """Tell whether the blob is what ``put_blob`` made of ``source``: a link, or a copy of its size and time."""
+    try:
+        blob, status = blob_path(models, sha256).stat(), source.stat()
+    except OSError:
+        return False
+    is_link = (blob.st_dev, blob.st_ino) == (status.st_dev, status.st_ino)
+    return is_link or (blob.st_size, blob.st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+
+
 def write_manifest(models: Path, name: str, data: bytes) -> KeptModel:
     """Make ``data``, byte for byte, the manifest of ``name``: from now on Ollama has this model.
 

@@ -141,15 +141,18 @@ def read_bytes(path: Path) -> bytes | None:
 def link_or_copy(source: Path, target: Path, mode: int = PRIVATE_FILE) -> bool:
     """Give ``source`` a second name, or, where a file system does not allow that, make a copy with ``mode``.
 
-    ``target`` is replaced in one step and survives a power cut. Return whether it is a link. Raises ``OSError``.
+    A copy has the time of its source. ``target`` is replaced in one step and survives a power cut. Return whether it
+    is a link. Raises ``OSError``.
     """
     staged = target.with_name(f".{target.name}.tmp-{os.getpid()}")
     staged.unlink(missing_ok=True)
     try:
         linked = _linked(source, staged)
         if not linked:
+            status = os.stat(source)
             shutil.copyfile(source, staged)
             os.chmod(staged, mode)
+            os.utime(staged, ns=(status.st_atime_ns, status.st_mtime_ns))
             sync(staged)
         os.replace(staged, target)  # does nothing where both names are links to the same file already
     finally:

@@ -122,6 +122,8 @@ def _server(selection: Selection, observed: Observed, before: tuple[Change, ...]
         return Change(Action.RESTART, Kind.SERVER, name, f"it is {observed.server.value}{detail}")
     if changed:
         return Change(Action.RESTART, Kind.SERVER, name, f"its {changed[-1].kind.value} changes")
+    if observed.arranged_damage:
+        return Change(Action.RESTART, Kind.SERVER, name, observed.arranged_damage)
     generation = observed.state.generation if observed.state else None
     if observed.running != generation:
         return Change(Action.RESTART, Kind.SERVER, name, f"it runs generation {observed.running}, not {generation}")

@@ -12,6 +12,7 @@ from provision.domain.state import State
 class Observed:
     """``engine_damage`` and ``model_damage`` are empty where all is well, else they say what is not.
 
+    ``arranged_damage`` says the same of what the engine was given of the model in its own directory.
     ``files`` are the texts of the current generation, ``desired_files`` what they should be; ``running`` is the
     generation that the server process was started from.
     """
@@ -23,4 +24,5 @@ class Observed:
     files: dict[str, str | None] = field(default_factory=dict)
     desired_files: dict[str, str] = field(default_factory=dict)
     running: int | None = None
+    arranged_damage: str = ""
     server_detail: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from provision.domain.engine import EngineRelease
 from provision.domain.facts import Facts
@@ -17,6 +17,7 @@ from provision.select.requirements import unmet
 from provision.select.sources import Way
 
 SERVER, ON_REQUEST, WITH_ENGINE = "server", "on-request", "with-engine"
+KEYLESS_ENGINES = ("ollama",)  # they answer whoever asks, whatever key is set
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def candidates(spec: Spec, facts: Facts, hardware: Hardware, ways: Sequence[Way]
     Total and deterministic: the same facts give the same list, and every profile that is allowed is in it.
     """
     return tuple(
-        _candidate(profile, engine, facts, ways)
+        _with_key(_candidate(profile, engine, facts, ways), spec)
         for profile in hardware.profiles
         if _allowed(profile, spec, hardware)
         for engine in _engines(profile, spec, hardware)
@@ -77,6 +78,13 @@ def _engines(profile: HardwareProfile, spec: Spec, hardware: Hardware) -> Iterab
     if spec.model.startswith("file:"):
         engines = tuple(sorted(engines, key=hardware.file_engines.index))
     return [engine for engine in engines if spec.backend in (AUTO, engine)]
+
+
+def _with_key(candidate: Candidate, spec: Spec) -> Candidate:
+    """Refuse an engine that would not keep anybody out where a key is wanted."""
+    if spec.api_key_env is None or candidate.reason or candidate.engine not in KEYLESS_ENGINES:
+        return candidate
+    return replace(candidate, reason=f"{candidate.engine} knows no API key: it answers whoever reaches it")
 
 
 def _candidate(profile: HardwareProfile, engine: str, facts: Facts, ways: Sequence[Way]) -> Candidate:

@@ -23,6 +23,7 @@ from provision.select.requirements import unmet_by_quantization
 from provision.select.sources import Tried
 
 SLACK_BYTES = GIB // 2  # of disk, for the engine and everything else
+WHOLE_FILE_ENGINES = ("ollama",)
 SERVED = ("comfortable", "fits", "unknown")
 
 Wanted = Model | CatalogModel | None
@@ -165,6 +166,8 @@ def _offer(candidate: Candidate, spec: Spec, room: Room, model: Model, knowledge
     if build is None or model.format not in build.formats:
         loads = " and ".join(build.formats) if build else "nothing"
         return Offer(reason=f"{candidate.engine} loads {loads}, and {model.name} is {model.format}")
+    if model.is_split and candidate.engine in WHOLE_FILE_ENGINES:
+        return Offer(reason=f"{candidate.engine} loads a model from one file, and {model.name} is split into several")
     lacking = unmet_by_quantization(build, model.quantization, candidate.devices)
     if lacking:
         return Offer(reason=lacking)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from provision.domain.server import INSTANCE_VARIABLE, Runtime, ServerState
 from provision.errors import FabricError
+from provision.facts.gpu.gpu_env import read_gpu_env
 from provision.host import process
 from provision.host.files import commit, explained, make_private_dir
 from provision.host.layout import Layout
@@ -21,13 +22,13 @@ STOP_GRACE_S = 20.0
 KILL_WAIT_S = 5.0
 POLL_S = 0.01
 
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "SYSTEMROOT")
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "SYSTEMROOT")  # and what says which GPUs an engine sees
 
 
 def child_environment(layout: Layout, env: Mapping[str, str]) -> dict[str, str]:
     """Return a small environment whose home, caches and temporary files are all inside the prefix."""
     home = layout.child_home
-    kept = {name: env[name] for name in _PASSED_ON if name in env}
+    kept = {**{name: env[name] for name in _PASSED_ON if name in env}, **read_gpu_env(env)}
     inside = {
         "HOME": home,
         "TMPDIR": home / "tmp",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import msgspec
 
-from provision.domain.engine import Method
+from provision.domain.engine import Failure, Method
 from provision.domain.selection import Selection
 from provision.domain.server import Observation, Runtime, ServerState
 from provision.engines.registry import ENGINES
@@ -14,6 +15,7 @@ from provision.host import ports, process
 from provision.host.endpoint import EndpointClient
 from provision.host.files import read_bytes
 from provision.host.layout import Layout
+from provision.serve.proof import Proof
 
 HEALTH_TIMEOUT_S = 5.0
 TAIL_BYTES = 1 << 15
@@ -90,12 +92,24 @@ class Server:
                 ServerState.DEGRADED, runtime, health.error or f"{engine.health.path} answers {health.status}"
             )
         models = self.client().get("/v1/models").json()
-        listed = [entry.get("id") for entry in (models or {}).get("data", [])] if isinstance(models, dict) else []
+        rows = (models.get("data") if isinstance(models, dict) else None) or []  # Ollama without a model says null
+        listed = [row.get("id") for row in rows if isinstance(row, dict)]
         if not engine.serves(listed, self._selection.model.name):
             return Observation(ServerState.DEGRADED, runtime, f"it serves {listed}, not {self._selection.model.name}")
         if runtime and not process.is_running(runtime.server):  # it ended meanwhile, so a stranger may have answered
             return Observation(ServerState.STARTING, replace(runtime, server=None))
-        return Observation(ServerState.READY, runtime)
+        useless = Proof(self._layout).failure(runtime)
+        return Observation(ServerState.DEGRADED if useless else ServerState.READY, runtime, useless)
+
+    def known_failure(self, said: str) -> Failure | None:
+        """Return the failure of the engine that ``said`` tells of; ``None`` for one that nobody knows."""
+        failures = ENGINES[self._selection.backend].failures() if self._selection else ()
+        return next((each for each in failures if re.search(each.pattern, said, re.IGNORECASE)), None)
+
+    def broken_promise(self) -> str:
+        """Return what a server that has generated gives less of than was chosen; empty where all is as chosen."""
+        selection = self._selection
+        return ENGINES[selection.backend].broken_promise(selection, self.client()) if selection else ""
 
     def port_is_taken(self) -> bool:
         """Tell whether somebody listens on our port; asked when our own server has ended."""

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty, Queue
+from threading import Thread
 
 from provision.domain.server import Observation, Runtime, ServerState
 from provision.errors import FabricError
 from provision.host import process
-from provision.host.endpoint import EndpointClient
+from provision.host.endpoint import Response
 from provision.serve.observation import Server
 
 POLL_S = 0.02
 MAX_POLL_S = 0.5
 STALL_S = 120.0
 FIRST_TOKEN_TIMEOUT_S = 300.0
+LOADING_TIMEOUT_S = 3600.0  # the wait ends far sooner where nothing moves
+SAID_BYTES = 1000
 LOG_LINES = 12
 
 
@@ -31,6 +36,14 @@ class PortLostError(ServerFailedError):
     code = "port-taken"
 
 
+class CannotGenerateError(ServerFailedError):
+    """The server is up, and of no use. ``reason`` is what to tell of it from now on."""
+
+    def __init__(self, reason: str, message: str, hint: str | None) -> None:
+        super().__init__(message, hint)
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class Patience:
     """``timeout_s`` bounds the whole wait where the user gave one; ``stall_s`` bounds a wait without progress."""
@@ -44,15 +57,16 @@ def wait_until_ready(
 ) -> Observation:
     """Return once health is good, ``model`` is listed and, unless that was ``proved`` before, a token is generated.
 
-    Raises ``ServerFailedError`` with the decoded reason and the last lines of the log where the server fails,
-    stops making progress or runs out of time.
+    Raises ``CannotGenerateError`` where it answers and generates nothing, or not as was chosen, and
+    ``ServerFailedError`` where it fails, stops making progress or runs out of time: with the decoded reason and the
+    last lines of the log.
     """
     waiting = _Waiting(server, patience)
     while True:
         seen = server.observe()
         if seen.state is ServerState.READY:
             if not proved(seen):
-                _first_token(server.client(), model)
+                _first_token(server, model, waiting)
             return seen
         waiting.go_on(seen)
 
@@ -104,9 +118,38 @@ def _progress(runtime: Runtime | None, server: Server) -> tuple[object, ...]:
     return (runtime.restarts if runtime else None, used, server.log_size())
 
 
-def _first_token(client: EndpointClient, model: str) -> None:
-    request = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
-    answer = client.post("/v1/chat/completions", request, FIRST_TOKEN_TIMEOUT_S)
+def _first_token(server: Server, model: str, waiting: _Waiting) -> None:
+    """Have the server generate. An engine may load the model only now, and say only now that it cannot."""
+    answer = _answered(server, model, waiting)
+    if answer.status == 0:
+        raise ServerFailedError(f"The server is up and does not answer: {answer.error}.", "See `fabric logs`.")
     if answer.status != 200:
-        said = answer.error or answer.body[:200].decode("utf-8", "replace")
-        raise ServerFailedError(f"The server is up and cannot generate: {said}.", "See `fabric logs`.")
+        said = answer.body[:SAID_BYTES].decode("utf-8", "replace")
+        known = server.known_failure(said)
+        reason = f"it cannot generate: {known.reason if known else said}"
+        raise _of_no_use(server, reason, known.hint if known else None)
+    broken = server.broken_promise()
+    if broken:
+        raise _of_no_use(server, f"it {broken}", "Choose a smaller --context, or another model.")
+
+
+def _answered(server: Server, model: str, waiting: _Waiting) -> Response:
+    """Return the answer to one request, however long it takes, as long as a server of ours gets anywhere.
+
+    It is not asked how it is meanwhile: each question would be a line in its log, which looks like progress.
+    """
+    request = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+    client, path, answers = server.client(), "/v1/chat/completions", Queue[Response]()
+    if server.runtime() is None:
+        return client.post(path, request, FIRST_TOKEN_TIMEOUT_S)
+    Thread(target=lambda: answers.put(client.post(path, request, LOADING_TIMEOUT_S)), daemon=True).start()
+    while True:
+        with suppress(Empty):
+            return answers.get(timeout=POLL_S)
+        if (runtime := server.runtime()) is not None:
+            waiting.go_on(Observation(runtime.state, runtime))
+
+
+def _of_no_use(server: Server, reason: str, hint: str | None) -> CannotGenerateError:
+    said = "\n  ".join(["", *server.last_log_lines(LOG_LINES)])
+    return CannotGenerateError(reason, f"The server is up, but {reason}.{said}", hint or "See `fabric logs`.")

@@ -64,16 +64,26 @@ def _script(path: Path, interpreter: str, program: Path, first: str = "") -> Non
     path.chmod(0o755)
 
 
+def packed(data: bytes) -> bytes:
+    """Compress as upstream does."""
+    return zstd.compress(data)
+
+
+def unpacked(data: bytes) -> bytes:
+    """Return what was compressed."""
+    return zstd.decompress(data)
+
+
 def make_archive(target: Path, real: Path | None = None, xllamacpp: str | None = None) -> Path:
     """Write the archive and ``sha256sum.txt`` into the directory ``target``; return the archive's path."""
     tree = target / "tree"
     lay_out(tree, real or real_ollama(), xllamacpp)
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
+    tarred = io.BytesIO()
+    with tarfile.open(fileobj=tarred, mode="w") as tar:
         for path in sorted(tree.rglob("*")):
             tar.add(path, f"./{path.relative_to(tree)}", recursive=False)
     archive = target / ARCHIVE
-    archive.write_bytes(zstd.compress(packed.getvalue()))
+    archive.write_bytes(packed(tarred.getvalue()))
     shutil.rmtree(tree)
     sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
     (target / SUMS).write_text(f"{sha256}  ./{ARCHIVE}\n", encoding="utf-8")

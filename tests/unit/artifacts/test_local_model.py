@@ -22,7 +22,7 @@ def write(place: Path, data: bytes) -> str:
 
 def test_a_file_of_the_users_is_described(tmp_path: Path) -> None:
     model = describe(write(tmp_path / "mein modell.gguf", WHOLE))
-    assert model.name == "mein modell"
+    assert model.name == "mein-modell"
     assert model.path == str(tmp_path / "mein modell.gguf")
     assert (model.size_bytes, model.license, model.sha256) == (len(WHOLE), "apache-2.0", None)
     assert (model.weights_bytes, model.parameters) == (1024 + 72, 256 + 128)

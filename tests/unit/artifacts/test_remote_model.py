@@ -120,7 +120,7 @@ def test_a_file_of_the_web_is_described_with_its_size_and_the_checksum_given(hub
     hub.scripted["/files/my model.gguf"] = hub.scripted["/files/my%20model.gguf"]
     digest = hashlib.sha256(WHOLE).hexdigest()
     model = ask(f"{base}/my%20model.gguf?x=1#sha256={digest}")
-    assert (model.name, model.size_bytes, model.sha256, model.revision) == ("my model", len(WHOLE), digest, None)
+    assert (model.name, model.size_bytes, model.sha256, model.revision) == ("my-model", len(WHOLE), digest, None)
     assert model.files[0].urls == (f"{base}/my%20model.gguf?x=1",)
     split = ask(f"{base}/{next(iter(PARTS))}")
     assert (split.name, split.sha256, split.size_bytes) == ("big", None, sum(map(len, PARTS.values())))

@@ -1,0 +1,35 @@
+"""Trials of an engine: what ends them from outside is not held against it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from provision.apply.install import Installer
+from provision.cli.progress import ProgressOutput
+from provision.domain.engine import Launch
+from provision.engines.registry import ENGINES
+from provision.errors import InterruptedByUserError
+from provision.host.layout import Layout
+from tests.standin.selections import select_for_small_machine
+
+WAITS = Launch((sys.executable, "-c", "import time; time.sleep(60)"), {})
+
+
+def installer(prefix: Path, stop: threading.Event) -> Installer:
+    selection = select_for_small_machine()
+    return Installer(Layout(prefix), selection, ENGINES[selection.backend], {}, ProgressOutput(), stop)
+
+
+def test_a_trial_that_is_stopped_because_something_else_failed_says_nothing_of_the_engine(tmp_path: Path) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(InterruptedByUserError):
+        installer(tmp_path, stop)._run(WAITS, 60)
+
+
+def test_a_trial_that_takes_too_long_does(tmp_path: Path) -> None:
+    assert installer(tmp_path, threading.Event())._run(WAITS, 0.2).timed_out
