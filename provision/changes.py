@@ -67,7 +67,7 @@ class Changes:
 
     def _up(self, spec: Spec, state: State, options: UpOptions, began: float) -> UpResult:
         """Plan and carry out, and plan again around what turns out not to work here."""
-        from provision.apply.install import EngineUnfitError
+        from provision.apply.preflight import EngineUnfitError
 
         planner = replace(self.fabric.planner, offline=options.offline)
         facts, tried, unfit, moved = self.fabric.facts(), dict[str, str](), None, False

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from provision.apply.methods import Workshop
+from provision.apply.methods import Workshop, build_path
+from provision.apply.preflight import EngineUnfitError, prove
 from provision.apply.progress import Progress
 from provision.apply.store import (
     converted_path,
@@ -29,7 +30,6 @@ from provision.domain.model import Model
 from provision.domain.selection import Selection
 from provision.domain.state import StoreEntry
 from provision.engines.engine import Engine
-from provision.engines.exits import decode
 from provision.errors import CannotCreateError, FabricError
 from provision.host.download import Transport
 from provision.host.files import commit_tree, explained, make_private_dir, remove_tree, sync
@@ -43,16 +43,6 @@ PREFLIGHT_TIMEOUT_S = 60.0
 CONVERSION_TIMEOUT_S = 1800.0
 SLACK_BYTES = 64 << 20
 _OLDEST_GLIBC = "2.28"  # of the platforms that wheels are looked for; what they need themselves, the choice has seen
-
-
-class EngineUnfitError(FabricError):
-    """The installed engine does not start on this machine; nothing of it was kept. ``release`` names it."""
-
-    code = "engine-unfit"
-
-    def __init__(self, release: str, message: str, hint: str | None = None) -> None:
-        super().__init__(message, hint)
-        self.release = release
 
 
 @dataclass(frozen=True)
@@ -128,7 +118,7 @@ class Installer:
         with explained("installing the engine"):
             remove_tree(staged)
             shop.make(release, staged)
-            self._preflight(staged)
+            self._prove(staged)
             final = engine_path(self.layout, release, provided)
             make_private_dir(final.parent)
             remove_tree(final)
@@ -182,28 +172,21 @@ class Installer:
         staged.replace(final)
         sync(final.parent)
 
-    def _preflight(self, staged: Path) -> None:
-        """A build for another processor dies with SIGILL: better now than when the server starts."""
-        release = self.selection.release
-        for trial in self.engine.preflight(release, staged, self.layout.staging):
-            result = self._run(trial.launch, PREFLIGHT_TIMEOUT_S)
-            if result.returncode != 0:
-                ended = decode(result.returncode, result.stderr, self.engine.failures())
-                said = result.stderr.strip().splitlines()[-1:]
-                raise self._unfit(ended.reason + (f" ({said[0]})" if said else ""), ended.hint)
-            if trial.kept_as:
-                (staged / trial.kept_as).write_text(result.stdout + result.stderr, encoding="utf-8")
-        why = self.engine.why_unfit(release, staged)
-        if why:
-            raise self._unfit(why, None)
-
-    def _unfit(self, reason: str, hint: str | None) -> EngineUnfitError:
-        release = self.selection.release
-        return EngineUnfitError(
-            release.name,
-            f"{self.engine.name} {release.version} ({release.source}) does not run on this machine: {reason}.",
-            hint or "See `fabric doctor`.",
-        )
+    def _prove(self, staged: Path) -> None:
+        """Try the engine out; what does not run here is not what the next build goes on from."""
+        release, provided = self.selection.release, self.selection.provided_libraries
+        try:
+            prove(
+                self.engine,
+                self.selection,
+                staged,
+                self.layout.staging,
+                lambda launch: self._run(launch, PREFLIGHT_TIMEOUT_S),
+            )
+        except EngineUnfitError:
+            if release.method is Method.BUILD:
+                remove_tree(build_path(self.layout, release, provided))
+            raise
 
     def _run(self, launch: Launch, timeout_s: float) -> CommandResult:
         for name, text in launch.files.items():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.apply.progress import Progress
+from provision.apply.store import engine_path
 from provision.artifacts.fetch import Fetcher
 from provision.artifacts.uv import Uv
 from provision.domain.artifacts import Wheel
@@ -116,7 +117,7 @@ def _from_source(shop: Workshop, release: EngineRelease, staged: Path) -> None:
     make_private_dir(staged)
     build_server(
         sdist,
-        shop.layout.builds / release.version,
+        build_path(shop.layout, release, shop.provided),
         staged,
         env=shop.env,
         log=shop.layout.logs / "build.log",
@@ -125,6 +126,11 @@ def _from_source(shop: Workshop, release: EngineRelease, staged: Path) -> None:
         jobs=fitting_jobs(shop.threads, shop.memory_bytes),
     )
     sdist.unlink()
+
+
+def build_path(layout: Layout, release: EngineRelease, provided: tuple[str, ...]) -> Path:
+    """Return where a release is compiled: by its sources and the processor that it is for."""
+    return layout.builds / engine_path(layout, release, provided).name
 
 
 def _from_program(_shop: Workshop, release: EngineRelease, staged: Path) -> None:

@@ -87,8 +87,9 @@ class EngineRelease:
 
     @property
     def name(self) -> str:
-        """What tells it from all other releases, such as ``llamacpp/archive/cuda12``."""
-        return f"{self.engine}/{self.method.value}/{self.build}"
+        """What tells it from all other releases, such as ``llamacpp/archive/cuda12@b11434``."""
+        which = self.path or (self.assets.tag if self.assets else self.version)
+        return f"{self.engine}/{self.method.value}/{self.build}@{which}"
 
     @property
     def place(self) -> str:

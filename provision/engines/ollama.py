@@ -25,6 +25,9 @@ class Ollama(Engine):
     name = "ollama"
     health = Health("/api/version")
 
+    def program(self, release: EngineRelease, engine: Path) -> Path | None:
+        return Path(_program(release, engine))
+
     def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Sequence[Trial]:
         return [Trial(Launch((_program(release, engine), "--version"), _nobody(generation)), VERSION_TEXT)]
 

@@ -1,8 +1,8 @@
-"""Engines that are there already: one that sees the machine in another way, one that runs."""
+"""Engines: one that sees the machine in another way, one that runs already, those that turned out not to run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from provision.domain.facts import Facts
 from provision.domain.finding import Finding, Severity
@@ -19,6 +19,12 @@ def find_engines(facts: Facts) -> Iterator[Finding]:
         if server.kind == OLLAMA and not server.ours:
             fix = fix_for(facts, "OLLAMA-RUNNING", port=server.port)
             yield Finding("OLLAMA-RUNNING", Severity.INFO, plain(_running(server)), fix)
+
+
+def find_unfit(facts: Facts, unfit: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield what was learnt by trying: each release, by name, that did not run here, with the reason."""
+    for release, why in unfit.items():
+        yield Finding("ENGINE-UNFIT", Severity.ERROR, plain(f"{release}: {why}"), fix_for(facts, "ENGINE-UNFIT"))
 
 
 def _disagrees(facts: Facts) -> Iterator[Finding]:
