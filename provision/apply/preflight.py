@@ -13,6 +13,8 @@ from provision.engines.exits import decode
 from provision.errors import FabricError
 from provision.host.program import CommandResult
 
+MAX_SAID_CHARACTERS = 300
+
 
 class EngineUnfitError(FabricError):
     """The installed engine does not start on this machine; nothing of it was kept. ``release`` names it."""
@@ -40,13 +42,19 @@ def prove(
         result = run(trial.launch)
         if result.returncode != 0:
             ended = decode(result.returncode, result.stderr, engine.failures())
-            said = result.stderr.strip().splitlines()[-1:]
-            raise _unfit(selection, ended.reason + (f" ({said[0]})" if said else ""), ended.hint)
+            said = _last_line(result.stderr)
+            raise _unfit(selection, ended.reason + (f" ({said})" if said else ""), ended.hint)
         if trial.kept_as:
             (tree / trial.kept_as).write_text(result.stdout + result.stderr, encoding="utf-8")
     why = engine.why_unfit(selection, tree)
     if why:
         raise _unfit(selection, why, None)
+
+
+def _last_line(text: str) -> str:
+    """Return the last that a program said, without what a terminal would obey."""
+    last = text.strip().splitlines()[-1:] or [""]
+    return "".join(letter if letter.isprintable() else " " for letter in last[0])[:MAX_SAID_CHARACTERS].strip()
 
 
 def _why_not_for_this_machine(engine: Engine, selection: Selection, tree: Path) -> str:

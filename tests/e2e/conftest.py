@@ -21,6 +21,7 @@ import pytest
 from provision.domain.spec import Install, Spec
 from tests.standin import engine as standin_engine
 from tests.standin.command import Fabric
+from tests.standin.hub_server import HubServer, serving_hub
 from tests.standin.index_server import IndexServer, serving
 
 # The engine and the model that the package index has, whatever suits this machine best.
@@ -161,3 +162,17 @@ def quick(prefix: Path, home: Path, standin: standin_engine.StandIn, standin_ind
     )
     yield command
     command.cleanup()
+
+
+@pytest.fixture
+def releases() -> Iterator[HubServer]:
+    """GitHub on loopback; each test publishes what it needs."""
+    with serving_hub() as server:
+        yield server
+
+
+@pytest.fixture
+def llamacpp(quick: Fabric, releases: HubServer) -> Fabric:
+    """The command with stand-ins in the index and in ``releases``."""
+    quick.variables |= {"FABRIC_MIRROR_GITHUB": releases.root, "FABRIC_MIRROR_GITHUB_API": releases.root}
+    return quick

@@ -10,6 +10,8 @@ from provision.domain.fingerprint import OLLAMA, RunningServer
 from provision.facts.findings.fixes import fix_for
 from provision.facts.findings.wording import plain
 
+MAX_REASON_CHARACTERS = 1000
+
 
 def find_engines(facts: Facts) -> Iterator[Finding]:
     """Yield where the ``llama-server`` on PATH lists other GPUs than were found, and each Ollama of somebody else."""
@@ -24,7 +26,8 @@ def find_engines(facts: Facts) -> Iterator[Finding]:
 def find_unfit(facts: Facts, unfit: Mapping[str, str]) -> Iterator[Finding]:
     """Yield what was learnt by trying: each release, by name, that did not run here, with the reason."""
     for release, why in unfit.items():
-        yield Finding("ENGINE-UNFIT", Severity.ERROR, plain(f"{release}: {why}"), fix_for(facts, "ENGINE-UNFIT"))
+        evidence = plain(f"{release}: {why}", MAX_REASON_CHARACTERS)
+        yield Finding("ENGINE-UNFIT", Severity.ERROR, evidence, fix_for(facts, "ENGINE-UNFIT"))
 
 
 def _disagrees(facts: Facts) -> Iterator[Finding]:

@@ -37,7 +37,8 @@ def test_releases_that_did_not_run_here_are_findings_beside_each_other() -> None
     first, second = find_unfit(build_facts({}), unfit)
     assert {first.code, second.code} == set(LEARNT_CODES)
     assert {first.severity, second.severity} == {Severity.ERROR}
-    assert first.evidence.startswith("llamacpp/archive/cpu@b1: it needs") and "\x1b" not in first.evidence
+    assert first.evidence.startswith("llamacpp/archive/cpu@b1: it needs")
+    assert "\x1b" not in first.evidence
     assert second.evidence == "llamacpp/existing/existing-cpu@/x: too old"
     assert "fabric up --refresh" in first.fix
 
