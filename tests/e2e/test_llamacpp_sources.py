@@ -177,15 +177,13 @@ def test_all_that_did_not_run_is_told_until_it_runs(llamacpp: Fabric, releases: 
 def test_another_release_is_tried_although_the_one_before_did_not_run(llamacpp: Fabric, releases: HubServer) -> None:
     """What did not run is remembered by its tag, so that a fabric with a newer pin tries that."""
     publish(releases, elf(UD2))
-    wheel = llamacpp.succeed(*UP)["engine_version"]
+    llamacpp.succeed(*UP)
     assets = Path(llamacpp.variables["STANDIN_ASSETS"])
     profile = assets / "profiles" / "engines" / "llamacpp.yaml"
     pinned = profile.read_text(encoding="utf-8")
     publish(releases, script(), "b11435")
     try:
         profile.write_text(pinned.replace(TAG, "b11435"), encoding="utf-8")
-        up = llamacpp.succeed(*UP)
-        assert up["engine_version"] in (wheel, "b11435")
         assert llamacpp.succeed(*UP, *ARCHIVE)["engine_version"] == "b11435"
     finally:
         profile.write_text(pinned, encoding="utf-8")
