@@ -118,7 +118,7 @@ class Installer:
         with explained("installing the engine"):
             remove_tree(staged)
             shop.make(release, staged)
-            self._prove(staged)
+            self._preflight(staged)
             final = engine_path(self.layout, release, provided)
             make_private_dir(final.parent)
             remove_tree(final)
@@ -172,7 +172,7 @@ class Installer:
         staged.replace(final)
         sync(final.parent)
 
-    def _prove(self, staged: Path) -> None:
+    def _preflight(self, staged: Path) -> None:
         """Try the engine out; what does not run here is not what the next build goes on from."""
         release, provided = self.selection.release, self.selection.provided_libraries
         try:

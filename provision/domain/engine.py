@@ -93,8 +93,8 @@ class EngineRelease:
 
     @property
     def place(self) -> str:
-        """Where it comes from: ``github``, or ``index`` for the package index."""
-        return "github" if self.assets else "index"
+        """Where it comes from: ``github``, ``index`` for the package index, or ``here``."""
+        return "github" if self.assets else "here" if self.path else "index"
 
     def is_same(self, other: EngineRelease) -> bool:
         """Tell whether ``other`` is this release, whether or not the files of either have been looked up."""

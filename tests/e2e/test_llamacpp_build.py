@@ -33,11 +33,11 @@ def source(prefix: Path, home: Path, standin: StandIn, tmp_path: Path) -> Iterat
     shutil.copytree(standin.assets, assets)
     profile = assets / "profiles" / "engines" / "llamacpp.yaml"
     document = yaml.safe_load(profile.read_text(encoding="utf-8"))
-    for release in document["releases"]:
-        if "sdist" in release:
-            sdist = llama_release.make_sdist(tmp_path, release["version"])
-            data = sdist.read_bytes()
-            release["sdist"] |= {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
+    releases = [release for release in document["releases"] if "sdist" in release]
+    sdist = llama_release.make_sdist(tmp_path, releases[0]["version"])
+    data = sdist.read_bytes()
+    for release in releases:
+        release["sdist"] |= {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
     profile.write_text(yaml.safe_dump(document), encoding="utf-8")
     with serving({**standin.wheels, sdist.name: sdist}) as index:
         runner = (sys.executable, str(RUNNER))
