@@ -227,6 +227,7 @@ class Changes:
                 self.fabric.env,
                 self.fabric.progress,
                 threading.Event(),
+                engine_env=control.child_environment(self.fabric.layout, self.fabric.env),
                 offline=offline,
             ),
             render=lambda generation: self.fabric.planner.render(selection, generation),

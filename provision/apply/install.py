@@ -49,6 +49,7 @@ _OLDEST_GLIBC = "2.28"  # of the platforms that wheels are looked for; what they
 class Installer:
     """Installs what a selection needs. ``env`` is the user's; ``stop`` ends every transfer and program.
 
+    ``engine_env`` is the server's, so that what starts in a trial starts there as well; ``env`` where it is ``None``.
     ``bundle`` is an unpacked bundle that files are taken from; ``offline`` forbids every other place.
     """
 
@@ -58,6 +59,7 @@ class Installer:
     env: Mapping[str, str]
     progress: Progress
     stop: threading.Event
+    engine_env: Mapping[str, str] | None = None
     offline: bool = False
     bundle: Path | None = None
 
@@ -175,23 +177,24 @@ class Installer:
     def _preflight(self, staged: Path) -> None:
         """Try the engine out; what does not run here is not what the next build goes on from."""
         release, provided = self.selection.release, self.selection.provided_libraries
+        make_private_dir(self.layout.child_home / "tmp")
         try:
             prove(
                 self.engine,
                 self.selection,
                 staged,
                 self.layout.staging,
-                lambda launch: self._run(launch, PREFLIGHT_TIMEOUT_S),
+                lambda launch: self._run(launch, PREFLIGHT_TIMEOUT_S, self.engine_env),
             )
         except EngineUnfitError:
             if release.method is Method.BUILD:
                 remove_tree(build_path(self.layout, release, provided))
             raise
 
-    def _run(self, launch: Launch, timeout_s: float) -> CommandResult:
+    def _run(self, launch: Launch, timeout_s: float, env: Mapping[str, str] | None = None) -> CommandResult:
         for name, text in launch.files.items():
             (self.layout.staging / name).write_text(text, encoding="utf-8")
-        return run(Command(launch.argv, timeout_s, launch.env), self.env, self.stop)
+        return run(Command(launch.argv, timeout_s, launch.env), self.env if env is None else env, self.stop)
 
     @cached_property
     def _settings(self) -> PackageSettings:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_llamacpp_sources import PROVEN, UP, unfit
+from tests.standin import llama_release
 from tests.standin.command import Fabric
-from tests.standin.llama_release import script
+from tests.standin.llama_release import LIBRARY, script
 
 
 @pytest.fixture
@@ -81,6 +82,20 @@ def test_an_upgrade_that_does_not_run_here_gives_way_to_the_next_source(on_path:
     assert on_path.succeed(*UP)["pid"] == up["pid"]
     assert on_path.succeed(*UP, "--refresh")["engine_version"] == "existing"
     assert unfit(on_path) == []
+
+
+def test_a_program_that_starts_only_in_the_users_own_environment_gives_way(on_path: Fabric, program: Path) -> None:
+    """The server has an environment of its own; what needs more is found out before it is used."""
+    compiler = llama_release.compiler()
+    if compiler is None:
+        pytest.skip("no C compiler, and this program has to be made")
+    llama_release.compiled_tree(program.parent, compiler)  # where it lies already
+    libraries = program.parent.parent / "libraries"
+    libraries.mkdir()
+    (program.parent / LIBRARY).rename(libraries / "libllama.so.0")
+    on_path.variables["LD_LIBRARY_PATH"] = str(libraries)
+    assert on_path.succeed(*UP)["engine_version"] != "existing"
+    assert ["libllama.so.0" in told for told in unfit(on_path)] == [True]
 
 
 def test_where_the_program_is_gone_the_next_source_is_taken(on_path: Fabric, program: Path) -> None:
