@@ -15,7 +15,7 @@ from provision.domain.plan import Change, Plan
 from provision.domain.selection import Selection
 from provision.domain.spec import Spec
 from provision.domain.state import State
-from provision.errors import InvalidInputError
+from provision.errors import FabricError, InvalidInputError
 from provision.select.choose import CannotRunError
 from provision.serve import control
 from provision.serve.observation import Server
@@ -66,10 +66,13 @@ class Changes:
 
     def _up(self, spec: Spec, state: State, options: UpOptions, began: float) -> UpResult:
         """Plan and carry out, and plan again around what turns out not to work here."""
-        from provision.apply.install import EngineUnfitError
+        from provision.apply.native_build import BuildFailedError
+        from provision.apply.preflight import EngineUnfitError
+        from provision.apply.toolchain import NoCompilerError
 
         planner = replace(self.fabric.planner, offline=options.offline)
-        facts, tried, unfit, moved = self.fabric.facts(), dict[str, str](), None, False
+        facts, tried, moved = self.fabric.facts(), dict[str, str](), False
+        unfit: FabricError | None = None
         while True:
             try:
                 plan = planner.plan(spec, state, facts, tried=tried, refresh=options.refresh)
@@ -78,8 +81,8 @@ class Changes:
             self._tell_failures(plan, state, tried)
             try:
                 return self._carry_out(plan, state, options, began, "up")
-            except EngineUnfitError as error:
-                unfit, tried = error, {**plan.tried, error.release: error.message}
+            except (EngineUnfitError, NoCompilerError, BuildFailedError) as error:
+                unfit, tried = error, {**plan.tried, plan.selection.release.name: error.message}
                 self.fabric.progress.say(f"{error.message} Trying the next source")
             except PortLostError:
                 if spec.port or moved:
@@ -209,6 +212,7 @@ class Changes:
                 self.fabric.env,
                 self.fabric.progress,
                 threading.Event(),
+                engine_env=control.child_environment(self.fabric.layout, self.fabric.env),
                 offline=offline,
             ),
             render=self.fabric.planner.render,

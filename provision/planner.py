@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,7 +19,7 @@ from provision.domain.server import Observation, ServerState
 from provision.domain.spec import Spec
 from provision.domain.state import State
 from provision.engines.registry import ENGINES
-from provision.errors import UnavailableError
+from provision.errors import UnavailableError, UsageError
 from provision.host.layout import Layout
 from provision.host.secret import check_key, fingerprint
 from provision.knowledge.builds import load_builds
@@ -76,6 +77,7 @@ class Planner:
         cannot be had.
         """
         check_spec(spec, self.knowledge.hardware)
+        _check_program(spec.install.program)
         check_key(spec.api_key_env, self.env, self.layout)
         previous = state.selection if state else None
         seen = Server(self.layout, previous).observe()
@@ -172,6 +174,14 @@ class Planner:
 
         ours = seen.state in _HAS_THE_PORT
         return choose_port(spec, previous, ours_is_up=ours, preferred=self.knowledge.serving.port)
+
+
+def _check_program(path: str | None) -> None:
+    """Raise ``UsageError`` where the program that is named cannot be run."""
+    if path is None or (Path(path).is_file() and os.access(path, os.X_OK)):
+        return
+    why = "is not executable" if Path(path).is_file() else "is not a file" if Path(path).exists() else "does not exist"
+    raise UsageError(f"--program: {path} {why}.", "Name an engine's program, or leave --program out.")
 
 
 def read_knowledge(own_models: Path | None = None) -> Knowledge:

@@ -31,7 +31,9 @@ def remove_prefix(layout: Layout, state: State | None, *, keep_models: bool) -> 
                 remove_tree(entry)
         if keep_models and state is not None:
             models = {key: entry for key, entry in state.entries.items() if entry.kind == "model"}
-            write_state(layout, State(state.lineage, state.serial, entries=models, findings=state.findings))
+            write_state(
+                layout, State(state.lineage, state.serial, entries=models, unfit=state.unfit, tried=dict(state.unfit))
+            )
             return removed
         _remove_frame(layout, marker.made_parents if marker else ())
     return [*removed, str(layout.prefix)]

@@ -9,13 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from provision.apply.install import EngineUnfitError, Installer, wheels_of
+from provision.apply.install import Installer, wheels_of
 from provision.apply.journal import Journal
+from provision.apply.preflight import EngineUnfitError
 from provision.apply.state import write_state
 from provision.apply.store import converted_path, engine_path_of, known_by, merged, model_path, record, why_damaged
 from provision.artifacts.fetch import Fetcher
 from provision.domain.engine import Method
-from provision.domain.finding import Finding, Severity
 from provision.domain.plan import Change, Kind, Plan
 from provision.domain.selection import Selection
 from provision.domain.state import State, StoreEntry
@@ -116,13 +116,12 @@ class Job:
         finally:
             pool.shutdown(wait=False)
 
-    def _remember_unfit(self, unfit: EngineUnfitError) -> None:
-        """What was learnt by trying is a finding: `fabric doctor` shows it from now on."""
-        finding = Finding("ENGINE-UNFIT", Severity.ERROR, unfit.message, unfit.hint or "")
+    def _remember_unfit(self, error: EngineUnfitError) -> None:
+        """What was learnt by trying is a finding: `fabric doctor` shows it until it is tried again and runs."""
         with self._recording:
-            others = tuple(known for known in self.state.findings if known.code != finding.code)
-            tried = {**self.state.tried, unfit.release: unfit.message}
-            self.state = write_state(self.layout, replace(self.state, findings=(*others, finding), tried=tried))
+            learnt = {error.release: error.message}
+            unfit, tried = {**self.state.unfit, **learnt}, {**self.state.tried, **learnt}
+            self.state = write_state(self.layout, replace(self.state, unfit=unfit, tried=tried))
 
     def _make(self, journal: Journal, name: str, make: Callable[[], StoreEntry]) -> None:
         started = self.clock()
@@ -134,8 +133,7 @@ class Job:
                 raise
             with self._recording:
                 entries = {**self.state.entries, entry.key: merged(self.state.entries.get(entry.key), entry)}
-                findings = () if entry.kind == Kind.ENGINE.value else self.state.findings
-                self.state = write_state(self.layout, replace(self.state, entries=entries, findings=findings))
+                self.state = write_state(self.layout, replace(self.state, entries=entries))
         self.timings_s[name] = self.clock() - started
 
     def _configure(self) -> None:
@@ -161,6 +159,7 @@ class Job:
             generation=number,
             selection=selection,
             tried=self.plan.tried,
+            unfit={name: why for name, why in self.state.unfit.items() if name in self.plan.tried},
             entries={**entries, config.key: config},
             in_use=(*self._installed_keys(), config.key),
         )

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from provision.apply.methods import Workshop
+from provision.apply.methods import Workshop, build_path
+from provision.apply.preflight import EngineUnfitError, prove
 from provision.apply.progress import Progress
 from provision.apply.pull import Intake
 from provision.apply.store import (
@@ -24,7 +25,6 @@ from provision.domain.engine import EngineRelease, Launch, Method
 from provision.domain.selection import Selection
 from provision.domain.state import StoreEntry
 from provision.engines.engine import Engine
-from provision.engines.exits import decode
 from provision.errors import FabricError, InterruptedByUserError
 from provision.host.files import commit_tree, explained, make_private_dir, remove_tree
 from provision.host.layout import Layout
@@ -36,20 +36,11 @@ CONVERSION_TIMEOUT_S = 1800.0
 _OLDEST_GLIBC = "2.28"  # of the platforms that wheels are looked for; what they need themselves, the choice has seen
 
 
-class EngineUnfitError(FabricError):
-    """The installed engine does not start on this machine; nothing of it was kept. ``release`` names it."""
-
-    code = "engine-unfit"
-
-    def __init__(self, release: str, message: str, hint: str | None = None) -> None:
-        super().__init__(message, hint)
-        self.release = release
-
-
 @dataclass(frozen=True)
 class Installer:
     """Installs what a selection needs. ``env`` is the user's; ``stop`` ends every transfer and program.
 
+    ``engine_env`` is the server's, so that what starts in a trial starts there as well; ``env`` where it is ``None``.
     ``bundle`` is an unpacked bundle that files are taken from; ``offline`` forbids every other place.
     """
 
@@ -59,6 +50,7 @@ class Installer:
     env: Mapping[str, str]
     progress: Progress
     stop: threading.Event
+    engine_env: Mapping[str, str] | None = None
     offline: bool = False
     bundle: Path | None = None
 
@@ -113,32 +105,26 @@ class Installer:
         return record(self.layout, "model", f"{model.name} for {self.engine.name}", final)
 
     def _preflight(self, staged: Path) -> None:
-        """A build for another processor dies with SIGILL: better now than when the server starts."""
-        release = self.selection.release
-        for trial in self.engine.preflight(release, staged, self.layout.staging):
-            result = self._run(trial.launch, PREFLIGHT_TIMEOUT_S)
-            if result.returncode != 0:
-                ended = decode(result.returncode, result.stderr, self.engine.failures())
-                said = result.stderr.strip().splitlines()[-1:]
-                raise self._unfit(ended.reason + (f" ({said[0]})" if said else ""), ended.hint)
-            if trial.kept_as:
-                (staged / trial.kept_as).write_text(result.stdout + result.stderr, encoding="utf-8")
-        why = self.engine.why_unfit(release, staged)
-        if why:
-            raise self._unfit(why, None)
+        """Try the engine out; what does not run here is not what the next build goes on from."""
+        release, provided = self.selection.release, self.selection.provided_libraries
+        make_private_dir(self.layout.child_home / "tmp")
+        try:
+            prove(
+                self.engine,
+                self.selection,
+                staged,
+                self.layout.staging,
+                lambda launch: self._run(launch, PREFLIGHT_TIMEOUT_S, self.engine_env),
+            )
+        except EngineUnfitError:
+            if release.method is Method.BUILD:
+                remove_tree(build_path(self.layout, release, provided))
+            raise
 
-    def _unfit(self, reason: str, hint: str | None) -> EngineUnfitError:
-        release = self.selection.release
-        return EngineUnfitError(
-            release.name,
-            f"{self.engine.name} {release.version} ({release.source}) does not run on this machine: {reason}.",
-            hint or "See `fabric doctor`.",
-        )
-
-    def _run(self, launch: Launch, timeout_s: float) -> CommandResult:
+    def _run(self, launch: Launch, timeout_s: float, env: Mapping[str, str] | None = None) -> CommandResult:
         for name, text in launch.files.items():
             (self.layout.staging / name).write_text(text, encoding="utf-8")
-        result = run(Command(launch.argv, timeout_s, launch.env), self.env, self.stop)
+        result = run(Command(launch.argv, timeout_s, launch.env), self.env if env is None else env, self.stop)
         if result.timed_out and self.stop.is_set():  # that says nothing of the program
             raise InterruptedByUserError("Stopped.")
         return result

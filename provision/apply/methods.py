@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.apply.progress import Progress
+from provision.apply.store import engine_path
 from provision.artifacts.fetch import Fetcher
 from provision.artifacts.uv import Uv
 from provision.domain.artifacts import Wheel
@@ -107,16 +108,20 @@ def _lay_over(part: Path, tree: Path) -> None:
 
 def _from_source(shop: Workshop, release: EngineRelease, staged: Path) -> None:
     from provision.apply.native_build import build_server, fitting_jobs
+    from provision.apply.toolchain import require_toolchain
 
     if release.sdist is None:
         raise FabricError(f"{release.name} has no source distribution.")
+    require_toolchain(shop.env)
+    work = build_path(shop.layout, release, shop.provided)
+    _drop_builds(shop.layout, besides=work)
     arrived = shop.progress.transfer(release.sdist.filename, release.sdist.size_bytes)
     sdist = shop.fetcher.wheel(release.sdist, arrived)
     shop.progress.say("Compiling llama.cpp for this processor; that takes a quarter of an hour on two cores")
     make_private_dir(staged)
     build_server(
         sdist,
-        shop.layout.builds / release.version,
+        work,
         staged,
         env=shop.env,
         log=shop.layout.logs / "build.log",
@@ -125,6 +130,18 @@ def _from_source(shop: Workshop, release: EngineRelease, staged: Path) -> None:
         jobs=fitting_jobs(shop.threads, shop.memory_bytes),
     )
     sdist.unlink()
+
+
+def _drop_builds(layout: Layout, besides: Path) -> None:
+    """Let go of what was compiled from other sources, or for another processor: it takes hundreds of megabytes."""
+    for old in layout.builds.iterdir() if layout.builds.is_dir() else ():
+        if old != besides:
+            remove_tree(old)
+
+
+def build_path(layout: Layout, release: EngineRelease, provided: tuple[str, ...]) -> Path:
+    """Return where a release is compiled: by its sources and the processor that it is for."""
+    return layout.builds / engine_path(layout, release, provided).name
 
 
 def _from_program(_shop: Workshop, release: EngineRelease, staged: Path) -> None:

@@ -101,8 +101,9 @@ def build_server(
     all that CMake and the compiler print. ``work`` is kept: a build that was stopped goes on from there, one of other
     sources or with other tools starts anew. The network is not used.
 
-    Raises ``NoCompilerError``, ``BuildFailedError``, ``InvalidInputError`` where ``sdist`` is no such archive,
-    ``CannotCreateError`` where the disk is full, and ``InterruptedByUserError`` as soon as ``stop`` is set.
+    Raises ``NoCompilerError``, ``BuildFailedError``, ``RefusedError`` where ``sdist`` is no archive or an unsafe one,
+    ``InvalidInputError`` where it does not carry llama.cpp, ``CannotCreateError`` where the disk is full, and
+    ``InterruptedByUserError`` as soon as ``stop`` is set.
     """
     tools, work, log = require_toolchain(env), work.absolute(), log.absolute()
     with explained("building the engine"):
@@ -137,6 +138,8 @@ def _environment(env: Mapping[str, str], tools: Toolchain, work: Path) -> dict[s
 
 def _prepare(build: _Build, sdist: Path) -> None:
     """Have the unpacked sources of exactly this archive, for exactly these tools."""
+    from provision.artifacts.unpack import unpack
+
     marker = build.work / "inputs"
     inputs = _inputs(build, sdist)
     if build.at_work.exists() and build.tools.generator != NINJA:
@@ -146,7 +149,7 @@ def _prepare(build: _Build, sdist: Path) -> None:
     marker.unlink(missing_ok=True)
     for old in (build.source, build.output):
         remove_tree(old)
-    unpack(sdist, build.source)
+    unpack(sdist, build.source, strip=1, stop=build.stop)
     if not (build.tree / "CMakeLists.txt").is_file():
         raise InvalidInputError(f"{sdist.name} does not carry llama.cpp: it has no {TREE}/CMakeLists.txt.")
     commit(marker, inputs)
@@ -161,20 +164,6 @@ def _inputs(build: _Build, sdist: Path) -> bytes:
     variables = (build.env.get(name) for name in _COMPILER_VARIABLES)
     values = (digest.hexdigest(), *variables, *_arguments(build))
     return "\n".join(map(str, values)).encode()
-
-
-def unpack(sdist: Path, target: Path) -> None:
-    """Unpack a ``.tar.gz`` without its top directory."""
-    import tarfile
-
-    try:
-        with tarfile.open(sdist, "r:gz") as archive:
-            for member in archive:
-                member.name = member.name.partition("/")[2]
-                if member.name:
-                    archive.extract(member, target, filter="data")
-    except (tarfile.TarError, EOFError, UnicodeError, ValueError) as error:
-        raise InvalidInputError(f"{sdist.name} cannot be unpacked: {error}.") from error
 
 
 def _arguments(build: _Build) -> list[str]:

@@ -38,7 +38,7 @@ def _content(release: EngineRelease, provided: tuple[str, ...]) -> Iterator[str]
     yield from (str(lib.source.sha256) for lib in release.libraries if lib.name in provided)
     yield from (wheel.sha256 for wheel in release.wheels)
     yield from (file.sha256 or file.urls[0] for file in release.files)
-    yield from (release.sdist.sha256,) if release.sdist else ()
+    yield from (release.sdist.sha256, *release.isa) if release.sdist else ()
     yield from (release.path,) if release.path else ()
 
 

@@ -117,11 +117,13 @@ def command(
 
 
 def _diagnose(fabric: Any, facts: Facts) -> Diagnosis:
+    from provision.facts.findings.engines import find_unfit
+
     try:
         state = fabric.state()
     except (FabricError, OSError) as error:
         return Diagnosis(facts, _sorted(facts.findings), None, _explained(error))
-    findings = _sorted((*facts.findings, *(state.findings if state else ())))
+    findings = _sorted((*facts.findings, *find_unfit(facts, state.unfit if state else {})))
     try:
         return Diagnosis(facts, findings, fabric.plan(_spec(), facts, looks_up=False), None)
     except FabricError as error:

@@ -151,7 +151,14 @@ def _install(filed: Install, asked: dict[str, Any]) -> Install:
         if not (name and separator and address):
             raise UsageError(f"--mirror {said} is not possible.", "Write it as NAME=URL, such as github=https://…")
         mirrors[name] = address
-    return Install(tuple(asked.get("source") or filed.sources), asked.get("program") or filed.program, mirrors)
+    return Install(
+        tuple(asked.get("source") or filed.sources), _program(asked.get("program") or filed.program), mirrors
+    )
+
+
+def _program(named: str | None) -> str | None:
+    """Return the whole path: where the command was called from means nothing later."""
+    return str(Path(named).expanduser().absolute()) if named else None
 
 
 def _read_file(file: Path) -> Spec:

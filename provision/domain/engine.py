@@ -87,13 +87,14 @@ class EngineRelease:
 
     @property
     def name(self) -> str:
-        """What tells it from all other releases, such as ``llamacpp/archive/cuda12``."""
-        return f"{self.engine}/{self.method.value}/{self.build}"
+        """What tells it from all other releases, such as ``llamacpp/archive/cuda12@b11434``."""
+        which = self.path or (self.assets.tag if self.assets else self.version)
+        return f"{self.engine}/{self.method.value}/{self.build}@{which}"
 
     @property
     def place(self) -> str:
-        """Where it comes from: ``github``, or ``index`` for the package index."""
-        return "github" if self.assets else "index"
+        """Where it comes from: ``github``, ``index`` for the package index, or ``here``."""
+        return "github" if self.assets else "here" if self.path else "index"
 
     def is_same(self, other: EngineRelease) -> bool:
         """Tell whether ``other`` is this release, whether or not the files of either have been looked up."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from provision.domain.finding import Finding
 from provision.domain.model import Model
 from provision.domain.selection import Selection
 
@@ -43,8 +42,8 @@ class State:
     """``lineage`` is the prefix's own id, ``serial`` grows with every change.
 
     ``entries`` are all installed things by their key, ``in_use`` the keys of those that the server needs now.
-    ``findings`` are what was learnt about this machine by trying, ``tried`` the releases, references and places that
-    failed, with the reason: they are not tried again until that is asked for.
+    ``tried`` are the releases, references and places that failed, with the reason: they are not tried again until
+    that is asked for. ``unfit`` are those of them that were there and did not run here.
     """
 
     lineage: str
@@ -55,8 +54,8 @@ class State:
     selection: Selection | None = None
     entries: dict[str, StoreEntry] = field(default_factory=dict)
     in_use: tuple[str, ...] = ()
-    findings: tuple[Finding, ...] = ()
     tried: dict[str, str] = field(default_factory=dict)
+    unfit: dict[str, str] = field(default_factory=dict)
     written_files: tuple[str, ...] = ()
 
     @property

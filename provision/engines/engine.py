@@ -44,8 +44,12 @@ class Engine(ABC):
     def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Sequence[Trial]:
         """Return commands that prove, within seconds, that the installed engine runs on this processor."""
 
-    def why_unfit(self, release: EngineRelease, engine: Path) -> str:
-        """Return what speaks against a release that starts, by what its trials left there; empty where nothing does."""
+    def program(self, release: EngineRelease, engine: Path) -> Path | None:
+        """Return the program file of an installed engine; ``None`` where an interpreter runs it."""
+        return None
+
+    def why_unfit(self, selection: Selection, engine: Path) -> str:
+        """Return what speaks against an engine that starts, by what its trials left there; empty where nothing does."""
         return ""
 
     @abstractmethod

@@ -10,7 +10,7 @@ from typing import Any
 from provision.domain.engine import EngineRelease, Launch, Method, Trial
 from provision.domain.selection import Selection
 from provision.engines.engine import Engine, Placement
-from provision.engines.llamacpp_flags import arguments, parse_options, server_settings
+from provision.engines.llamacpp_flags import arguments, missing_options, parse_options, server_settings
 from provision.engines.llamacpp_program import parse_devices, parse_version
 from provision.knowledge.engine_files import load_engine_file
 
@@ -26,13 +26,17 @@ class LlamaCpp(Engine):
 
     name = "llamacpp"
 
+    def program(self, release: EngineRelease, engine: Path) -> Path | None:
+        return None if release.method is Method.WHEEL else Path(_server(release, engine))
+
     def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Sequence[Trial]:
         if release.method is Method.WHEEL:
             return [Trial(Launch((*_python(engine), str(generation / LAUNCHER)), _environment(engine), _launcher()))]
         asked = (("--version", VERSION_TEXT), ("--help", HELP_TEXT), ("--list-devices", DEVICES_TEXT))
         return [Trial(Launch((_server(release, engine), option), {}), kept_as) for option, kept_as in asked]
 
-    def why_unfit(self, release: EngineRelease, engine: Path) -> str:
+    def why_unfit(self, selection: Selection, engine: Path) -> str:
+        release = selection.release
         if release.method is Method.WHEEL:
             return ""
         version = parse_version(_read(engine / VERSION_TEXT))
@@ -41,6 +45,9 @@ class LlamaCpp(Engine):
         oldest = load_engine_file(self.name).oldest_build
         if oldest and 1 < version.build < oldest:
             return f"its build b{version.build} has known security holes, b{oldest} and later have not"
+        missing = missing_options(parse_options(_read(engine / HELP_TEXT)), selection)
+        if missing:
+            return f"it does not know the options {', '.join(missing)}"
         return _why_not_accelerated(release.acceleration, _read(engine / DEVICES_TEXT))
 
     def launch(self, selection: Selection, place: Placement) -> Launch:
@@ -57,7 +64,7 @@ class LlamaCpp(Engine):
 
 
 def _server(release: EngineRelease, engine: Path) -> str:
-    return str(engine / (Path(release.path).name if release.path else SERVER))
+    return release.path or str(engine / SERVER)
 
 
 def _read(path: Path) -> str:

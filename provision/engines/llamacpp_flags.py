@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from provision.domain.selection import Selection
 from provision.domain.spec import AUTO
@@ -75,16 +76,24 @@ def arguments(options: Mapping[str, bool], settings: Sequence[Setting]) -> tuple
 
     Raises ``OptionsMissingError`` where it lacks required ones.
     """
-    chosen = [(setting, _way(options, setting)) for setting in settings]
-    missing = [
-        " or ".join(way[0] for way in setting.ways) for setting, way in chosen if way is None and setting.required
-    ]
+    missing = _missing(options, settings)
     if missing:
         raise OptionsMissingError(
             f"This llama-server does not know {', '.join(missing)}.",
             "Use a newer llama.cpp, or let fabric install one.",
         )
-    return tuple(word for _, way in chosen for word in way or ())
+    return tuple(word for setting in settings for word in _way(options, setting) or ())
+
+
+def missing_options(options: Mapping[str, bool], selection: Selection) -> list[str]:
+    """Return what a program with these ``options`` lacks to serve ``selection``, with a key or without."""
+    anywhere = Path("/")
+    return _missing(options, server_settings(selection, Placement(anywhere, anywhere, anywhere, anywhere, anywhere)))
+
+
+def _missing(options: Mapping[str, bool], settings: Sequence[Setting]) -> list[str]:
+    lacking = (setting for setting in settings if setting.required and _way(options, setting) is None)
+    return [" or ".join(way[0] for way in setting.ways) for setting in lacking]
 
 
 def _way(options: Mapping[str, bool], setting: Setting) -> tuple[str, ...] | None:

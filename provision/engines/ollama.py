@@ -33,6 +33,9 @@ class Ollama(Engine):
     name = "ollama"
     health = Health("/api/version")
 
+    def program(self, release: EngineRelease, engine: Path) -> Path | None:
+        return Path(_program(release, engine))
+
     def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Sequence[Trial]:
         return [Trial(Launch((_program(release, engine), "--version"), _nobody(generation)), VERSION_TEXT)]
 
@@ -82,9 +85,9 @@ class Ollama(Engine):
             return f"gives the model a context of {got} tokens instead of {selection.context}"
         return ""
 
-    def why_unfit(self, release: EngineRelease, engine: Path) -> str:
+    def why_unfit(self, selection: Selection, engine: Path) -> str:
         """A program alone starts, answers and cannot run any model."""
-        program = Path(_program(release, engine)).resolve()
+        program = Path(_program(selection.release, engine)).resolve()
         version = _VERSION.search((engine / VERSION_TEXT).read_text(encoding="utf-8", errors="replace"))
         if version is None or older(version[0], FIRST_WITH_RUNNER):
             return ""

@@ -95,9 +95,12 @@ def _config(selection: Selection, observed: Observed) -> Change:
     if not observed.state or not observed.state.generation:
         return Change(Action.CREATE, Kind.CONFIG, name, "nothing is configured yet")
     differing = sorted(n for n, text in observed.desired_files.items() if observed.files.get(n) != text)
-    if not differing:
+    reread = bool(observed.engine_damage) and selection.release.method is Method.EXISTING
+    if not differing and not reread:
         return Change(Action.NONE, Kind.CONFIG, name, f"generation {observed.state.generation}")
-    reasons = list(_differences(observed.state.selection, selection)) or [f"{', '.join(differing)} differ"]
+    reasons = list(_differences(observed.state.selection, selection)) or [
+        f"{', '.join(differing)} differ" if differing else "the program of others may have other options now"
+    ]
     return Change(Action.UPDATE, Kind.CONFIG, name, ", ".join(reasons))
 
 

@@ -8,6 +8,7 @@ from provision.knowledge.hardware import Hardware
 from provision.select.candidates import SERVER
 
 MIN_CONTEXT = 256
+EXISTING = "existing"
 
 
 def check_spec(spec: Spec, hardware: Hardware) -> None:
@@ -44,5 +45,9 @@ def _check_pairs(spec: Spec) -> None:
             "--backend external and --base-url belong together: the address of a server that somebody else runs.",
             "Such as: fabric up --backend external --base-url http://127.0.0.1:1234/v1",
         )
+    if spec.install.program and spec.backend in (AUTO, "external"):
+        raise UsageError("--program needs --backend: which engine it is.", "Such as: --backend llamacpp.")
+    if spec.install.program and spec.install.sources and EXISTING not in spec.install.sources:
+        raise UsageError("--program and the sources contradict each other.", f"Add --source {EXISTING}.")
     if spec.require_gpu and spec.acceleration == "cpu":
         raise UsageError("--require-gpu and --acceleration cpu contradict each other.", "Leave one of them out.")

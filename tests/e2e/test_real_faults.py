@@ -7,21 +7,22 @@ import shutil
 import signal
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from provision.apply.install import EngineUnfitError, Installer
+from provision.apply.install import Installer
+from provision.apply.preflight import EngineUnfitError
 from provision.domain.engine import EngineRelease, Launch, Trial
-from provision.domain.spec import Spec
 from provision.engines.llamacpp import LlamaCpp
 from provision.facts.detect import detect
 from provision.host.endpoint import EndpointClient
 from provision.host.layout import Layout
 from provision.host.machine import LocalMachine
 from provision.planner import Planner
-from tests.e2e.conftest import Served
+from tests.e2e.conftest import WISH, Served
 from tests.standin.command import Fabric, eventually
 
 pytestmark = pytest.mark.engine
@@ -57,7 +58,7 @@ def installer(served: Served, prefix: Path, engine: LlamaCpp) -> Installer:
     layout = Layout(prefix)
     layout.staging.mkdir(parents=True)
     facts = detect(LocalMachine(), str(served.prefix))
-    selection = Planner(Layout(served.prefix), os.environ).plan(Spec(port=0), None, facts).selection
+    selection = Planner(Layout(served.prefix), os.environ).plan(replace(WISH, port=0), None, facts).selection
     return Installer(layout, selection, engine, os.environ, Quiet(), threading.Event())  # type: ignore[arg-type]
 
 

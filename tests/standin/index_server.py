@@ -260,11 +260,18 @@ def _json_page(index: IndexServer, project: str, found: dict[str, Path]) -> dict
             "url": index.file_url(name),
             "hashes": {"sha256": index.sha256(name)},
             "size": path.stat().st_size,
-            "core-metadata": {"sha256": hashlib.sha256(metadata_of(path)).hexdigest()},
+            **_metadata_told(path),
         }
         for name, path in found.items()
     ]
     return {"meta": {"api-version": "1.1"}, "name": project, "versions": [], "files": files}
+
+
+def _metadata_told(path: Path) -> dict[str, Any]:
+    """Only wheels have metadata that can be had alone."""
+    if path.suffix != ".whl":
+        return {}
+    return {"core-metadata": {"sha256": hashlib.sha256(metadata_of(path)).hexdigest()}}
 
 
 def _html_page(index: IndexServer, found: dict[str, Path]) -> str:

@@ -1,14 +1,16 @@
-"""Engines that are there already: one that sees the machine in another way, one that runs."""
+"""Engines: one that sees the machine in another way, one that runs already, those that turned out not to run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from provision.domain.facts import Facts
 from provision.domain.finding import Finding, Severity
 from provision.domain.fingerprint import OLLAMA, RunningServer
 from provision.facts.findings.fixes import fix_for
 from provision.facts.findings.wording import plain
+
+MAX_REASON_CHARACTERS = 1000
 
 
 def find_engines(facts: Facts) -> Iterator[Finding]:
@@ -19,6 +21,13 @@ def find_engines(facts: Facts) -> Iterator[Finding]:
         if server.kind == OLLAMA and not server.ours:
             fix = fix_for(facts, "OLLAMA-RUNNING", port=server.port)
             yield Finding("OLLAMA-RUNNING", Severity.INFO, plain(_running(server)), fix)
+
+
+def find_unfit(facts: Facts, unfit: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield what was learnt by trying: each release, by name, that did not run here, with the reason."""
+    for release, why in unfit.items():
+        evidence = plain(f"{release}: {why}", MAX_REASON_CHARACTERS)
+        yield Finding("ENGINE-UNFIT", Severity.ERROR, evidence, fix_for(facts, "ENGINE-UNFIT"))
 
 
 def _disagrees(facts: Facts) -> Iterator[Finding]:

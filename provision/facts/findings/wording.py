@@ -11,10 +11,10 @@ MAX_NAMED = 3
 SIGNAL = "ended by signal"  # in the words of every probe that runs a program
 
 
-def plain(text: str) -> str:
+def plain(text: str, most: int = MAX_CHARACTERS) -> str:
     """Return what a machine said as one short line: what it holds may end in a terminal."""
-    shown = " ".join("".join(letter if letter.isprintable() else " " for letter in text[: 4 * MAX_CHARACTERS]).split())
-    return shown if len(shown) <= MAX_CHARACTERS else f"{shown[: MAX_CHARACTERS - 1]}…"
+    shown = " ".join("".join(letter if letter.isprintable() else " " for letter in text[: 4 * most]).split())
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
 def names(gpus: Sequence[Gpu]) -> str:

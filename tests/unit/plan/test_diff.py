@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from provision.domain.engine import Method
 from provision.domain.plan import Action, Kind, Plan
 from provision.domain.selection import Selection
 from provision.domain.server import ServerState
@@ -65,6 +66,16 @@ def test_a_changed_option_is_an_update_and_a_restart_and_is_named(
         (Kind.SERVER, Action.RESTART),
     ]
     assert plan.changes[2].reason == reason
+
+
+def test_a_program_of_others_that_changed_is_asked_anew_and_configured_anew(
+    selection: Selection, settled: Observed
+) -> None:
+    release = replace(selection.release, method=Method.EXISTING, path="/usr/bin/llama-server")
+    plan = make_plan(replace(selection, release=release), replace(settled, engine_damage="llama-server was changed"))
+    assert [change.action.value for change in plan.changes] == ["replace", "none", "update", "restart"]
+    plan = make_plan(selection, replace(settled, engine_damage="llama-server was changed"))
+    assert [change.action.value for change in plan.changes] == ["replace", "none", "none", "restart"]
 
 
 def test_what_is_to_be_fetched_is_told_in_bytes(selection: Selection, settled: Observed) -> None:
