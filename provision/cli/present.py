@@ -12,6 +12,7 @@ from provision.domain.choice import Alternative, Recommendation
 from provision.domain.measure import SmokeReport
 from provision.domain.model import Model
 from provision.domain.plan import Action, Change, Plan
+from provision.domain.selection import Selection
 
 EXIT_PENDING = 2
 _STYLES = {Action.CREATE: output.GOOD, Action.NONE: output.DIM, Action.DELETE: output.BAD}
@@ -45,7 +46,7 @@ def choice_document(plan: Plan) -> dict[str, Any]:
     return {
         "backend": chosen.backend,
         "acceleration": chosen.acceleration,
-        "engine_version": chosen.release.version,
+        "engine_version": chosen.release.version or None,
         "model": model_document(model),
         "endpoint": {"base_url": chosen.base_url, "model": model.name},
         "fit": asdict(chosen.fit),
@@ -117,18 +118,7 @@ def plan_result(plan: Plan, *, detailed: bool = False) -> Result:
 def show_choice(plan: Plan) -> None:
     """Show what was chosen, why, and why not the others."""
     chosen = plan.selection
-    output.pairs(
-        [
-            ("engine", f"{chosen.backend} {chosen.release.version} on {chosen.acceleration}, {chosen.threads} threads"),
-            ("model", f"{chosen.model.name} ({chosen.model.quantization}, {output.size(chosen.model.size_bytes)})"),
-            ("context", f"{chosen.context} tokens{_for_each(chosen.parallel)}"),
-            (
-                "memory",
-                f"{output.gib_of(chosen.fit.need_bytes, chosen.fit.budget_bytes)}: {chosen.fit.verdict}",
-            ),
-            ("endpoint", chosen.base_url),
-        ]
-    )
+    output.pairs(_remote_pairs(chosen) if chosen.is_remote else _chosen_pairs(chosen))
     for reason in chosen.why:
         output.line(f"  why      {reason}", output.DIM)
     for name, reason in chosen.why_not.items():
@@ -138,6 +128,29 @@ def show_choice(plan: Plan) -> None:
     if plan.recommended is not None and not plan.recommended.installable:
         output.line()
         show_recommendation(plan.recommended)
+
+
+def _remote_pairs(chosen: Selection) -> list[tuple[str, str]]:
+    context = f"{chosen.context} tokens" if chosen.context else "as that server has it"
+    return [
+        ("engine", f"{chosen.engine_name}, run by somebody else"),
+        ("model", chosen.model.name),
+        ("context", context),
+        ("endpoint", chosen.base_url),
+    ]
+
+
+def _chosen_pairs(chosen: Selection) -> list[tuple[str, str]]:
+    return [
+        ("engine", f"{chosen.engine_name} on {chosen.acceleration}, {chosen.threads} threads"),
+        ("model", f"{chosen.model.name} ({chosen.model.quantization}, {output.size(chosen.model.size_bytes)})"),
+        ("context", f"{chosen.context} tokens{_for_each(chosen.parallel)}"),
+        (
+            "memory",
+            f"{output.gib_of(chosen.fit.need_bytes, chosen.fit.budget_bytes)}: {chosen.fit.verdict}",
+        ),
+        ("endpoint", chosen.base_url),
+    ]
 
 
 def _for_each(parallel: int) -> str:

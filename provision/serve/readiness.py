@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from provision.domain.server import Observation, Runtime, ServerState
 from provision.errors import FabricError
 from provision.host import process
-from provision.host.endpoint import EndpointClient
 from provision.serve.observation import Server
 
 POLL_S = 0.02
@@ -17,6 +16,7 @@ MAX_POLL_S = 0.5
 STALL_S = 120.0
 FIRST_TOKEN_TIMEOUT_S = 300.0
 LOG_LINES = 12
+_ASK_ITS_OWNER = "Somebody else runs it: see what it says there; `fabric up` tries again."
 
 
 class ServerFailedError(FabricError):
@@ -52,7 +52,7 @@ def wait_until_ready(
         seen = server.observe()
         if seen.state is ServerState.READY:
             if not proved(seen):
-                _first_token(server.client(), model)
+                _first_token(server, model)
             return seen
         waiting.go_on(seen)
 
@@ -91,9 +91,10 @@ def failed(
     """Build the error that says why, with the end of the log."""
     ended = seen.runtime.last_exit if seen.runtime else None
     why = reason or (ended.reason if ended else seen.detail or "its supervisor ended")
-    log = server.last_log_lines(LOG_LINES)
+    log = [] if server.is_remote else server.last_log_lines(LOG_LINES)
     said = "\n  ".join(["", *log]) if log else ""
-    hint = (ended.hint if ended else None) or "See `fabric logs`; `fabric up` tries again."
+    usual = _ASK_ITS_OWNER if server.is_remote else "See `fabric logs`; `fabric up` tries again."
+    hint = (ended.hint if ended else None) or usual
     return kind(f"The server did not become ready: {why}.{said}", hint)
 
 
@@ -104,9 +105,10 @@ def _progress(runtime: Runtime | None, server: Server) -> tuple[object, ...]:
     return (runtime.restarts if runtime else None, used, server.log_size())
 
 
-def _first_token(client: EndpointClient, model: str) -> None:
+def _first_token(server: Server, model: str) -> None:
     request = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
-    answer = client.post("/v1/chat/completions", request, FIRST_TOKEN_TIMEOUT_S)
+    answer = server.client().post("/v1/chat/completions", request, FIRST_TOKEN_TIMEOUT_S)
     if answer.status != 200:
         said = answer.error or answer.body[:200].decode("utf-8", "replace")
-        raise ServerFailedError(f"The server is up and cannot generate: {said}.", "See `fabric logs`.")
+        hint = _ASK_ITS_OWNER if server.is_remote else "See `fabric logs`."
+        raise ServerFailedError(f"The server is up and cannot generate: {said}.", hint)
