@@ -123,6 +123,12 @@ class Fabric:
             raise UnreachableError("Nothing is set up here yet.", "Run `fabric up` first.")
         return state.selection
 
+    def left_to_others(self) -> str | None:
+        """Return the address of what is served where somebody else runs it, and so stops it."""
+        state = self.state()
+        selection = state.selection if state else None
+        return selection.base_url if selection is not None and selection.is_remote else None
+
     def client(self) -> EndpointClient:
         """Return a client for the running server. Raises ``UnreachableError`` where it does not run."""
         from provision.domain.server import ServerState
@@ -131,7 +137,8 @@ class Fabric:
         seen = server.observe()
         if seen.state is not ServerState.READY:
             state = f"{seen.state.value} ({seen.detail})" if seen.detail else seen.state.value
-            raise UnreachableError(f"The server at {selection.base_url} is {state}.", "Run `fabric up`.")
+            hint = "Somebody else runs it: see that it does." if selection.is_remote else "Run `fabric up`."
+            raise UnreachableError(f"The server at {selection.base_url} is {state}.", hint)
         return server.client(REQUEST_TIMEOUT_S)
 
     def drift(self) -> tuple[Observation, tuple[Change, ...]]:
@@ -211,9 +218,9 @@ class Fabric:
         from provision.host.process import tree
         from provision.observe import bench, report
 
-        client, selection, runtime = self.client(), self.served(), self.server().runtime()
-        supervisor = runtime.supervisor.pid if runtime else 0
-        measured = bench.run(lambda: client, selection.model.name, lambda: tree(supervisor), options, self.progress.say)
+        client, selection, pid = self.client(), self.served(), self.server().working_pid()
+        pids = (lambda: tree(pid)) if pid else list
+        measured = bench.run(lambda: client, selection.model.name, pids, options, self.progress.say)
         measured = replace(measured, host=BenchHost.of(self.facts()), backend=selection.backend)
         path = self.layout.reports / time.strftime("bench-%Y%m%dT%H%M%S.json")
         with explained("saving the report"):

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.app import Fabric
 from provision.apply.state import check_prefix, read_state, write_state
+from provision.bring_up import BringUp
 from provision.changing import changing, locked
 from provision.domain.plan import Change, Plan
 from provision.domain.selection import Selection
 from provision.domain.spec import Spec
 from provision.domain.state import State
 from provision.errors import FabricError, InvalidInputError
+from provision.fallback import Fallback
 from provision.select.choose import CannotRunError
 from provision.serve import control
-from provision.serve.observation import Server
-from provision.serve.readiness import CannotGenerateError, Patience, PortLostError, wait_until_ready
+from provision.serve.readiness import PortLostError
 
 if TYPE_CHECKING:
-    from provision.apply.executor import Job
     from provision.domain.measure import SmokeReport
 
 _PLAN_AGAIN = "Make a new one with `fabric plan --out FILE`."
@@ -50,6 +50,15 @@ class UpResult:
     timings_s: dict[str, float]
 
 
+@dataclass(frozen=True)
+class _Run:
+    """One run of a verb that brings a server up: the clock's seconds when it began, and the way back."""
+
+    verb: str
+    began: float
+    fallback: Fallback
+
+
 @dataclass
 class Changes:
     """Everything that changes the prefix of ``fabric``."""
@@ -61,10 +70,10 @@ class Changes:
         from provision.select.check import check_spec
 
         check_spec(spec, self.fabric.planner.knowledge.hardware)
-        with changing(self.fabric, "up") as state:
-            return self._up(spec, state, options, self.fabric.clock())
+        with changing(self.fabric, "up") as state, self._run("up") as run:
+            return self._up(spec, state, options, run)
 
-    def _up(self, spec: Spec, state: State, options: UpOptions, began: float) -> UpResult:
+    def _up(self, spec: Spec, state: State, options: UpOptions, run: _Run) -> UpResult:
         """Plan and carry out, and plan again around what turns out not to work here."""
         from provision.apply.native_build import BuildFailedError
         from provision.apply.preflight import EngineUnfitError
@@ -80,7 +89,7 @@ class Changes:
                 raise unfit or error from error
             self._tell_failures(plan, state, tried)
             try:
-                return self._carry_out(plan, state, options, began, "up")
+                return self._carry_out(plan, state, options, run)
             except (EngineUnfitError, NoCompilerError, BuildFailedError) as error:
                 unfit, tried = error, {**plan.tried, plan.selection.release.name: error.message}
                 self.fabric.progress.say(f"{error.message} Trying the next source")
@@ -105,8 +114,7 @@ class Changes:
 
     def apply(self, saved: Plan, options: UpOptions) -> UpResult:
         """Carry out exactly ``saved``. Raises ``InvalidInputError`` where the world has moved since."""
-        with changing(self.fabric, "apply") as state:
-            began = self.fabric.clock()
+        with changing(self.fabric, "apply") as state, self._run("apply") as run:
             if saved.lineage not in ("", state.lineage) or saved.serial != state.serial:
                 raise InvalidInputError("This plan does not fit any more: the state has changed.", _PLAN_AGAIN)
             known = state if saved.lineage else None
@@ -115,7 +123,7 @@ class Changes:
                 raise InvalidInputError(
                     "This plan does not fit any more: the machine or the data files have changed.", _PLAN_AGAIN
                 )
-            return self._carry_out(plan, state, options, began, "apply")
+            return self._carry_out(plan, state, options, run)
 
     def down(self) -> bool:
         """Stop the server; ``False`` where none ran. Keeps what is installed."""
@@ -153,36 +161,38 @@ class Changes:
                 self.fabric.layout, replace(state, written_files=tuple(sorted({*state.written_files, str(path)})))
             )
 
-    def _carry_out(self, plan: Plan, state: State, options: UpOptions, began: float, verb: str) -> UpResult:
+    @contextmanager
+    def _run(self, verb: str) -> Iterator[_Run]:
+        """Begin a run; where what it configures does not serve, what served before does so again."""
+        fallback = Fallback(self.fabric)
+        with fallback.guarding():
+            yield _Run(verb, self.fabric.clock(), fallback)
+
+    def _carry_out(self, plan: Plan, state: State, options: UpOptions, run: _Run) -> UpResult:
         from provision.serve.proof import Proof
 
-        selection = plan.selection
-        timings = {"detect": self.fabric.clock() - began, "install": 0.0, "pull": 0.0, "smoke": 0.0}
+        selection, work = plan.selection, BringUp(self.fabric)
+        timings = {"detect": self.fabric.clock() - run.began, "install": 0.0, "pull": 0.0, "smoke": 0.0}
         if plan.changed:
             if plan.unused_gpus:
                 self.fabric.progress.say(f"{plan.unused_gpus}. Serving on {selection.acceleration}")
-            job = self._job(plan, state, offline=options.offline)
-            job.run(verb)
+            run.fallback.remember(state)
+            job = work.job(plan, state, offline=options.offline)
+            job.run(run.verb)
             timings |= job.timings_s
             selection = job.plan.selection
         else:
             self._remember(plan, state)
         starting = self.fabric.clock()
         proof = Proof(self.fabric.layout)
-        server = Server(self.fabric.layout, selection)
-        try:
-            seen = wait_until_ready(server, selection.model.name, Patience(options.timeout_s), proof.holds)
-        except CannotGenerateError as error:
-            proof.failed(server.observe(), error.reason)
-            raise
-        proof.ready(seen)
+        seen = work.wait(selection, options.timeout_s, proof)
         timings["start"] = self.fabric.clock() - starting
         smoke = None
         if options.smoke:
             proving = self.fabric.clock()
             smoke = proof.smoke(seen) or proof.passed(seen, self.fabric.smoke())
             timings["smoke"] = self.fabric.clock() - proving
-        timings["total"] = self.fabric.clock() - began
+        timings["total"] = self.fabric.clock() - run.began
         return UpResult(selection, plan.changes, plan.changed, seen.pid, smoke, timings)
 
     def _remember(self, plan: Plan, state: State) -> None:
@@ -193,40 +203,3 @@ class Changes:
         if old is not None and (old.spec, old.model) != (new.spec, new.model):
             entries = known_by(self.fabric.layout, state.entries, new.model_wish, new.model)
             write_state(self.fabric.layout, replace(state, selection=new, tried=plan.tried, entries=entries))
-
-    def _job(self, plan: Plan, state: State, *, offline: bool) -> Job:
-        from provision.apply.executor import Job
-        from provision.apply.install import Installer
-        from provision.engines.registry import ENGINES
-
-        selection = plan.selection
-        engine = ENGINES[selection.backend]
-        return Job(
-            layout=self.fabric.layout,
-            plan=plan,
-            state=state,
-            installer=Installer(
-                self.fabric.layout,
-                selection,
-                engine,
-                self.fabric.env,
-                self.fabric.progress,
-                threading.Event(),
-                engine_env=control.child_environment(self.fabric.layout, self.fabric.env),
-                offline=offline,
-            ),
-            render=self.fabric.planner.render,
-            restart=self._restart,
-            clock=self.fabric.clock,
-        )
-
-    def _restart(self, selection: Selection, generation: int) -> None:
-        from provision.engines.registry import ENGINES
-        from provision.host.secret import store_key
-
-        self.fabric.progress.say(f"Starting the server at {selection.base_url}")
-        control.stop(self.fabric.layout)
-        place = self.fabric.planner.paths(selection, generation).placement(selection)
-        ENGINES[selection.backend].arrange(selection, place)
-        store_key(selection.spec.api_key_env, self.fabric.env, self.fabric.layout)
-        control.start(self.fabric.layout, generation, self.fabric.env)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from provision.apply.store import converted_path, engine_path_of, model_path, paths_of, why_damaged
 from provision.artifacts.resolve import Resolver
-from provision.domain.engine import Method
 from provision.domain.facts import Facts
 from provision.domain.finding import Severity
 from provision.domain.plan import Plan
@@ -19,9 +18,9 @@ from provision.domain.server import Observation, ServerState
 from provision.domain.spec import Spec
 from provision.domain.state import State
 from provision.engines.registry import ENGINES
-from provision.errors import UnavailableError, UsageError
+from provision.errors import UnavailableError, UnreachableError, UsageError
 from provision.host.layout import Layout
-from provision.host.secret import check_key, fingerprint
+from provision.host.secret import check_key, fingerprint, stored_fingerprint
 from provision.knowledge.builds import load_builds
 from provision.knowledge.engine_files import load_engine_file
 from provision.knowledge.hardware import load_hardware
@@ -34,12 +33,14 @@ from provision.plan.observed import Observed
 from provision.plan.room import lack_of_room
 from provision.select.check import check_spec
 from provision.select.choose import CannotRunError, Choice, Chooser
+from provision.select.external import BACKEND as EXTERNAL_BACKEND
 from provision.select.held import with_ours_given_back
 from provision.select.knowledge import Knowledge
 from provision.select.offer import Wanted
 from provision.select.sources import Tried
 from provision.serve.observation import Server
 
+KEY = "the stored API key"
 _HAS_THE_PORT = (ServerState.STARTING, ServerState.LOADING, ServerState.READY, ServerState.DEGRADED)
 
 
@@ -78,8 +79,12 @@ class Planner:
         """
         check_spec(spec, self.knowledge.hardware)
         _check_program(spec.install.program)
-        check_key(spec.api_key_env, self.env, self.layout)
+        if spec.backend == EXTERNAL_BACKEND:
+            return self._plan_remote(spec, state, saved)
         previous = state.selection if state else None
+        others = previous is not None and previous.is_remote
+        check_key(spec.api_key_env, self.env, self.layout, stored_counts=not others)
+        previous = None if others else previous  # nothing of it is ours to keep
         seen = Server(self.layout, previous).observe()
         port = self._port(replace(spec, port=saved.port) if saved else spec, previous, seen)
         facts = with_ours_given_back(facts, previous) if previous and seen.state in _HAS_THE_PORT else facts
@@ -91,6 +96,35 @@ class Planner:
         chooser = Chooser(spec, facts, self._wanted(spec, resolver), self.knowledge, port, kept)
         choice, failed = self._choose(chooser, resolver, {**failed, **(tried or {})})
         return _plan(choice, facts, lambda selection: self.observe(state, selection, seen), failed)
+
+    def _plan_remote(self, spec: Spec, state: State | None, saved: Selection | None) -> Plan:
+        """Return what makes a server that somebody else runs the one that is served."""
+        from provision.observe.remote import look
+
+        remote = look(spec, self.layout, self.env, state.selection if state else None)
+        if remote.lacks_model and self.offline:
+            raise UnreachableError(
+                f"{remote.selection.base_url} has no model {remote.selection.model.name}, and --offline was given.",
+                "Run once without --offline.",
+            )
+        remote = remote.as_saved(saved) if saved else remote
+        observed = self.observe(state, remote.selection, self._ours(state, remote.selection))
+        fetch = "that Ollama fetches it" if remote.lacks_model else ""
+        plan = make_plan(remote.selection, replace(observed, model_damage=fetch))
+        return replace(plan, tried=state.tried if state else {})
+
+    def plan_back(self, selection: Selection, state: State) -> Plan:
+        """Return what makes ``selection``, which was served before, the one that is served; nothing is looked up."""
+        plan = make_plan(selection, self.observe(state, selection, self._ours(state, selection)))
+        return replace(plan, tried=state.tried)
+
+    def _ours(self, state: State | None, wanted: Selection) -> Observation:
+        """Return how the server of this prefix is; what somebody else runs is not it."""
+        previous = state.selection if state else None
+        if previous is not None and not previous.is_remote and not wanted.is_remote:
+            return Server(self.layout, previous).observe()
+        ours = Server(self.layout, None)
+        return Observation(ServerState.STOPPED, ours.runtime() if ours.is_ours_running() else None)
 
     def _choose(self, chooser: Chooser, resolver: Resolver, tried: Tried) -> tuple[Choice, Tried]:
         """Choose until what is chosen can be had; return the choice, and what has failed until then."""
@@ -111,6 +145,11 @@ class Planner:
     def chooser(self, spec: Spec) -> Callable[[Facts], Choice]:
         """Return what tells for any machine what suits it, where nothing is set up yet."""
         check_spec(spec, self.knowledge.hardware)
+        if spec.backend == EXTERNAL_BACKEND:
+            raise UsageError(
+                "What a server of somebody else's is, only asking it tells: that is no question of the machine.",
+                "Leave --facts and --replay away, or --backend external.",
+            )
         wanted = self._wanted(spec, Resolver(self.env, spec.install.mirrors, self.offline))
         port = spec.port or self.knowledge.serving.port
         return lambda facts: Chooser(spec, facts, wanted, self.knowledge, port).choose()
@@ -121,15 +160,21 @@ class Planner:
         generation = state.generation if state else 0
         desired = self.render(selection, generation)
         current = self.layout.generation(generation)
-        model_damage = self._model_damage(state, selection)
+        files = {name: _read(current / name) for name in desired}
+        if (
+            selection.spec.api_key_env
+        ):  # it is in no file of the generation, and has to be where it is read all the same
+            desired[KEY] = fingerprint(selection.spec.api_key_env, self.env, self.layout) or ""
+            files[KEY] = stored_fingerprint(self.layout)
+        model_damage = "" if selection.is_remote else self._model_damage(state, selection)
         place = self.paths(selection, generation).placement(selection)
         return Observed(
             state=state,
-            engine_damage=self._damage(state, engine) if selection.release.method is not Method.REMOTE else "",
+            engine_damage="" if selection.is_remote else self._damage(state, engine),
             model_damage=model_damage,
             arranged_damage=model_damage or ENGINES[selection.backend].why_not_arranged(selection, place),
             server=seen.state,
-            files={name: _read(current / name) for name in desired},
+            files=files,
             desired_files=desired,
             running=seen.runtime.generation if seen.runtime else None,
             server_detail=seen.detail,

@@ -15,13 +15,13 @@ from provision.apply.preflight import EngineUnfitError
 from provision.apply.state import write_state
 from provision.apply.store import converted_path, engine_path_of, known_by, merged, model_path, record, why_damaged
 from provision.artifacts.fetch import Fetcher
-from provision.domain.engine import Method
 from provision.domain.plan import Change, Kind, Plan
 from provision.domain.selection import Selection
 from provision.domain.state import State, StoreEntry
 from provision.errors import FabricError, InvalidInputError
 from provision.host.files import commit_tree, explained, make_private_dir, point, remove_tree, write_synced
 from provision.host.layout import Layout
+from provision.host.secret import key_of, replaced_key
 
 KEPT_GENERATIONS = 2
 STOP_WAIT_S = 2.0
@@ -32,8 +32,9 @@ class Job:
     """One run of a plan; the lock is held meanwhile.
 
     ``render`` returns the files of a generation by its number, ``restart`` stops the old server and starts a
-    generation; both are told the selection, because hashes that nobody had told are learnt on the way. ``clock`` is a
-    steady one. ``timings_s`` collects the seconds of ``install`` and ``pull``.
+    generation, unless somebody else runs what takes its place; both are told the selection, because hashes that
+    nobody had told are learnt on the way. ``clock`` is a steady one. ``timings_s`` collects the seconds of ``install``
+    and ``pull``.
     """
 
     layout: Layout
@@ -60,9 +61,11 @@ class Job:
         journal.finish()
 
     def _run(self, journal: Journal) -> None:
+        if self.plan.selection.is_remote:
+            self._adopt(journal)
+            return
         engine, model = self.plan.pending(Kind.ENGINE), self.plan.pending(Kind.MODEL)
-        here = self.plan.selection.release.method is not Method.REMOTE
-        if here and (engine or model):
+        if engine or model:
             self._install(journal, engine, model)
         if self._lacks_conversion():
             self._make(journal, "convert", self.installer.convert_model)
@@ -72,6 +75,23 @@ class Job:
         if self.plan.pending(Kind.SERVER):
             with journal.step("server"):
                 self.restart(self.plan.selection, self.state.generation)
+
+    def _adopt(self, journal: Journal) -> None:
+        """Use a server that somebody else runs; ours is stopped before it is forgotten."""
+        selection, variable, env = self.plan.selection, self.plan.selection.spec.api_key_env, self.installer.env
+        if self.plan.pending(Kind.MODEL):
+            from provision.apply.adopted import pull
+
+            started = self.clock()
+            with journal.step("pull"):
+                pull(selection, key_of(variable, env, self.layout), self.installer.progress)
+            self.timings_s["pull"] = self.clock() - started
+        if self.plan.pending(Kind.SERVER):
+            with journal.step("server"):
+                self.restart(selection, self.state.generation)
+        if self.plan.pending(Kind.CONFIG):
+            with journal.step("config"), replaced_key(variable, env, self.layout):
+                self._configure()
 
     def _install(self, journal: Journal, engine: Change | None, model: Change | None) -> None:
         """Engine and model side by side: one waits for the network while the other unpacks."""
@@ -183,7 +203,9 @@ class Job:
 
     def _installed_keys(self) -> tuple[str, ...]:
         selection, converted = self.plan.selection, self._conversion()
-        keys = [] if selection.release.method is Method.REMOTE else [engine_path_of(self.layout, selection).name]
+        if selection.is_remote:
+            return ()
+        keys = [engine_path_of(self.layout, selection).name]
         if not selection.model.path:
             keys.append(model_path(self.layout, selection.model).name)
         return (*keys, converted.name) if converted else tuple(keys)

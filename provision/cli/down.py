@@ -10,6 +10,8 @@ from provision.cli.session import Result, Session, verb
 def command(session: Session) -> Result:
     """Stop the server; keep what is installed. Fine when it is stopped already."""
     stopped = session.changes.down()
-    return Result(
-        {"stopped": stopped}, lambda: output.line("Stopped." if stopped else "It was not running; nothing to stop.")
-    )
+    left = session.fabric.left_to_others()
+    told = "Stopped." if stopped else "It was not running; nothing to stop."
+    if left:
+        told = f"The server at {left} is not stopped: somebody else runs it."
+    return Result({"stopped": stopped, "left_running": left}, lambda: output.line(told))

@@ -12,6 +12,7 @@ from provision.domain.choice import Alternative, Recommendation
 from provision.domain.measure import SmokeReport
 from provision.domain.model import Model
 from provision.domain.plan import Action, Change, Plan
+from provision.domain.selection import Selection
 
 EXIT_PENDING = 2
 _STYLES = {Action.CREATE: output.GOOD, Action.NONE: output.DIM, Action.DELETE: output.BAD}
@@ -45,7 +46,7 @@ def choice_document(plan: Plan) -> dict[str, Any]:
     return {
         "backend": chosen.backend,
         "acceleration": chosen.acceleration,
-        "engine_version": chosen.release.version,
+        "engine_version": chosen.release.version or None,
         "model": model_document(model),
         "endpoint": {"base_url": chosen.base_url, "model": model.name},
         "fit": asdict(chosen.fit),
@@ -119,19 +120,8 @@ def plan_result(plan: Plan, *, detailed: bool = False) -> Result:
 def show_choice(plan: Plan) -> None:
     """Show what was chosen, why, and why not the others."""
     chosen = plan.selection
-    output.pairs(
-        [
-            ("engine", f"{chosen.backend} {chosen.release.version} on {chosen.acceleration}, {chosen.threads} threads"),
-            ("model", f"{chosen.model.name} ({chosen.model.quantization}, {output.size(chosen.model.size_bytes)})"),
-            ("context", f"{chosen.context} tokens{_for_each(chosen.parallel)}"),
-            (
-                "memory",
-                f"{output.gib_of(chosen.fit.need_bytes, chosen.fit.budget_bytes)}: {chosen.fit.verdict}",
-            ),
-            ("endpoint", chosen.base_url),
-        ]
-    )
-    if not chosen.model.verified:
+    output.pairs(_remote_pairs(chosen) if chosen.is_remote else _chosen_pairs(chosen))
+    if not chosen.model.verified and not chosen.is_remote:
         output.line(f"  beware   {_unverified(chosen.model)}", output.WARN)
     for reason in chosen.why:
         output.line(f"  why      {reason}", output.DIM)
@@ -148,6 +138,29 @@ def _unverified(model: Model) -> str:
     if model.sha256 is None:
         return f"nobody tells the SHA-256 of {model.name}; what comes is believed. Add #sha256=HEX to it"
     return f"{model.name} is unverified: its SHA-256 {model.sha256} was learnt when it was fetched"
+
+
+def _remote_pairs(chosen: Selection) -> list[tuple[str, str]]:
+    context = f"{chosen.context} tokens" if chosen.context else "as that server has it"
+    return [
+        ("engine", f"{chosen.engine_name}, run by somebody else"),
+        ("model", chosen.model.name),
+        ("context", context),
+        ("endpoint", chosen.base_url),
+    ]
+
+
+def _chosen_pairs(chosen: Selection) -> list[tuple[str, str]]:
+    return [
+        ("engine", f"{chosen.engine_name} on {chosen.acceleration}, {chosen.threads} threads"),
+        ("model", f"{chosen.model.name} ({chosen.model.quantization}, {output.size(chosen.model.size_bytes)})"),
+        ("context", f"{chosen.context} tokens{_for_each(chosen.parallel)}"),
+        (
+            "memory",
+            f"{output.gib_of(chosen.fit.need_bytes, chosen.fit.budget_bytes)}: {chosen.fit.verdict}",
+        ),
+        ("endpoint", chosen.base_url),
+    ]
 
 
 def _for_each(parallel: int) -> str:

@@ -24,7 +24,8 @@ def command(session: Session) -> Result:
         "base_url": selection.base_url if selection else None,
         "model": selection.model.name if selection else None,
         "backend": selection.backend if selection else None,
-        "engine_version": selection.release.version if selection else None,
+        "engine": selection.program if selection else None,
+        "engine_version": selection.release.version or None if selection else None,
         "uptime_s": round(time.time() - started, 1) if started else None,
         "restarts": seen.runtime.restarts if seen.runtime else 0,
         "generation": state.generation if state else None,
@@ -35,7 +36,10 @@ def command(session: Session) -> Result:
     def show() -> None:
         style = output.GOOD if document["state"] == "ready" else output.BAD
         output.line(f"{document['state']}{': ' + seen.detail if seen.detail else ''}", style)
-        output.pairs([(name, document[name]) for name in ("base_url", "model", "backend", "pid", "uptime_s", "prefix")])
+        shown = ("base_url", "model", "backend", "pid", "uptime_s", "prefix")
+        remote = selection is not None and selection.is_remote
+        shown = ("base_url", "model", "backend", "engine", "engine_version", "prefix") if remote else shown
+        output.pairs([(name, document[name]) for name in shown])
         for change in drift:
             output.line(f"drift: {change.resource}: {change.reason} (`fabric up` would {change.action.value} it)")
 

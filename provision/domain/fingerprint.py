@@ -20,7 +20,7 @@ class Fingerprint:
     ``kind`` is ``ollama``, ``vllm``, ``llamacpp``, ``lmstudio``, ``openai-compatible`` for any other server of that
     API, ``unknown`` for one that speaks something else, ``unreachable`` where no answer came. ``models`` are the
     names that requests may use, ``contexts`` the tokens of context that some of them are served with. ``detail`` says
-    in words what showed the kind.
+    in words what showed the kind, ``status`` is what the list of models was answered with in the end.
     """
 
     kind: str
@@ -29,6 +29,7 @@ class Fingerprint:
     needs_key: bool = False
     detail: str = ""
     contexts: dict[str, int] = field(default_factory=dict)
+    status: int = 0
 
     @property
     def speaks_openai(self) -> bool:

@@ -65,9 +65,24 @@ class Selection:
         return self.spec.model if is_reference(self.spec.model) else self.model.name
 
     @property
+    def is_remote(self) -> bool:
+        """Whether somebody else runs the server."""
+        return self.release.method is Method.REMOTE
+
+    @property
+    def program(self) -> str:
+        """What serves: of a server of somebody else's, what it turned out to be."""
+        return self.release.source if self.is_remote else self.release.engine
+
+    @property
+    def engine_name(self) -> str:
+        """What serves, with its version where that is known."""
+        return f"{self.program} {self.release.version}".rstrip()
+
+    @property
     def base_url(self) -> str:
         """What clients are given; an address that listens everywhere is reached through loopback."""
-        if self.release.method is Method.REMOTE:
+        if self.is_remote:
             return self.release.path or ""
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 - not a bind
         if ":" in host and not host.startswith("["):

@@ -15,7 +15,7 @@ class External(Engine):
     """See ``Engine``. Nothing of it is installed, so most of that has no meaning here."""
 
     name = "external"
-    health = Health("/v1/models")
+    health = Health("/v1/models", loading=(503,))
 
     def releases(self) -> Sequence[EngineRelease]:
         return ()

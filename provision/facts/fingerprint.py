@@ -64,9 +64,11 @@ def identify(ask: Ask, ask_with_key: Ask | None = None) -> Fingerprint:
     for look in (_ollama, _vllm, _llamacpp, _lmstudio):
         found = look(seen)
         if found is not None:
-            known = replace(found, models=_names(rows), needs_key=found.needs_key or guarded)
+            needs_key = found.needs_key or guarded
+            known = replace(found, models=_names(rows), needs_key=needs_key, status=listed.status)
             return replace(known, detail=f"it answers as {_SHOWN[found.kind]} does{_troubled(listed)}")
-    return replace(_any_other(seen), models=_names(rows), needs_key=guarded and not _is_web_login(listed))
+    needs_key = guarded and not _is_web_login(listed)
+    return replace(_any_other(seen), models=_names(rows), needs_key=needs_key, status=listed.status)
 
 
 def _troubled(listed: Response) -> str:

@@ -41,17 +41,25 @@ def owner(port: int) -> str | None:
     """
     import psutil
 
+    pid = owner_pid(port)
+    if pid is None:
+        return None
+    try:
+        return f"{psutil.Process(pid).name()} (process {pid})"
+    except psutil.Error:
+        return f"process {pid}"
+
+
+def owner_pid(port: int) -> int | None:
+    """Return the process that listens on ``port``; ``None`` where it cannot be seen."""
+    import psutil
+
     try:
         connections = psutil.net_connections("tcp")
     except psutil.Error:
         return None
-    for connection in connections:
-        if connection.laddr and connection.laddr.port == port and connection.pid and not connection.raddr:
-            try:
-                return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
-            except psutil.Error:
-                return f"process {connection.pid}"
-    return None
+    ours = (each for each in connections if each.laddr and each.laddr.port == port and not each.raddr)
+    return next((each.pid for each in ours if each.pid), None)
 
 
 def listens(pid: int, port: int) -> bool | None:

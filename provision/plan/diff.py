@@ -14,6 +14,7 @@ from provision.domain.selection import Selection
 from provision.domain.server import ServerState
 from provision.plan.observed import Observed
 
+_OTHERS = "somebody else runs it"
 _UP = (ServerState.STARTING, ServerState.LOADING, ServerState.READY)
 
 # What a person would call the parts of a selection that end up in the configuration.
@@ -25,7 +26,8 @@ _NAMED: dict[str, Callable[[Selection], object]] = {
     "spin count": lambda s: s.spin_count,
     "host": lambda s: s.host,
     "port": lambda s: s.port,
-    "engine": lambda s: f"{s.backend} {s.release.version}",
+    "engine": lambda s: s.engine_name,
+    "server": lambda s: s.base_url if s.is_remote else "our own",
     "API key": lambda s: s.spec.api_key_env or "none",
 }
 
@@ -34,7 +36,9 @@ def make_plan(selection: Selection, observed: Observed) -> Plan:
     """Return the changes that turn ``observed`` into ``selection``, in the order in which they are made."""
     config = _config(selection, observed)
     engine, model = _engine(selection, observed), _model(selection, observed)
-    changes = (engine, model, config, _server(selection, observed, (engine, model, config)))
+    server = _server(selection, observed, (engine, model, config))
+    # Ours is stopped before it is forgotten; somebody else's is there already.
+    changes = (engine, model, server, config) if selection.is_remote else (engine, model, config, server)
     state = observed.state
     plan = Plan(selection, changes, state.lineage if state else "", state.serial if state else 0)
     return replace(plan, digest=digest(plan))
@@ -63,7 +67,7 @@ def _engine(selection: Selection, observed: Observed) -> Change:
     release = selection.release
     name = release.engine
     if not observed.engine_damage:
-        reason = "somebody else runs it" if release.method is Method.REMOTE else f"{release.version} is installed"
+        reason = _OTHERS if selection.is_remote else f"{release.version} is installed"
         return Change(Action.NONE, Kind.ENGINE, name, reason)
     libraries = [lib.source for lib in release.libraries if lib.name in selection.provided_libraries]
     wheels = [wheel for wheel in (release.wheel, release.sdist, *release.wheels) if wheel]
@@ -81,6 +85,8 @@ def _model(selection: Selection, observed: Observed) -> Change:
     model = selection.model
     if not observed.model_damage:
         return Change(Action.NONE, Kind.MODEL, model.name, "it is there")
+    if selection.is_remote:
+        return Change(Action.CREATE, Kind.MODEL, model.name, observed.model_damage)
     download = model.source.download_bytes if model.source else 0 if model.path else model.size_bytes
     action = _action(observed.model_damage)
     return Change(action, Kind.MODEL, model.name, observed.model_damage, download, model.size_bytes)
@@ -114,8 +120,10 @@ def _differences(old: Selection | None, new: Selection) -> Iterator[str]:
 
 def _server(selection: Selection, observed: Observed, before: tuple[Change, ...]) -> Change:
     name = selection.model.name
-    if selection.release.method is Method.REMOTE:
-        return Change(Action.NONE, Kind.SERVER, name, "somebody else runs it")
+    if selection.is_remote:
+        if observed.running is None:
+            return Change(Action.NONE, Kind.SERVER, name, _OTHERS)
+        return Change(Action.DELETE, Kind.SERVER, "ours", f"the one at {selection.base_url} takes its place")
     up = observed.server in _UP
     changed = [change for change in before if change.action is not Action.NONE]
     if not up and observed.server in (ServerState.ABSENT, ServerState.STOPPED):

@@ -7,18 +7,22 @@ from dataclasses import replace
 
 import msgspec
 
-from provision.domain.engine import Failure, Method
+from provision.domain.endpoint import DEFAULT_PORTS
+from provision.domain.engine import Failure
 from provision.domain.selection import Selection
 from provision.domain.server import Observation, Runtime, ServerState
 from provision.engines.registry import ENGINES
 from provision.host import ports, process
-from provision.host.endpoint import EndpointClient
+from provision.host.endpoint import EndpointClient, Response
 from provision.host.files import read_bytes
 from provision.host.layout import Layout
+from provision.host.url import is_loopback
 from provision.serve.proof import Proof
 
 HEALTH_TIMEOUT_S = 5.0
 TAIL_BYTES = 1 << 15
+MODELS = "/v1/models"
+SHOWN_MODELS = 12
 
 
 class Server:
@@ -38,6 +42,11 @@ class Server:
         base_url = self._selection.base_url if self._selection else "http://127.0.0.1:0/v1"
         return EndpointClient(base_url, key, timeout_s)
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether somebody else runs what is served."""
+        return self._selection is not None and self._selection.is_remote
+
     def runtime(self) -> Runtime | None:
         """Return what the supervisor told last; ``None`` where it never ran or its word makes no sense."""
         told = read_bytes(self._layout.runtime)
@@ -46,15 +55,31 @@ class Server:
         except msgspec.MsgspecError:
             return None
 
+    def is_ours_running(self) -> bool:
+        """Tell whether a server that fabric started, or who watches it, is there, whatever is served now."""
+        runtime = self.runtime()
+        return runtime is not None and any(map(process.is_running, filter(None, (runtime.supervisor, runtime.server))))
+
+    def working_pid(self) -> int | None:
+        """Return the process whose descendants do the work: the supervisor, or who listens where others serve here."""
+        if self._selection is not None and self._selection.is_remote:
+            from urllib.parse import urlsplit
+
+            address = urlsplit(self._selection.base_url)
+            here = is_loopback(address.hostname or "")
+            return ports.owner_pid(address.port or DEFAULT_PORTS[address.scheme]) if here else None
+        runtime = self.runtime()
+        return runtime.supervisor.pid if runtime else None
+
     def observe(self) -> Observation:
-        """Return the state of the server now. Costs at most two requests to loopback."""
+        """Return the state of the server now. Costs at most two requests, to loopback where it is ours."""
+        if self.is_remote:
+            return self._ask(None)
         runtime = self.runtime()
         if runtime and not process.is_running(runtime.server):
             runtime = replace(runtime, server=None)  # what was told last is not true any more
         if self._selection is None:
             return Observation(ServerState.ABSENT, runtime)
-        if self._selection.release.method is Method.REMOTE:
-            return self._ask(None)
         if runtime is None or runtime.state is ServerState.STOPPED:
             return Observation(ServerState.STOPPED, runtime)
         if runtime.state in (ServerState.FAILED, ServerState.CRASH_LOOP):
@@ -91,11 +116,10 @@ class Server:
             return Observation(
                 ServerState.DEGRADED, runtime, health.error or f"{engine.health.path} answers {health.status}"
             )
-        models = self.client().get("/v1/models").json()
-        rows = (models.get("data") if isinstance(models, dict) else None) or []  # Ollama without a model says null
-        listed = [row.get("id") for row in rows if isinstance(row, dict)]
+        listed = _names(health if engine.health.path == MODELS else self.client().get(MODELS))
         if not engine.serves(listed, self._selection.model.name):
-            return Observation(ServerState.DEGRADED, runtime, f"it serves {listed}, not {self._selection.model.name}")
+            shown = ", ".join(listed[:SHOWN_MODELS]) or "nothing"
+            return Observation(ServerState.DEGRADED, runtime, f"it serves {shown}, not {self._selection.model.name}")
         if runtime and not process.is_running(runtime.server):  # it ended meanwhile, so a stranger may have answered
             return Observation(ServerState.STARTING, replace(runtime, server=None))
         useless = Proof(self._layout).failure(runtime)
@@ -113,7 +137,8 @@ class Server:
 
     def port_is_taken(self) -> bool:
         """Tell whether somebody listens on our port; asked when our own server has ended."""
-        return self._selection is not None and not ports.is_free(self._selection.host, self._selection.port)
+        selection = self._selection
+        return selection is not None and not selection.is_remote and not ports.is_free(selection.host, selection.port)
 
     def last_log_lines(self, count: int) -> list[str]:
         """Return the end of the log."""
@@ -130,6 +155,14 @@ class Server:
             return self._layout.server_log.stat().st_size
         except OSError:
             return 0
+
+
+def _names(answer: Response) -> list[str]:
+    """Return the models that a server lists; whatever else it answers counts as none."""
+    document = answer.json() if answer.status == 200 else None
+    rows = document.get("data") if isinstance(document, dict) else None
+    found = [row.get("id") for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return [name for name in found if isinstance(name, str)]
 
 
 def _is_ours(pid: int, port: int) -> bool:

@@ -22,6 +22,7 @@ FIRST_TOKEN_TIMEOUT_S = 300.0
 LOADING_TIMEOUT_S = 3600.0  # the wait ends far sooner where nothing moves
 SAID_BYTES = 1000
 LOG_LINES = 12
+_ASK_ITS_OWNER = "Somebody else runs it: see what it says there; `fabric up` tries again."
 
 
 class ServerFailedError(FabricError):
@@ -105,9 +106,10 @@ def failed(
     """Build the error that says why, with the end of the log."""
     ended = seen.runtime.last_exit if seen.runtime else None
     why = reason or (ended.reason if ended else seen.detail or "its supervisor ended")
-    log = server.last_log_lines(LOG_LINES)
+    log = [] if server.is_remote else server.last_log_lines(LOG_LINES)
     said = "\n  ".join(["", *log]) if log else ""
-    hint = (ended.hint if ended else None) or "See `fabric logs`; `fabric up` tries again."
+    usual = _ASK_ITS_OWNER if server.is_remote else "See `fabric logs`; `fabric up` tries again."
+    hint = (ended.hint if ended else None) or usual
     return kind(f"The server did not become ready: {why}.{said}", hint)
 
 
@@ -121,13 +123,14 @@ def _progress(runtime: Runtime | None, server: Server) -> tuple[object, ...]:
 def _first_token(server: Server, model: str, waiting: _Waiting) -> None:
     """Have the server generate. An engine may load the model only now, and say only now that it cannot."""
     answer = _answered(server, model, waiting)
+    where = _ASK_ITS_OWNER if server.is_remote else "See `fabric logs`."
     if answer.status == 0:
-        raise ServerFailedError(f"The server is up and does not answer: {answer.error}.", "See `fabric logs`.")
+        raise ServerFailedError(f"The server is up and does not answer: {answer.error}.", where)
     if answer.status != 200:
         said = answer.body[:SAID_BYTES].decode("utf-8", "replace")
         known = server.known_failure(said)
         reason = f"it cannot generate: {known.reason if known else said}"
-        raise _of_no_use(server, reason, known.hint if known else None)
+        raise _of_no_use(server, reason, known.hint if known else where)
     broken = server.broken_promise()
     if broken:
         raise _of_no_use(server, f"it {broken}", "Choose a smaller --context, or another model.")

@@ -13,6 +13,7 @@ from provision.domain.selection import Selection
 from provision.domain.spec import Spec
 from provision.engines.engine import Placement
 from provision.engines.ollama import RUNNER, VERSION_TEXT, Ollama
+from tests.standin.selections import select_for_small_machine
 
 PLACE = Placement(Path("/p/engine"), Path("/p/model.gguf"), Path("/p/gen/1"), Path("/p/var/ollama"), None)
 
@@ -87,6 +88,10 @@ def installed(tree: Path, runner: str | None, said: str) -> Path:
     return tree
 
 
+def served_by(release: EngineRelease) -> Selection:
+    return chosen(select_for_small_machine(), release=release)
+
+
 @pytest.mark.parametrize(
     ("runner", "said", "fits"),
     [
@@ -100,7 +105,7 @@ def installed(tree: Path, runner: str | None, said: str) -> Path:
     ],
 )
 def test_a_program_alone_is_unfit(tmp_path: Path, runner: str | None, said: str, fits: bool) -> None:
-    why = Ollama().why_unfit(release(), installed(tmp_path, runner, said))
+    why = Ollama().why_unfit(served_by(release()), installed(tmp_path, runner, said))
     assert (why == "") is fits
     assert fits or (RUNNER in why and str(tmp_path) in why)
 
@@ -111,6 +116,6 @@ def test_what_belongs_to_an_existing_program_is_looked_for_where_it_really_lies(
     tree.mkdir()
     (tree / "ollama").symlink_to(real)
     (tree / VERSION_TEXT).write_text("ollama version is 0.32.15", encoding="utf-8")
-    assert Ollama().why_unfit(release(real), tree) == ""
+    assert Ollama().why_unfit(served_by(release(real)), tree) == ""
     (tmp_path / "opt" / "lib" / "ollama" / RUNNER).unlink()
-    assert "not whole" in Ollama().why_unfit(release(real), tree)
+    assert "not whole" in Ollama().why_unfit(served_by(release(real)), tree)

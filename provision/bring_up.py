@@ -1,0 +1,81 @@
+"""Carrying out one plan, and waiting for the server that it is about."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provision.app import Fabric
+from provision.domain.plan import Plan
+from provision.domain.selection import Selection
+from provision.domain.server import Observation
+from provision.domain.state import State
+from provision.serve import control
+from provision.serve.observation import Server
+from provision.serve.readiness import CannotGenerateError, Patience, wait_until_ready
+
+if TYPE_CHECKING:
+    from provision.apply.executor import Job
+    from provision.serve.proof import Proof
+
+
+@dataclass(frozen=True)
+class BringUp:
+    """What is done with one prefix while its lock is held."""
+
+    fabric: Fabric
+
+    def job(self, plan: Plan, state: State, *, offline: bool) -> Job:
+        """Return the work that ``plan`` is."""
+        from provision.apply.executor import Job
+        from provision.apply.install import Installer
+        from provision.engines.registry import ENGINES
+
+        selection = plan.selection
+        engine = ENGINES[selection.backend]
+        return Job(
+            layout=self.fabric.layout,
+            plan=plan,
+            state=state,
+            installer=Installer(
+                self.fabric.layout,
+                selection,
+                engine,
+                self.fabric.env,
+                self.fabric.progress,
+                threading.Event(),
+                engine_env=control.child_environment(self.fabric.layout, self.fabric.env),
+                offline=offline,
+            ),
+            render=self.fabric.planner.render,
+            restart=self._restart,
+            clock=self.fabric.clock,
+        )
+
+    def wait(self, selection: Selection, timeout_s: float | None, proof: Proof) -> Observation:
+        """Return when the server is ready. Raises ``ServerFailedError`` where it does not get there."""
+        server = Server(self.fabric.layout, selection)
+        try:
+            seen = wait_until_ready(server, selection.model.name, Patience(timeout_s), proof.holds)
+        except CannotGenerateError as error:
+            proof.failed(server.observe(), error.reason)
+            raise
+        proof.ready(seen)
+        return seen
+
+    def _restart(self, selection: Selection, generation: int) -> None:
+        from provision.engines.registry import ENGINES
+        from provision.host.secret import store_key
+
+        layout = self.fabric.layout
+        if selection.is_remote:
+            self.fabric.progress.say(f"Stopping our own server: {selection.base_url} takes its place")
+            control.stop(layout)
+            return
+        self.fabric.progress.say(f"Starting the server at {selection.base_url}")
+        control.stop(layout)
+        place = self.fabric.planner.paths(selection, generation).placement(selection)
+        ENGINES[selection.backend].arrange(selection, place)
+        store_key(selection.spec.api_key_env, self.fabric.env, layout)
+        control.start(layout, generation, self.fabric.env)
