@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from provision.app import Fabric
 from provision.apply.state import check_prefix, open_prefix, read_state, write_state
+from provision.domain.lock import NO_PINS, Pins
 from provision.domain.plan import Change, Plan
 from provision.domain.selection import Selection
 from provision.domain.spec import Spec
@@ -23,6 +24,7 @@ from provision.serve.readiness import Patience, PortLostError, wait_until_ready
 
 if TYPE_CHECKING:
     from provision.apply.executor import Job
+    from provision.apply.install import Installer
     from provision.domain.measure import SmokeReport
 
 LOCK_WAIT_S = 900.0
@@ -31,12 +33,16 @@ _PLAN_AGAIN = "Make a new one with `fabric plan --out FILE`."
 
 @dataclass(frozen=True)
 class UpOptions:
-    """How ``up`` goes about it. ``timeout_s`` bounds the wait for the server; ``refresh`` chooses anew."""
+    """How ``up`` goes about it.
+
+    ``timeout_s`` bounds the wait for the server; ``refresh`` chooses anew; ``pins`` are what a lock holds.
+    """
 
     smoke: bool = True
     offline: bool = False
     timeout_s: float | None = None
     refresh: bool = False
+    pins: Pins = NO_PINS
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Changes:
         from provision.select.check import check_spec
 
         check_spec(spec, self.fabric.planner.knowledge.hardware)
-        with self._changing("up") as state:
+        with self.changing("up") as state:
             return self._up(spec, state, options, self.fabric.clock())
 
     def _up(self, spec: Spec, state: State, options: UpOptions, began: float) -> UpResult:
@@ -73,13 +79,15 @@ class Changes:
         facts, tried, unfit, moved = self.fabric.facts(), dict[str, str](), None, False
         while True:
             try:
-                plan = planner.plan(spec, state, facts, tried=tried, refresh=options.refresh)
+                plan = planner.plan(spec, state, facts, tried=tried, refresh=options.refresh, pins=options.pins)
             except CannotRunError as error:
                 raise unfit or error from error
             self._tell_failures(plan, state, tried)
             try:
                 return self._carry_out(plan, state, options, began, "up")
             except EngineUnfitError as error:
+                if options.pins.strict:
+                    raise
                 unfit, tried = error, {**plan.tried, error.release: error.message}
                 self.fabric.progress.say(f"{error.message} Trying the next source")
             except PortLostError:
@@ -103,7 +111,7 @@ class Changes:
 
     def apply(self, saved: Plan, options: UpOptions) -> UpResult:
         """Carry out exactly ``saved``. Raises ``InvalidInputError`` where the world has moved since."""
-        with self._changing("apply") as state:
+        with self.changing("apply") as state:
             began = self.fabric.clock()
             if saved.lineage not in ("", state.lineage) or saved.serial != state.serial:
                 raise InvalidInputError("This plan does not fit any more: the state has changed.", _PLAN_AGAIN)
@@ -119,7 +127,7 @@ class Changes:
         """Stop the server; ``False`` where none ran. Keeps what is installed."""
         if not self.fabric.layout.marker.exists():
             return False
-        with self._changing("down"):
+        with self.changing("down"):
             return control.stop(self.fabric.layout)
 
     def destroy(self, *, keep_models: bool) -> list[str]:
@@ -142,7 +150,7 @@ class Changes:
         from provision.host.files import commit, explained
 
         path = path.absolute()
-        with self._changing("config") as state:
+        with self.changing("config") as state:
             if path.exists() and str(path) not in state.written_files:
                 raise InvalidInputError(f"{path} exists and was not written by fabric.", "Name a new file.")
             with explained("writing the configuration"):
@@ -152,7 +160,7 @@ class Changes:
             )
 
     @contextmanager
-    def _changing(self, doing: str) -> Iterator[State]:
+    def changing(self, doing: str) -> Iterator[State]:
         """Hold the lock, clear what a killed run left, and give the state."""
         from provision.apply.journal import recover
 
@@ -189,7 +197,7 @@ class Changes:
         if plan.changed:
             if plan.unused_gpus:
                 self.fabric.progress.say(f"{plan.unused_gpus}. Serving on {selection.acceleration}")
-            job = self._job(plan, state, offline=options.offline)
+            job = self._job(plan, state, options)
             job.run(verb)
             timings |= job.timings_s
         starting = self.fabric.clock()
@@ -206,30 +214,34 @@ class Changes:
         timings["total"] = self.fabric.clock() - began
         return UpResult(selection, plan.changes, plan.changed, seen.pid, smoke, timings)
 
-    def _job(self, plan: Plan, state: State, *, offline: bool) -> Job:
+    def _job(self, plan: Plan, state: State, options: UpOptions) -> Job:
+        from provision.apply.bundle import unpacked
         from provision.apply.executor import Job
-        from provision.apply.install import Installer
-        from provision.engines.registry import ENGINES
 
         selection = plan.selection
-        engine = ENGINES[selection.backend]
+        installer = replace(
+            self.installer(selection),
+            offline=options.offline,
+            bundle=unpacked(options.pins.bundle, self.fabric.layout, plan, self.fabric.progress),
+            addresses=options.pins.urls(selection.release),
+        )
         return Job(
             layout=self.fabric.layout,
             plan=plan,
             state=state,
-            installer=Installer(
-                self.fabric.layout,
-                selection,
-                engine,
-                self.fabric.env,
-                self.fabric.progress,
-                threading.Event(),
-                offline=offline,
-            ),
+            installer=installer,
             render=lambda generation: self.fabric.planner.render(selection, generation),
             restart=lambda generation: self._restart(selection, generation),
             clock=self.fabric.clock,
         )
+
+    def installer(self, selection: Selection) -> Installer:
+        """Return what installs a selection in this prefix."""
+        from provision.apply.install import Installer
+        from provision.engines.registry import ENGINES
+
+        fabric, engine = self.fabric, ENGINES[selection.backend]
+        return Installer(fabric.layout, selection, engine, fabric.env, fabric.progress, threading.Event())
 
     def _restart(self, selection: Selection, generation: int) -> None:
         from provision.engines.registry import ENGINES

@@ -12,10 +12,11 @@ from provision.artifacts.resolve import Resolver
 from provision.domain.engine import Method
 from provision.domain.facts import Facts
 from provision.domain.finding import Severity
+from provision.domain.lock import LOCK_FILE, NO_PINS, LockedPlatform, Pins
 from provision.domain.plan import Plan
 from provision.domain.selection import Selection
 from provision.domain.server import Observation, ServerState
-from provision.domain.spec import Spec
+from provision.domain.spec import AUTO, Spec
 from provision.domain.state import State
 from provision.engines.registry import ENGINES
 from provision.errors import UnavailableError
@@ -64,14 +65,17 @@ class Planner:
         saved: Selection | None = None,
         tried: Tried | None = None,
         refresh: bool = False,
+        pins: Pins = NO_PINS,
     ) -> Plan:
         """Return what ``up`` would do here; ``saved`` is what a saved plan has chosen, and looked up, already.
 
         What is chosen is looked up where it comes from, unless that is known: sizes and hashes are part of the plan.
         Where that fails, the next best is chosen, ``tried`` being what has failed so far; the plan tells. To
-        ``refresh`` is to choose as if nothing were served and nothing had failed before. Raises
-        ``CannotRunError`` where nothing can be installed, ``UnavailableError`` where what was asked for by name
-        cannot be had.
+        ``refresh`` is to choose as if nothing were served and nothing had failed before. What ``pins`` hold for such
+        a machine is taken as it is; something else is chosen only where that does not run and they are not strict.
+
+        Raises ``CannotRunError`` where nothing can be installed, ``UnavailableError`` where what was asked for by
+        name cannot be had, ``InvalidInputError`` where strict pins have nothing for such a machine.
         """
         check_spec(spec, self.knowledge.hardware)
         check_key(spec.api_key_env, self.env, self.layout)
@@ -80,12 +84,44 @@ class Planner:
         port = self._port(replace(spec, port=saved.port) if saved else spec, previous, seen)
         facts = with_ours_given_back(facts, previous) if previous and seen.state in _HAS_THE_PORT else facts
         kept = None if refresh else previous
-        failed: Tried = {} if refresh or state is None else state.tried
-        known = tuple(each for each in (saved, kept) if each is not None)
-        resolver = Resolver(self.env, spec.install.mirrors, self.offline, known)
-        chooser = Chooser(spec, facts, self._wanted(spec, resolver), self.knowledge, port, kept)
-        choice, failed = self._choose(chooser, resolver, {**failed, **(tried or {})})
+        failed: Tried = {**({} if refresh or state is None else state.tried), **(tried or {})}
+        chooser = Chooser(spec, facts, None, self.knowledge, port, kept)
+        locked = pins.of(facts.os.system, facts.os.arch) or _locked_before(spec, saved or kept)
+        pinned = self._choose_locked(chooser, locked, (tried or {}) if pins.strict else failed) if locked else None
+        if pinned is not None and (pinned.selection is not None or pins.strict):
+            return _plan(pinned, facts, lambda selection: self.observe(state, selection, seen), failed)
+        if pinned is not None and pinned.refusal is not None:
+            failed = {**failed, LOCK_FILE: pinned.refusal.message}
+        resolver = self._resolver(spec, *(each for each in (saved, kept) if each is not None))
+        choice, failed = self._choose(replace(chooser, wanted=self._wanted(spec, resolver)), resolver, failed)
         return _plan(choice, facts, lambda selection: self.observe(state, selection, seen), failed)
+
+    def resolve(self, spec: Spec, facts: Facts, served: Selection | None) -> tuple[Selection, Tried]:
+        """Return what is chosen for this machine where nothing is set up, looked up, and what has failed on the way.
+
+        What is ``served`` now counts only as memory that will be free. Raises what ``plan`` raises.
+        """
+        check_spec(spec, self.knowledge.hardware)
+        if served and Server(self.layout, served).observe().state in _HAS_THE_PORT:
+            facts = with_ours_given_back(facts, served)
+        resolver = self._resolver(spec)
+        port = spec.port or self.knowledge.serving.port
+        chooser = Chooser(spec, facts, self._wanted(spec, resolver), self.knowledge, port)
+        choice, failed = self._choose(chooser, resolver, {})
+        if choice.selection is None:
+            raise _refusal(choice)
+        return choice.selection, failed
+
+    def _resolver(self, spec: Spec, *known: Selection) -> Resolver:
+        return Resolver(self.env, spec.install.mirrors, self.offline, known)
+
+    def _choose_locked(self, chooser: Chooser, locked: tuple[LockedPlatform, ...], tried: Tried) -> Choice:
+        """Choose among what a lock holds; only what an incomplete one lacks is looked up."""
+        wanted = None if chooser.spec.model == AUTO else locked[0].model
+        choice = replace(chooser, wanted=wanted, tried=tried, locked=locked).choose()
+        if choice.selection is None or not self.looks_up:
+            return choice
+        return replace(choice, selection=self._resolver(chooser.spec).selection(choice.selection))
 
     def _choose(self, chooser: Chooser, resolver: Resolver, tried: Tried) -> tuple[Choice, Tried]:
         """Choose until what is chosen can be had; return the choice, and what has failed until then."""
@@ -106,7 +142,7 @@ class Planner:
     def chooser(self, spec: Spec) -> Callable[[Facts], Choice]:
         """Return what tells for any machine what suits it, where nothing is set up yet."""
         check_spec(spec, self.knowledge.hardware)
-        wanted = self._wanted(spec, Resolver(self.env, spec.install.mirrors, self.offline))
+        wanted = self._wanted(spec, self._resolver(spec))
         port = spec.port or self.knowledge.serving.port
         return lambda facts: Chooser(spec, facts, wanted, self.knowledge, port).choose()
 
@@ -184,10 +220,7 @@ def plan_from_nothing(choice: Choice, facts: Facts) -> Plan:
 
 def _plan(choice: Choice, facts: Facts, observe: Callable[[Selection], Observed], tried: Tried | None = None) -> Plan:
     if choice.selection is None:
-        refusal = choice.refusal or AssertionError("a choice is made or refused")
-        if isinstance(refusal, CannotRunError):
-            refusal.choice = choice
-        raise refusal
+        raise _refusal(choice)
     plan = make_plan(choice.selection, observe(choice.selection))
     errors = tuple(finding for finding in facts.findings if finding.severity is Severity.ERROR)
     return replace(
@@ -197,6 +230,21 @@ def _plan(choice: Choice, facts: Facts, observe: Callable[[Selection], Observed]
         findings=(*errors, *lack_of_room(plan, facts.disk)),
         tried=dict(tried or {}),
     )
+
+
+def _refusal(choice: Choice) -> Exception:
+    """Return why nothing was chosen, with what was weighed."""
+    refusal = choice.refusal or AssertionError("a choice is made or refused")
+    if isinstance(refusal, CannotRunError):
+        refusal.choice = choice
+    return refusal
+
+
+def _locked_before(spec: Spec, previous: Selection | None) -> tuple[LockedPlatform, ...]:
+    """Return what a lock told when the same was wished for: it stays, wherever that lock is now."""
+    if previous is None or not previous.locked or previous.spec != spec:
+        return ()
+    return (LockedPlatform(previous.release, previous.model),)
 
 
 def _read(path: Path) -> str | None:

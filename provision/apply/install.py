@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from provision.apply.fetching import make_fetcher, make_room
 from provision.apply.methods import Workshop
 from provision.apply.progress import Progress
 from provision.apply.store import (
@@ -20,8 +19,7 @@ from provision.apply.store import (
     record,
 )
 from provision.artifacts.fetch import Fetcher
-from provision.artifacts.pip_settings import PackageSettings, read_local, uv_environment
-from provision.artifacts.resolve import headers_for
+from provision.artifacts.pip_settings import read_local
 from provision.artifacts.uv import Uv
 from provision.domain.artifacts import Wheel
 from provision.domain.engine import EngineRelease, Launch, Method
@@ -30,18 +28,14 @@ from provision.domain.selection import Selection
 from provision.domain.state import StoreEntry
 from provision.engines.engine import Engine
 from provision.engines.exits import decode
-from provision.errors import CannotCreateError, FabricError
-from provision.host.download import Transport
+from provision.errors import FabricError
 from provision.host.files import commit_tree, explained, make_private_dir, remove_tree, sync
 from provision.host.layout import Layout
-from provision.host.machine import LocalMachine
-from provision.host.part import drop_old
 from provision.host.program import Command, CommandResult, run
 from provision.knowledge.versions import older
 
 PREFLIGHT_TIMEOUT_S = 60.0
 CONVERSION_TIMEOUT_S = 1800.0
-SLACK_BYTES = 64 << 20
 _OLDEST_GLIBC = "2.28"  # of the platforms that wheels are looked for; what they need themselves, the choice has seen
 
 
@@ -59,7 +53,8 @@ class EngineUnfitError(FabricError):
 class Installer:
     """Installs what a selection needs. ``env`` is the user's; ``stop`` ends every transfer and program.
 
-    ``bundle`` is an unpacked bundle that files are taken from; ``offline`` forbids every other place.
+    ``addresses`` are those of the package index that need not be asked for. ``bundle`` is an unpacked bundle that
+    files are taken from; ``offline`` forbids every other place.
     """
 
     layout: Layout
@@ -70,42 +65,32 @@ class Installer:
     stop: threading.Event
     offline: bool = False
     bundle: Path | None = None
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
     def prepare(self, wheels: list[Wheel], need_bytes: int) -> Fetcher:
         """Check the space, make the staging directory and find out where the files are.
 
         Raises ``CannotCreateError`` before the first byte where the disk is too small.
         """
-        staging = self.layout.staging
-        with explained("making the staging directory"):
-            make_private_dir(staging)
-        space = LocalMachine(self.env).space(str(staging))
-        if space is not None and space.free_bytes < need_bytes + SLACK_BYTES:
-            raise CannotCreateError(
-                f"Not enough space in {self.layout.prefix}: {(need_bytes + SLACK_BYTES) >> 20} MiB are needed, "
-                f"{space.free_bytes >> 20} MiB are free. Nothing was fetched.",
-                "Free some space, or use --home on another disk.",
-            )
-        env = {**self.env, **uv_environment(self._settings, self.env)}
-        drop_old(self.layout.partial, time.time())
-        return Fetcher(
-            {} if self.offline else self._addresses(wheels),
-            Transport(env, self._settings.certificate, self._settings.trusted_hosts),
-            staging,
+        make_room(self.layout, self.env, need_bytes)
+        return make_fetcher(
+            self.layout,
+            self.env,
+            self.selection.spec.install.mirrors,
+            self.progress,
             self.stop,
-            partial=self.layout.partial,
-            say=self.progress.say,
-            local=self.bundle,
+            addresses=self.addresses if self.offline else self._addresses(wheels),
+            bundle=self.bundle,
             offline=self.offline,
-            headers=lambda url: headers_for(url, self.selection.spec.install.mirrors, self.env),
         )
 
     def _addresses(self, wheels: list[Wheel]) -> dict[str, str]:
         release = self.selection.release
-        if not wheels:
-            return {}
+        missing = [wheel for wheel in wheels if wheel.filename not in self.addresses]
+        if not missing:
+            return dict(self.addresses)
         self.progress.say("Asking the package index")
-        return self._uv().locate(wheels, _platform(release))
+        return {**self.addresses, **self._uv().locate(missing, _platform(release), release.python)}
 
     def install_engine(self, fetcher: Fetcher) -> StoreEntry:
         """Make the engine's tree and prove that it starts here.
@@ -210,12 +195,8 @@ class Installer:
             (self.layout.staging / name).write_text(text, encoding="utf-8")
         return run(Command(launch.argv, timeout_s, launch.env), self.env, self.stop)
 
-    @cached_property
-    def _settings(self) -> PackageSettings:
-        return read_local(self.env)
-
     def _uv(self) -> Uv:
-        return Uv(self.env, self._settings, self.layout.staging / "uv", self.stop)
+        return Uv(self.env, read_local(self.env), self.layout.staging / "uv", self.stop, offline=self.offline)
 
 
 def _platform(release: EngineRelease) -> str:
