@@ -16,7 +16,7 @@ from provision.domain.plan import Change, Plan
 from provision.domain.selection import Selection
 from provision.domain.spec import Spec
 from provision.domain.state import State
-from provision.errors import InvalidInputError
+from provision.errors import InvalidInputError, RefusedError, UnreachableError
 from provision.select.choose import CannotRunError
 from provision.serve import control
 from provision.serve.observation import Server
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from provision.domain.measure import SmokeReport
 
 LOCK_WAIT_S = 900.0
+_PIN_AGAIN = "Where upstream has changed it for good, `fabric lock` pins what is there now."
 _PLAN_AGAIN = "Make a new one with `fabric plan --out FILE`."
 
 
@@ -198,7 +199,8 @@ class Changes:
             if plan.unused_gpus:
                 self.fabric.progress.say(f"{plan.unused_gpus}. Serving on {selection.acceleration}")
             job = self._job(plan, state, options)
-            job.run(verb)
+            with _repinning(plan, options):
+                job.run(verb)
             timings |= job.timings_s
         starting = self.fabric.clock()
         proof = Proof(self.fabric.layout)
@@ -253,3 +255,14 @@ class Changes:
         ENGINES[selection.backend].arrange(selection, place)
         store_key(selection.spec.api_key_env, self.fabric.env, self.fabric.layout)
         control.start(self.fabric.layout, generation, self.fabric.env)
+
+
+@contextmanager
+def _repinning(plan: Plan, options: UpOptions) -> Iterator[None]:
+    """Say of what a lock pins and cannot be had any more how it is pinned anew."""
+    try:
+        yield
+    except (RefusedError, UnreachableError) as error:
+        if plan.selection.locked and options.pins.bundle is None:
+            error.hint = " ".join(filter(None, (error.hint, _PIN_AGAIN)))
+        raise

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 FILES = "sha256"
 MAX_LOCK_BYTES = 64 << 20
 READ_BYTES = 1 << 20
+SLACK_BYTES = 1 << 20  # of a tar archive, which is read ahead by blocks
 _AGAIN = "Nothing was changed. Copy it anew, or make it anew with `fabric bundle create FILE`."
 
 
@@ -145,7 +146,7 @@ def unpacked(bundle: Path | None, layout: Layout, plan: Plan, progress: Progress
     try:
         with explained("making the staging directory"):
             make_private_dir(layout.staging)
-        unpack(bundle, place, limits=Limits(unpacked_bytes=bundle.stat().st_size))
+        unpack(bundle, place, limits=Limits(unpacked_bytes=bundle.stat().st_size + SLACK_BYTES))
         _check(place, LockedPlatform(plan.selection.release, plan.selection.model), bundle)
     except BaseException:
         remove_tree(layout.staging)

@@ -105,7 +105,7 @@ def _mend(value: Any, kind: inspect.Type, path: str) -> list[str]:
             elif field.required:
                 missing.append(f"{path}{field.encode_name}")
         return missing
-    return [each for key, inner, of in _inside(value, kind) for each in _mend(inner, of, f"{path}{key}.")]
+    return [each for key, inner, of in _inside(value, kind) for each in _mend(inner, of, f"{path}{key}")]
 
 
 def _unknown(value: Any, kind: inspect.Type, path: str) -> Iterator[str]:
@@ -117,19 +117,19 @@ def _unknown(value: Any, kind: inspect.Type, path: str) -> Iterator[str]:
             yield from _unknown(value[key], known[key], f"{path}{key}.")
         return
     for place, inner, of in _inside(value, kind):
-        yield from _unknown(inner, of, f"{path}{place}.")
+        yield from _unknown(inner, of, f"{path}{place}")
 
 
-def _inside(value: Any, kind: inspect.Type) -> Iterator[tuple[object, Any, inspect.Type]]:
-    """Yield what a value holds, with its place and its type."""
+def _inside(value: Any, kind: inspect.Type) -> Iterator[tuple[str, Any, inspect.Type]]:
+    """Yield what a value holds, with what its place adds to the path and its type."""
     if isinstance(kind, inspect.UnionType):
         structured = next((each for each in kind.types if not isinstance(each, inspect.NoneType)), None)
         if isinstance(structured, inspect.DataclassType):
             yield "", value, structured
     elif isinstance(kind, inspect.VarTupleType) and isinstance(value, list):
-        yield from ((number, each, kind.item_type) for number, each in enumerate(value))
+        yield from ((f"{number}.", each, kind.item_type) for number, each in enumerate(value))
     elif isinstance(kind, inspect.DictType) and isinstance(value, dict):
-        yield from ((key, each, kind.value_type) for key, each in value.items())
+        yield from ((f"{key}.", each, kind.value_type) for key, each in value.items())
 
 
 def _may_be_nothing(kind: inspect.Type) -> bool:
