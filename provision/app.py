@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # each use case loads what it needs: looking at the machine d
     from provision.domain.benchmark import BenchReport
     from provision.domain.choice import Recommendation
     from provision.domain.facts import Facts
+    from provision.domain.lock import Pins
     from provision.domain.measure import SmokeReport
     from provision.domain.plan import Change, Plan
     from provision.domain.selection import Selection
@@ -157,13 +158,16 @@ class Fabric:
         offline: bool = False,
         refresh: bool = False,
         looks_up: bool = True,
+        pins: Pins | None = None,
     ) -> Plan:
         """Return what ``up`` would do here; ``facts`` are those of this machine, where they are known already.
 
         The other arguments are those of ``Planner``.
         """
+        from provision.domain.lock import NO_PINS
+
         planner = replace(self.planner, offline=offline, looks_up=looks_up)
-        return planner.plan(spec, self.state(), facts or self.facts(), refresh=refresh)
+        return planner.plan(spec, self.state(), facts or self.facts(), refresh=refresh, pins=pins or NO_PINS)
 
     def plan_for(self, spec: Spec, path: Path) -> Plan:
         """Return what ``up`` would do on the machine of a facts file or a capture, where nothing is set up yet."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from provision.app import Fabric
+from provision.domain.lock import NO_PINS, Pins
 from provision.domain.plan import Plan
 from provision.domain.selection import Selection
 from provision.domain.server import Observation
@@ -17,6 +18,7 @@ from provision.serve.readiness import CannotGenerateError, Patience, wait_until_
 
 if TYPE_CHECKING:
     from provision.apply.executor import Job
+    from provision.apply.install import Installer
     from provision.serve.proof import Proof
 
 
@@ -26,31 +28,42 @@ class BringUp:
 
     fabric: Fabric
 
-    def job(self, plan: Plan, state: State, *, offline: bool) -> Job:
-        """Return the work that ``plan`` is."""
+    def job(self, plan: Plan, state: State, *, offline: bool, pins: Pins = NO_PINS) -> Job:
+        """Return the work that ``plan`` is; ``pins`` are what a lock holds."""
+        from provision.apply.bundle import unpacked
         from provision.apply.executor import Job
-        from provision.apply.install import Installer
-        from provision.engines.registry import ENGINES
 
         selection = plan.selection
-        engine = ENGINES[selection.backend]
+        installer = replace(
+            self.installer(selection),
+            offline=offline,
+            bundle=unpacked(pins.bundle, self.fabric.layout, plan, self.fabric.progress),
+            addresses=pins.urls(selection.release),
+        )
         return Job(
             layout=self.fabric.layout,
             plan=plan,
             state=state,
-            installer=Installer(
-                self.fabric.layout,
-                selection,
-                engine,
-                self.fabric.env,
-                self.fabric.progress,
-                threading.Event(),
-                engine_env=control.child_environment(self.fabric.layout, self.fabric.env),
-                offline=offline,
-            ),
+            installer=installer,
             render=self.fabric.planner.render,
             restart=self._restart,
             clock=self.fabric.clock,
+        )
+
+    def installer(self, selection: Selection) -> Installer:
+        """Return what installs a selection in this prefix."""
+        from provision.apply.install import Installer
+        from provision.engines.registry import ENGINES
+
+        fabric = self.fabric
+        return Installer(
+            fabric.layout,
+            selection,
+            ENGINES[selection.backend],
+            fabric.env,
+            fabric.progress,
+            threading.Event(),
+            engine_env=control.child_environment(fabric.layout, fabric.env),
         )
 
     def wait(self, selection: Selection, timeout_s: float | None, proof: Proof) -> Observation:

@@ -12,11 +12,12 @@ from provision.app import Fabric
 from provision.apply.state import check_prefix, read_state, write_state
 from provision.bring_up import BringUp
 from provision.changing import changing, locked
+from provision.domain.lock import NO_PINS, Pins
 from provision.domain.plan import Change, Plan
 from provision.domain.selection import Selection
 from provision.domain.spec import Spec
 from provision.domain.state import State
-from provision.errors import FabricError, InvalidInputError
+from provision.errors import FabricError, InvalidInputError, RefusedError, UnreachableError
 from provision.fallback import Fallback
 from provision.select.choose import CannotRunError
 from provision.serve import control
@@ -25,17 +26,22 @@ from provision.serve.readiness import PortLostError
 if TYPE_CHECKING:
     from provision.domain.measure import SmokeReport
 
+_PIN_AGAIN = "Where upstream has changed it for good, `fabric lock` pins what is there now."
 _PLAN_AGAIN = "Make a new one with `fabric plan --out FILE`."
 
 
 @dataclass(frozen=True)
 class UpOptions:
-    """How ``up`` goes about it. ``timeout_s`` bounds the wait for the server; ``refresh`` chooses anew."""
+    """How ``up`` goes about it.
+
+    ``timeout_s`` bounds the wait for the server; ``refresh`` chooses anew; ``pins`` are what a lock holds.
+    """
 
     smoke: bool = True
     offline: bool = False
     timeout_s: float | None = None
     refresh: bool = False
+    pins: Pins = NO_PINS
 
 
 @dataclass(frozen=True)
@@ -84,13 +90,15 @@ class Changes:
         unfit: FabricError | None = None
         while True:
             try:
-                plan = planner.plan(spec, state, facts, tried=tried, refresh=options.refresh)
+                plan = planner.plan(spec, state, facts, tried=tried, refresh=options.refresh, pins=options.pins)
             except CannotRunError as error:
                 raise unfit or error from error
             self._tell_failures(plan, state, tried)
             try:
                 return self._carry_out(plan, state, options, run)
             except (EngineUnfitError, NoCompilerError, BuildFailedError) as error:
+                if options.pins.strict:
+                    raise
                 unfit, tried = error, {**plan.tried, plan.selection.release.name: error.message}
                 self.fabric.progress.say(f"{error.message} Trying the next source")
             except PortLostError:
@@ -177,8 +185,9 @@ class Changes:
             if plan.unused_gpus:
                 self.fabric.progress.say(f"{plan.unused_gpus}. Serving on {selection.acceleration}")
             run.fallback.remember(state)
-            job = work.job(plan, state, offline=options.offline)
-            job.run(run.verb)
+            job = work.job(plan, state, offline=options.offline, pins=options.pins)
+            with _repinning(plan, options):
+                job.run(run.verb)
             timings |= job.timings_s
             selection = job.plan.selection
         else:
@@ -203,3 +212,14 @@ class Changes:
         if old is not None and (old.spec, old.model) != (new.spec, new.model):
             entries = known_by(self.fabric.layout, state.entries, new.model_wish, new.model)
             write_state(self.fabric.layout, replace(state, selection=new, tried=plan.tried, entries=entries))
+
+
+@contextmanager
+def _repinning(plan: Plan, options: UpOptions) -> Iterator[None]:
+    """Say of what a lock pins and cannot be had any more how it is pinned anew."""
+    try:
+        yield
+    except (RefusedError, UnreachableError) as error:
+        if plan.selection.locked and options.pins.bundle is None:
+            error.hint = " ".join(filter(None, (error.hint, _PIN_AGAIN)))
+        raise

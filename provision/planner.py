@@ -12,10 +12,12 @@ from provision.apply.store import converted_path, engine_path_of, model_path, pa
 from provision.artifacts.resolve import Resolver
 from provision.domain.facts import Facts
 from provision.domain.finding import Severity
+from provision.domain.lock import LOCK_FILE, NO_PINS, LockedPlatform, Pins
+from provision.domain.model import Model
 from provision.domain.plan import Plan
 from provision.domain.selection import Selection
 from provision.domain.server import Observation, ServerState
-from provision.domain.spec import Spec
+from provision.domain.spec import AUTO, Spec
 from provision.domain.state import State
 from provision.engines.registry import ENGINES
 from provision.errors import UnavailableError, UnreachableError, UsageError
@@ -68,14 +70,17 @@ class Planner:
         saved: Selection | None = None,
         tried: Tried | None = None,
         refresh: bool = False,
+        pins: Pins = NO_PINS,
     ) -> Plan:
         """Return what ``up`` would do here; ``saved`` is what a saved plan has chosen, and looked up, already.
 
         What is chosen is looked up where it comes from, unless that is known: sizes and hashes are part of the plan.
         Where that fails, the next best is chosen, ``tried`` being what has failed so far; the plan tells. To
-        ``refresh`` is to choose as if nothing were served and nothing had failed before. Raises
-        ``CannotRunError`` where nothing can be installed, ``UnavailableError`` where what was asked for by name
-        cannot be had.
+        ``refresh`` is to choose as if nothing were served and nothing had failed before. What ``pins`` hold for such
+        a machine is taken as it is; something else is chosen only where that does not run and they are not strict.
+
+        Raises ``CannotRunError`` where nothing can be installed, ``UnavailableError`` where what was asked for by
+        name cannot be had, ``InvalidInputError`` where strict pins have nothing for such a machine.
         """
         check_spec(spec, self.knowledge.hardware)
         _check_program(spec.install.program)
@@ -89,13 +94,45 @@ class Planner:
         port = self._port(replace(spec, port=saved.port) if saved else spec, previous, seen)
         facts = with_ours_given_back(facts, previous) if previous and seen.state in _HAS_THE_PORT else facts
         kept = None if refresh else previous
-        failed: Tried = {} if refresh or state is None else state.tried
-        known = tuple(each for each in (saved, kept) if each is not None)
+        failed: Tried = {**({} if refresh or state is None else state.tried), **(tried or {})}
+        chooser = Chooser(spec, facts, None, self.knowledge, port, kept)
+        locked = pins.of(facts.os.system, facts.os.arch) or _locked_before(spec, saved or kept)
+        pinned = self._choose_locked(chooser, locked, (tried or {}) if pins.strict else failed) if locked else None
+        if pinned is not None and (pinned.selection is not None or pins.strict):
+            return _plan(pinned, facts, lambda selection: self.observe(state, selection, seen), failed)
+        if pinned is not None and pinned.refusal is not None:
+            failed = {**failed, LOCK_FILE: pinned.refusal.message}
         stored = state.known_models if state and (self.offline or not refresh) else {}
-        resolver = Resolver(self.env, spec.install.mirrors, self.offline, known, stored)
-        chooser = Chooser(spec, facts, self._wanted(spec, resolver), self.knowledge, port, kept)
-        choice, failed = self._choose(chooser, resolver, {**failed, **(tried or {})})
+        resolver = self._resolver(spec, *(each for each in (saved, kept) if each is not None), stored=stored)
+        choice, failed = self._choose(replace(chooser, wanted=self._wanted(spec, resolver)), resolver, failed)
         return _plan(choice, facts, lambda selection: self.observe(state, selection, seen), failed)
+
+    def resolve(self, spec: Spec, facts: Facts, served: Selection | None) -> tuple[Selection, Tried]:
+        """Return what is chosen for this machine where nothing is set up, looked up, and what has failed on the way.
+
+        What is ``served`` now counts only as memory that will be free. Raises what ``plan`` raises.
+        """
+        check_spec(spec, self.knowledge.hardware)
+        if served and Server(self.layout, served).observe().state in _HAS_THE_PORT:
+            facts = with_ours_given_back(facts, served)
+        resolver = self._resolver(spec)
+        port = spec.port or self.knowledge.serving.port
+        chooser = Chooser(spec, facts, self._wanted(spec, resolver), self.knowledge, port)
+        choice, failed = self._choose(chooser, resolver, {})
+        if choice.selection is None:
+            raise _refusal(choice)
+        return choice.selection, failed
+
+    def _resolver(self, spec: Spec, *known: Selection, stored: Mapping[str, Model] | None = None) -> Resolver:
+        return Resolver(self.env, spec.install.mirrors, self.offline, known, stored or {})
+
+    def _choose_locked(self, chooser: Chooser, locked: tuple[LockedPlatform, ...], tried: Tried) -> Choice:
+        """Choose among what a lock holds; only what an incomplete one lacks is looked up."""
+        wanted = None if chooser.spec.model == AUTO else locked[0].model
+        choice = replace(chooser, wanted=wanted, tried=tried, locked=locked).choose()
+        if choice.selection is None or not self.looks_up:
+            return choice
+        return replace(choice, selection=self._resolver(chooser.spec).selection(choice.selection))
 
     def _plan_remote(self, spec: Spec, state: State | None, saved: Selection | None) -> Plan:
         """Return what makes a server that somebody else runs the one that is served."""
@@ -150,7 +187,7 @@ class Planner:
                 "What a server of somebody else's is, only asking it tells: that is no question of the machine.",
                 "Leave --facts and --replay away, or --backend external.",
             )
-        wanted = self._wanted(spec, Resolver(self.env, spec.install.mirrors, self.offline))
+        wanted = self._wanted(spec, self._resolver(spec))
         port = spec.port or self.knowledge.serving.port
         return lambda facts: Chooser(spec, facts, wanted, self.knowledge, port).choose()
 
@@ -243,10 +280,7 @@ def plan_from_nothing(choice: Choice, facts: Facts) -> Plan:
 
 def _plan(choice: Choice, facts: Facts, observe: Callable[[Selection], Observed], tried: Tried | None = None) -> Plan:
     if choice.selection is None:
-        refusal = choice.refusal or AssertionError("a choice is made or refused")
-        if isinstance(refusal, CannotRunError):
-            refusal.choice = choice
-        raise refusal
+        raise _refusal(choice)
     plan = make_plan(choice.selection, observe(choice.selection))
     errors = tuple(finding for finding in facts.findings if finding.severity is Severity.ERROR)
     return replace(
@@ -256,6 +290,21 @@ def _plan(choice: Choice, facts: Facts, observe: Callable[[Selection], Observed]
         findings=(*errors, *lack_of_room(plan, facts.disk)),
         tried=dict(tried or {}),
     )
+
+
+def _refusal(choice: Choice) -> Exception:
+    """Return why nothing was chosen, with what was weighed."""
+    refusal = choice.refusal or AssertionError("a choice is made or refused")
+    if isinstance(refusal, CannotRunError):
+        refusal.choice = choice
+    return refusal
+
+
+def _locked_before(spec: Spec, previous: Selection | None) -> tuple[LockedPlatform, ...]:
+    """Return what a lock told when the same was wished for: it stays, wherever that lock is now."""
+    if previous is None or not previous.locked or previous.spec != spec:
+        return ()
+    return (LockedPlatform(previous.release, previous.model),)
 
 
 def _read(path: Path) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -41,7 +41,8 @@ class Installer:
     """Installs what a selection needs. ``env`` is the user's; ``stop`` ends every transfer and program.
 
     ``engine_env`` is the server's, so that what starts in a trial starts there as well; ``env`` where it is ``None``.
-    ``bundle`` is an unpacked bundle that files are taken from; ``offline`` forbids every other place.
+    ``addresses`` are those of the package index that need not be asked for. ``bundle`` is an unpacked bundle that
+    files are taken from; ``offline`` forbids every other place.
     """
 
     layout: Layout
@@ -53,10 +54,12 @@ class Installer:
     engine_env: Mapping[str, str] | None = None
     offline: bool = False
     bundle: Path | None = None
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
     def prepare(self, wheels: list[Wheel], need_bytes: int) -> Fetcher:
         """See ``Intake.prepare``."""
-        return self.intake.prepare(wheels, need_bytes, _platform(self.selection.release))
+        release = self.selection.release
+        return self.intake.prepare(wheels, need_bytes, _platform(release), release.python)
 
     def install_engine(self, fetcher: Fetcher) -> StoreEntry:
         """Make the engine's tree and prove that it starts here.
@@ -133,7 +136,9 @@ class Installer:
     def intake(self) -> Intake:
         """What fetches into the same prefix."""
         mirrors = self.selection.spec.install.mirrors
-        return Intake(self.layout, self.env, self.progress, self.stop, mirrors, self.offline, self.bundle)
+        return Intake(
+            self.layout, self.env, self.progress, self.stop, mirrors, self.offline, self.bundle, self.addresses
+        )
 
 
 def _platform(release: EngineRelease) -> str:

@@ -46,6 +46,7 @@ def _from_wheel(shop: Workshop, release: EngineRelease, staged: Path) -> None:
     shop.uv.make_environment(staged)
     _install_wheels(shop, release, (release.wheel,), staged)
     _provide_libraries(shop, release, staged)
+    shop.uv.settle(staged)
 
 
 def _from_packages(shop: Workshop, release: EngineRelease, staged: Path) -> None:
@@ -54,6 +55,7 @@ def _from_packages(shop: Workshop, release: EngineRelease, staged: Path) -> None
     _provide_libraries(shop, release, staged)
     shop.progress.say(f"Compiling the byte code of {release.engine}, so that every start is quicker")
     shop.uv.compile(staged)
+    shop.uv.settle(staged)
 
 
 def _provide_libraries(shop: Workshop, release: EngineRelease, staged: Path) -> None:

@@ -36,7 +36,7 @@ class Intake:
     """Brings files into the prefix. ``env`` is the user's; ``stop`` ends every transfer and program.
 
     ``mirrors`` are those of the spec. ``bundle`` is an unpacked bundle that files are taken from; ``offline`` forbids
-    every other place.
+    every other place. ``addresses`` are those of the package index that need not be asked for.
     """
 
     layout: Layout
@@ -46,11 +46,16 @@ class Intake:
     mirrors: Mapping[str, str] = field(default_factory=dict)
     offline: bool = False
     bundle: Path | None = None
+    addresses: Mapping[str, str] = field(default_factory=dict)
     _asking: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _open_places: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
 
-    def prepare(self, wheels: Sequence[Wheel], need_bytes: int, platform: str = ANY_PLATFORM) -> Fetcher:
+    def prepare(
+        self, wheels: Sequence[Wheel], need_bytes: int, platform: str = ANY_PLATFORM, python: str | None = None
+    ) -> Fetcher:
         """Check the space, make the staging directory and find out where the files are.
+
+        ``python`` is the version of the interpreter that the wheels are for, ours where it is left out.
 
         Raises ``CannotCreateError`` before the first byte where the disk is too small.
         """
@@ -68,7 +73,7 @@ class Intake:
         drop_old(self.layout.partial, time.time())
         transport = Transport(env, self._settings.certificate, self._settings.trusted_hosts)
         return Fetcher(
-            {} if self.offline else self._addresses(wheels, platform),
+            self.addresses if self.offline else self._addresses(wheels, platform, python),
             transport,
             staging,
             self.stop,
@@ -90,11 +95,12 @@ class Intake:
                 self._open_places[place[1]] = open_to_anybody(url, transport)
         return {**own, **self._open_places[place[1]]}
 
-    def _addresses(self, wheels: Sequence[Wheel], platform: str) -> dict[str, str]:
-        if not wheels:
-            return {}
+    def _addresses(self, wheels: Sequence[Wheel], platform: str, python: str | None) -> Mapping[str, str]:
+        missing = [wheel for wheel in wheels if wheel.filename not in self.addresses]
+        if not missing:
+            return self.addresses
         self.progress.say("Asking the package index")
-        return self.uv().locate(wheels, platform)
+        return {**self.addresses, **self.uv().locate(missing, platform, python)}
 
     def model(self, model: Model, fetcher: Fetcher, wish: str) -> StoreEntry:
         """Fetch the model into the store under the hash of its content; ``wish`` is what asked for it.
@@ -146,7 +152,7 @@ class Intake:
 
     def uv(self) -> Uv:
         """Return what finds and installs wheels, with a cache in the staging directory."""
-        return Uv(self.env, self._settings, self.layout.staging / "uv", self.stop)
+        return Uv(self.env, self._settings, self.layout.staging / "uv", self.stop, offline=self.offline)
 
     @cached_property
     def _settings(self) -> PackageSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from provision.artifacts.environment import configure, settle
 from provision.artifacts.pip_settings import PackageSettings, uv_environment, uv_flags
 from provision.domain.artifacts import Wheel
 from provision.errors import CannotCreateError, FabricError, UnreachableError
@@ -18,13 +20,25 @@ _SHOWN_NAMES = 3
 RESOLVE_TIMEOUT_S = 120.0
 INSTALL_TIMEOUT_S = 600.0
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+_PYTHON_TAG = re.compile(r"-cp3(\d+)-(?:cp3|abi3|none)")  # in the name of a wheel
 _NETWORK_SIGNS = ("error sending request", "failed to fetch", "dns error", "connect", "timed out", "network")
 
 
 class Uv:
-    """``uv`` with all that it writes kept inside ``cache``, and the package settings of pip in ``env``."""
+    """``uv`` with all that it writes kept inside ``cache``, and the package settings of pip in ``env``.
 
-    def __init__(self, env: Mapping[str, str], settings: PackageSettings, cache: Path, stop: threading.Event) -> None:
+    ``offline`` keeps it from fetching an interpreter; everything else is asked of it only where that is allowed.
+    """
+
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        settings: PackageSettings,
+        cache: Path,
+        stop: threading.Event,
+        *,
+        offline: bool = False,
+    ) -> None:
         from uv import find_uv_bin
 
         self._program = str(find_uv_bin())
@@ -34,20 +48,22 @@ class Uv:
         self._env = {**env, **uv_environment(settings, env), **own, "TMPDIR": self._staging}
         self._flags = uv_flags(settings)
         self._stop = stop
+        self._offline = offline
 
-    def locate(self, wheels: Sequence[Wheel], platform: str) -> dict[str, str]:
+    def locate(self, wheels: Sequence[Wheel], platform: str, python: str | None = None) -> dict[str, str]:
         """Return the address (https, http or file) of each wheel or source distribution by its file name.
 
-        ``platform`` is uv's name of the target. Raises ``UnreachableError`` where an index does not answer or
-        does not have exactly these files.
+        ``platform`` is uv's name of the target, ``python`` the version there, else this one. Raises
+        ``UnreachableError`` where an index does not answer or does not have exactly these files.
         """
-        sources = [wheel for wheel in wheels if not wheel.filename.endswith(".whl")]
-        binaries = [wheel for wheel in wheels if wheel not in sources]
         found: dict[str, str] = {}
-        for group, only in ((binaries, "--only-binary"), (sources, "--no-binary")):
-            if group:
-                requirements = [f"{wheel.project}=={wheel.version}" for wheel in group]
-                found |= {name: url for name, (url, _) in self._compile(requirements, only, platform).items()}
+        groups: dict[tuple[str, str], list[str]] = {}
+        for wheel in wheels:
+            group = _group(wheel.filename, python or _VERSION)
+            groups.setdefault(group, []).append(f"{wheel.project}=={wheel.version}")
+        for (only, version), requirements in groups.items():
+            located = self._compile(requirements, only, platform, version)
+            found |= {name: url for name, (url, _) in located.items()}
         for wheel in wheels:
             if wheel.filename not in found:
                 raise UnreachableError(
@@ -73,11 +89,11 @@ class Uv:
         )
 
     def _compile(
-        self, requirements: Sequence[str], only: str, platform: str | None
+        self, requirements: Sequence[str], only: str, platform: str | None, python: str = _VERSION
     ) -> dict[str, tuple[str, dict[str, Any]]]:
         """Return address and description of each file that stands for ``requirements``, by name."""
         argv = ["pip", "compile", "-", "--quiet", "--no-deps", "--format", "pylock.toml", only, ":all:"]
-        argv += ["--python-version", _VERSION, *(["--python-platform", platform] if platform else [])]
+        argv += ["--python-version", python, *(["--python-platform", platform] if platform else [])]
         result = self._run([*argv, *self._flags], RESOLVE_TIMEOUT_S, "".join(f"{line}\n" for line in requirements))
         if result.returncode != 0:
             raise _explain(result, f"find {_shortly(requirements)}")
@@ -90,7 +106,9 @@ class Uv:
         """
         own = python is None or python == f"{sys.version_info.major}.{sys.version_info.minor}"
         argv = ["venv", "--quiet", "--no-project", "--relocatable", "--python", sys.executable if own else str(python)]
-        downloads = {} if own else {"UV_PYTHON_DOWNLOADS": "automatic", "UV_PYTHON_INSTALL_DIR": self._pythons}
+        downloads = (
+            {} if own or self._offline else {"UV_PYTHON_DOWNLOADS": "automatic", "UV_PYTHON_INSTALL_DIR": self._pythons}
+        )
         self._checked([*argv, str(path)], "make an environment for the engine", downloads)
 
     def install(self, environment: Path, wheels: Sequence[Wheel], place: Path) -> None:
@@ -108,6 +126,13 @@ class Uv:
             Command(argv, INSTALL_TIMEOUT_S, cwd=str(environment)), self._env, self._stop
         )  # without it, it only starts later
 
+    def settle(self, environment: Path) -> None:
+        """Make an environment, to which nothing is added any more, the same on every machine."""
+        home = settle(environment)
+        argv = (str(environment / "bin" / "python"), "-I", "-c", "import sys; sys.exit(sys.prefix == sys.base_prefix)")
+        if run(Command(argv, INSTALL_TIMEOUT_S), self._env, self._stop).returncode != 0:
+            configure(environment, home)  # this Python does not find its own library by itself
+
     def _checked(self, argv: Sequence[str], what: str, env: Mapping[str, str] | None = None) -> None:
         result = self._run(argv, INSTALL_TIMEOUT_S, env=env)
         if result.returncode != 0:
@@ -118,6 +143,12 @@ class Uv:
     ) -> CommandResult:
         command = Command((self._program, *argv), timeout_s, env or {}, stdin=stdin, cwd=self._staging)
         return run(command, self._env, self._stop)
+
+
+def _group(filename: str, python: str) -> tuple[str, str]:
+    """Return how a file is asked for: as a wheel or not, and for which Python it is."""
+    tag = _PYTHON_TAG.search(filename)
+    return ("--only-binary" if filename.endswith(".whl") else "--no-binary"), f"3.{tag[1]}" if tag else python
 
 
 def _shortly(names: Sequence[str]) -> str:

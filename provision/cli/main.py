@@ -30,6 +30,8 @@ VERBS = {
     "bench": "Measure latency and throughput.",
     "logs": "Show the server's log.",
     "models": "List the models.",
+    "lock": "Pin everything that a wish is resolved to, in `fabric.lock`.",
+    "bundle": "Put all that a lock names into one file, for machines without a network.",
 }
 GLOBAL_VALUES = ("--home",)
 GLOBAL_FLAGS = ("--json", "--debug")

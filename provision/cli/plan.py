@@ -47,6 +47,8 @@ def command(
     elsewhere = list(dict.fromkeys((*(facts or ()), *(replay or ()))))
     if json_lines and session.as_json:
         raise UsageError("--json is one document, --json-lines one for each machine.", "Leave one of them away.")
+    if elsewhere and wish.locked:
+        raise UsageError("--locked is for this machine.", "Leave it away, or leave --facts and --replay away.")
     if elsewhere and out:
         raise UsageError("A plan for another machine cannot be applied here.", "Leave --out away.")
     if elsewhere:
@@ -57,7 +59,7 @@ def command(
         return plan_result(session.fabric.plan_for(wish.spec, elsewhere[0]), detailed=detailed_exitcode)
     if json_lines:
         raise UsageError("--json-lines is for several machines.", "Name them with --facts, or use --json.")
-    plan = session.fabric.plan(wish.spec, offline=wish.offline, refresh=wish.refresh)
+    plan = session.fabric.plan(wish.spec, offline=wish.offline, refresh=wish.refresh, pins=session.pins(wish))
     if out:
         from provision.apply.saved_plan import save
 

@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from provision.cli.progress import ProgressOutput
 from provision.host.layout import Layout, locate
+
+if TYPE_CHECKING:
+    from provision.cli.wish import Wish
 
 Home = Annotated[str | None, typer.Option("--home", metavar="DIR", help="Where everything lives; or FABRIC_HOME.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -70,6 +73,19 @@ class Session:
         from provision.changes import Changes
 
         return Changes(self.fabric)
+
+    @cached_property
+    def locks(self) -> Any:
+        """The use cases around ``fabric.lock``."""
+        from provision.locks import Locks
+
+        return Locks(self.changes)
+
+    def pins(self, wish: Wish) -> Any:
+        """Return what is used of the lock that lies beside the spec."""
+        from provision.locks import place_of
+
+        return self.locks.pins(wish.spec, place_of(wish.file), strict=wish.locked)
 
 
 def verb(name: str) -> Callable[[Callable[..., Result]], Callable[..., None]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from provision.cli import output
 from provision.cli.present import changes_document, plan_result, show_smoke
 from provision.cli.session import Result, Session, verb
 from provision.cli.wish import Wish, with_wish
+from provision.errors import UsageError
 
 
 @verb("up")
@@ -21,6 +23,10 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be done, like `fabric plan`.")
     ] = False,
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", metavar="FILE", help="Take everything from a bundle; implies --locked and --offline."),
+    ] = None,
 ) -> Result:
     """Install, start and prove a local model server. A second run changes nothing.
 
@@ -29,12 +35,20 @@ def command(
     [bold]fabric up --context 8192 --parallel 2[/bold]  change exactly that
 
     [bold]fabric up --model file:model.gguf[/bold]      serve a file of your own
+
+    [bold]fabric up --locked[/bold]                     exactly what `fabric.lock` holds
+
+    [bold]fabric up --bundle fabric.tar[/bold]          the same, without a network
     """
     from provision.changes import UpOptions
 
+    if bundle and wish.refresh:
+        raise UsageError("--refresh chooses anew, --bundle chooses nothing.", "Leave one of them away.")
+    pins = session.locks.pins_of_bundle(wish.spec, bundle) if bundle else session.pins(wish)
+    offline = wish.offline or bundle is not None
     if dry_run:
-        return plan_result(session.fabric.plan(wish.spec, offline=wish.offline, refresh=wish.refresh))
-    done = session.changes.up(wish.spec, UpOptions(not no_smoke, wish.offline, wish.timeout_s, wish.refresh))
+        return plan_result(session.fabric.plan(wish.spec, offline=offline, refresh=wish.refresh, pins=pins))
+    done = session.changes.up(wish.spec, UpOptions(not no_smoke, offline, wish.timeout_s, wish.refresh, pins))
     return up_result(done)
 
 

@@ -25,6 +25,7 @@ class Wish:
     file: Path | None
     offline: bool
     refresh: bool
+    locked: bool
     timeout_s: float | None
 
 
@@ -94,6 +95,10 @@ _OWN_OPTIONS: dict[str, tuple[Any, Any]] = {
         _option(bool, "--refresh", text="Choose anew, and try again what could not be had or did not run here."),
         False,
     ),
+    "locked": (
+        _option(bool, "--locked", text="Look nothing up: use what `fabric.lock` beside the spec holds, or fail."),
+        False,
+    ),
     "timeout": (
         _option(float | None, "--timeout", metavar="SECONDS", text="Give up when the server is not ready by then."),
         None,
@@ -127,6 +132,7 @@ def read_wish(
     *,
     offline: bool = False,
     refresh: bool = False,
+    locked: bool = False,
     timeout: float | None = None,
 ) -> Wish:
     """Lay the options over the file.
@@ -140,7 +146,9 @@ def read_wish(
     spec = _read_file(file) if file else Spec()
     given = {name: value for name, value in asked.items() if value is not None}
     spec = replace(spec, **given, install=_install(spec.install, install or {}))
-    return Wish(spec, file.absolute() if file else None, offline, refresh, timeout)
+    if locked and refresh:
+        raise UsageError("--refresh chooses anew, --locked chooses nothing.", "Leave one of them away.")
+    return Wish(spec, file.absolute() if file else None, offline, refresh, locked, timeout)
 
 
 def _install(filed: Install, asked: dict[str, Any]) -> Install:

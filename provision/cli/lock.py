@@ -1,0 +1,93 @@
+"""``fabric lock``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from provision.cli import output
+from provision.cli.session import Result, Session, verb
+from provision.cli.wish import Wish, with_wish
+from provision.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from provision.domain.lock import Lock
+
+
+@verb("lock")
+@with_wish
+def command(
+    session: Session,
+    wish: Wish,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only check that it is complete and made for this wish.")
+    ] = False,
+) -> Result:
+    """Resolve a wish for this kind of machine and pin every file of it in `fabric.lock`, beside the spec.
+
+    [bold]fabric lock --model smollm2-135m[/bold]          pin it; on another kind of machine: add an entry
+
+    [bold]fabric lock --model smollm2-135m --check[/bold]  fail where anything is missing, or another wish was pinned
+
+    [bold]fabric up --model smollm2-135m --locked[/bold]   install exactly that, and look nothing up
+    """
+    from provision.locks import place_of
+
+    path = place_of(wish.file)
+    if check:
+        lock = session.locks.check(wish.spec, path)
+        return _result(path, lock, dict.fromkeys(lock.platforms, "none"))
+    if wish.offline or wish.locked:
+        raise UsageError("`fabric lock` looks everything up.", "Leave --offline and --locked away.")
+    written = session.locks.write(wish.spec, path)
+    return _result(written.path, written.lock, written.changes)
+
+
+def _result(path: Path, lock: Lock, changes: Mapping[str, str]) -> Result:
+    platforms = {name: _described(name, lock) for name in lock.platforms}
+    document = {
+        "path": str(path),
+        "wish": list(lock.wish),
+        "platforms": platforms,
+        "changed": any(action != "none" for action in changes.values()),
+        "changes": [{"action": action, "platform": name} for name, action in changes.items()],
+    }
+
+    def show() -> None:
+        rows = [
+            (
+                name,
+                action,
+                f"{told['backend']} {told['engine_version']}",
+                told["model"],
+                output.size(told["size_bytes"]),
+            )
+            for name, action in changes.items()
+            if (told := platforms.get(name) or dict.fromkeys(("backend", "engine_version", "model", "size_bytes"), ""))
+        ]
+        output.table(("machine", "change", "engine", "model", "download"), rows)
+        output.pairs([("lock", path)])
+
+    return Result(document, show)
+
+
+def _described(name: str, lock: Lock) -> dict[str, Any]:
+    from provision.domain.lock import content
+
+    locked = lock.platforms[name]
+    files = content(locked).values()
+    return {
+        "backend": locked.release.engine,
+        "engine_version": locked.release.version,
+        "acceleration": locked.release.acceleration,
+        "release": locked.release.name,
+        "model": locked.model.name,
+        "reference": locked.model.reference,
+        "revision": locked.model.revision,
+        "files": len(files),
+        "size_bytes": sum(file.size_bytes or 0 for file in files),
+    }
