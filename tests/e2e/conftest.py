@@ -30,7 +30,7 @@ RUNNER = Path(__file__).parents[1] / "standin" / "run_fabric.py"
 
 @pytest.fixture(scope="session")
 def wheels() -> dict[str, Path]:
-    """The real wheels that this machine needs, by file name."""
+    """The real wheels that this kind of machine may need, by file name."""
     from provision.errors import UnreachableError
 
     directory = _cache_directory()
@@ -49,8 +49,8 @@ def _cache_directory() -> Path:
 
 def _fetch_missing(directory: Path) -> dict[str, Path]:
     """Return the wheels; fetch those that are not there or not what is pinned."""
-    from provision.apply.install import wheels_of
     from provision.cli.progress import ProgressOutput
+    from provision.domain.lock import every_wheel
     from provision.facts.detect import detect
     from provision.host.layout import Layout
     from provision.host.machine import LocalMachine
@@ -59,7 +59,7 @@ def _fetch_missing(directory: Path) -> dict[str, Path]:
     layout = Layout(directory / "prefix")
     facts = detect(LocalMachine(), str(layout.prefix))
     selection = Planner(layout, os.environ).plan(WISH, None, facts).selection
-    wanted = wheels_of(selection, engine=True, model=True)
+    wanted = every_wheel(selection.release, selection.model)
     missing = [wheel for wheel in wanted if not _is_pinned(directory / wheel.filename, wheel.sha256)]
     if missing:
         from provision.apply.install import Installer
