@@ -140,6 +140,6 @@ def _without_nothing(value: Any) -> Any:
     """Leave out what is ``None``, for which TOML has no word; the reader puts it back."""
     if isinstance(value, dict):
         return {key: _without_nothing(each) for key, each in value.items() if each is not None}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_without_nothing(each) for each in value]
     return value

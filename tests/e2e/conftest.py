@@ -31,7 +31,7 @@ RUNNER = Path(__file__).parents[1] / "standin" / "run_fabric.py"
 
 @pytest.fixture(scope="session")
 def wheels() -> dict[str, Path]:
-    """The real wheels that this machine needs, by file name."""
+    """The real wheels that this kind of machine may need, by file name."""
     from provision.errors import UnreachableError
 
     directory = cache_directory()
@@ -51,8 +51,8 @@ def cache_directory() -> Path:
 
 def fetch_missing(directory: Path, wish: Spec = WISH) -> dict[str, Path]:
     """Return what the index has to have for a wish; fetch those that are not there or not what is pinned."""
-    from provision.apply.install import wheels_of
     from provision.cli.progress import ProgressOutput
+    from provision.domain.lock import every_wheel
     from provision.facts.detect import detect
     from provision.host.layout import Layout
     from provision.host.machine import LocalMachine
@@ -61,7 +61,7 @@ def fetch_missing(directory: Path, wish: Spec = WISH) -> dict[str, Path]:
     layout = Layout(directory / "prefix")
     facts = detect(LocalMachine(), str(layout.prefix))
     selection = Planner(layout, os.environ).plan(wish, None, facts).selection
-    wanted = wheels_of(selection, engine=True, model=True)
+    wanted = every_wheel(selection.release, selection.model)
     missing = [wheel for wheel in wanted if not _is_pinned(directory / wheel.filename, wheel.sha256)]
     if missing:
         from provision.apply.install import Installer

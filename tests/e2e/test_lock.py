@@ -342,3 +342,20 @@ def test_a_bundle_serves_where_there_is_no_network(other: Fabric, bundle: Path) 
     done = subprocess.run(command, env=env, cwd=other.home, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"state": "ready"' in done.stdout
+
+
+@pytest.mark.engine
+def test_the_real_engine_from_a_lock_and_from_its_bundle_is_the_same(fabric: Fabric, tmp_path: Path) -> None:
+    home = tmp_path / "elsewhere"
+    home.mkdir()
+    there = replace(fabric, prefix=tmp_path / "other" / "prefix", home=home, index_url=NOBODY)
+    fabric.succeed("lock", *WISH)
+    made = fabric.succeed("bundle", "create", "fabric.tar")
+    assert fabric.succeed("up", *WISH, "--locked")["smoke"]["ok"] is True
+    try:
+        up = there.succeed("up", *WISH, "--bundle", made["path"], preexec_fn=lambda: os.umask(0o027))
+        assert up["smoke"]["ok"] is True
+        assert tree(fabric.prefix) == tree(there.prefix)
+        assert there.succeed("plan", *WISH)["summary"]["none"] == 4, "what a lock told stays"
+    finally:
+        there.cleanup()
