@@ -95,7 +95,7 @@ class Uv:
 
     def install(self, environment: Path, wheels: Sequence[Wheel], place: Path) -> None:
         """Install checked wheels that lie in ``place`` into an environment, without the network."""
-        argv = ["pip", "install", "--quiet", "--offline", "--no-deps", "--no-index", "--link-mode", "copy"]
+        argv = ["pip", "install", "--quiet", "--offline", "--no-deps", "--no-index", "--link-mode", "hardlink"]
         argv += ["--find-links", str(place), "--python", str(environment / "bin" / "python")]
         argv += [f"{wheel.project}=={wheel.version}" for wheel in wheels]
         self._checked(argv, f"install {wheels[0].project} {wheels[0].version}")
