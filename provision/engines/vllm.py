@@ -72,8 +72,8 @@ def _arguments(selection: Selection, place: Placement) -> list[str]:
 
 
 def kv_cache_bytes(selection: Selection) -> int:
-    """Return the room for the cache: one whole context for each request, and a tenth for the blocks it is kept in."""
-    return max(selection.fit.kv_cache_bytes * selection.parallel, 1 << 26) * 11 // 10
+    """Return the room for the cache: a whole context for each request, and a tenth for the blocks it is kept in."""
+    return max(selection.fit.kv_cache_bytes, 1 << 26) * 11 // 10
 
 
 def _python(release: EngineRelease, engine: Path) -> tuple[str, ...]:

@@ -74,6 +74,7 @@ class EngineMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     window_margin_tokens: Annotated[int, Meta(ge=0)] = 0
     cell_step_tokens: Tokens = 1
     utilization: Share | None = None
+    unpacked_bits: dict[str, Annotated[float, Meta(gt=0, le=64)]] = {}
 
 
 class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,6 +100,11 @@ class Sizing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def engine(self, name: str) -> EngineMemory:
         """Return how the engine ``name`` uses memory; the first one stands in for one that is not listed."""
         return next((rule for rule in self.engines if rule.engine == name), self.engines[0])
+
+    def bits(self, model_format: str, quantization: str | None) -> float | None:
+        """Return the bits of a weight in files of this kind; ``None`` where they are not known."""
+        ladder = self.quantizations.get(model_format, ())
+        return next((each.bits for each in ladder if each.name == quantization), None)
 
 
 def load_sizing() -> Sizing:

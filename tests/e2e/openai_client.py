@@ -64,9 +64,9 @@ def _schema(client: OpenAI, model: str) -> None:
     assert isinstance(said["warm"], bool)
 
 
-def use_without_a_library(base_url: str, model: str) -> dict[str, Any]:
+def use_without_a_library(base_url: str, model: str, **more: Any) -> dict[str, Any]:
     """Ask as curl would, and return the answer's document."""
-    body = {"model": model, "messages": QUESTION, "max_tokens": 4}
+    body = {"model": model, "messages": QUESTION, "max_tokens": 4, **more}
     answer = urllib3.request("POST", f"{base_url}/chat/completions", json=body, timeout=120, retries=False)
     assert answer.status == 200
     assert answer.headers["Content-Type"].startswith("application/json")

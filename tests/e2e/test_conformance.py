@@ -22,7 +22,6 @@ from tests.e2e.openai_client import use_with_openai, use_without_a_library
 from tests.e2e.traces import Watch
 from tests.standin.command import Fabric
 from tests.standin.hub_server import serving_hub
-from tests.standin.index_server import IndexServer
 from tests.standin.ollama_archive import ARCHIVE, SUMS, make_archive, real_ollama
 
 pytestmark = pytest.mark.engine
