@@ -66,14 +66,13 @@ def way(request: pytest.FixtureRequest) -> Way:
         return Way(request.getfixturevalue("vllm"), ("--backend", "vllm", "--port", "0"), "vllm")
     if name == "external":
         server: Served = request.getfixturevalue("served")
-        options = ("--backend", "external", "--base-url", server.base_url)
-        return Way(request.getfixturevalue("fabric"), options, "external")
+        address = ("--backend", "external", "--base-url", server.base_url)
+        return Way(request.getfixturevalue("fabric"), address, "external")
     if name == OLLAMA:
         return _ollama(request)
-    options, backend = ("--backend", "llamacpp", "--port", "0"), "llamacpp"
-    if name == "llamacpp-native":
-        options = (*options, "--source", "existing", "--program", _llama_server())
-    return Way(request.getfixturevalue("fabric"), options, backend)
+    source = ("wheel",) if name == "llamacpp-wheel" else ("existing", "--program", _llama_server())
+    options = ("--backend", "llamacpp", "--port", "0", "--source", *source)
+    return Way(request.getfixturevalue("fabric"), options, "llamacpp")
 
 
 def _ollama(request: pytest.FixtureRequest) -> Way:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,11 +30,11 @@ class Watch:
         self._ports |= listening(processes)
         self._memory |= mapped(processes)
 
-    def left(self) -> dict[str, list[object]]:
+    def left(self) -> dict[str, Sequence[object]]:
         """Return what was not there at the beginning and is now; empty where that is nothing."""
         running = processes_of(self._place)
         memory = {name for name in self._memory if Path(name).exists()} | (abandoned() - self._abandoned)
-        found: dict[str, list[object]] = {
+        found: dict[str, Sequence[object]] = {
             "files": sorted(below(self._place) - self._files),
             "processes": [(process.pid, process.name()) for process in running],
             "ports": sorted(self._ports & listening(psutil.process_iter())) if self._ports else [],
@@ -45,7 +45,7 @@ class Watch:
     def assert_nothing_left(self, *, but_files: bool = False) -> None:
         """Fail for whatever is still there after a moment: a process that was just killed takes one to vanish."""
 
-        def look() -> dict[str, list[object]]:
+        def look() -> dict[str, Sequence[object]]:
             return {kind: names for kind, names in self.left().items() if not (but_files and kind == "files")}
 
         assert eventually(look, until=lambda found: not found, timeout_s=SETTLING_S) == {}
