@@ -105,7 +105,7 @@ class Installer:
         if not wheels:
             return {}
         self.progress.say("Asking the package index")
-        return self._uv().locate(wheels, _platform(release))
+        return self._uv().locate(wheels, _platform(release), release.python)
 
     def install_engine(self, fetcher: Fetcher) -> StoreEntry:
         """Make the engine's tree and prove that it starts here.

@@ -35,11 +35,11 @@ class Uv:
         self._flags = uv_flags(settings)
         self._stop = stop
 
-    def locate(self, wheels: Sequence[Wheel], platform: str) -> dict[str, str]:
+    def locate(self, wheels: Sequence[Wheel], platform: str, python: str | None = None) -> dict[str, str]:
         """Return the address (https, http or file) of each wheel or source distribution by its file name.
 
-        ``platform`` is uv's name of the target. Raises ``UnreachableError`` where an index does not answer or
-        does not have exactly these files.
+        ``platform`` is uv's name of the target, ``python`` the version of its interpreter if that is not this one's.
+        Raises ``UnreachableError`` where an index does not answer or does not have exactly these files.
         """
         sources = [wheel for wheel in wheels if not wheel.filename.endswith(".whl")]
         binaries = [wheel for wheel in wheels if wheel not in sources]
@@ -47,7 +47,8 @@ class Uv:
         for group, only in ((binaries, "--only-binary"), (sources, "--no-binary")):
             if group:
                 requirements = [f"{wheel.project}=={wheel.version}" for wheel in group]
-                found |= {name: url for name, (url, _) in self._compile(requirements, only, platform).items()}
+                offered = self._compile(requirements, only, platform, python)
+                found |= {name: url for name, (url, _) in offered.items()}
         for wheel in wheels:
             if wheel.filename not in found:
                 raise UnreachableError(
@@ -73,11 +74,12 @@ class Uv:
         )
 
     def _compile(
-        self, requirements: Sequence[str], only: str, platform: str | None
+        self, requirements: Sequence[str], only: str, platform: str | None, python: str | None = None
     ) -> dict[str, tuple[str, dict[str, Any]]]:
         """Return address and description of each file that stands for ``requirements``, by name."""
         argv = ["pip", "compile", "-", "--quiet", "--no-deps", "--format", "pylock.toml", only, ":all:"]
-        argv += ["--python-version", _VERSION, *(["--python-platform", platform] if platform else [])]
+        argv += ["--python", sys.executable, "--python-version", python or _VERSION]  # none need be on PATH
+        argv += ["--python-platform", platform] if platform else []
         result = self._run([*argv, *self._flags], RESOLVE_TIMEOUT_S, "".join(f"{line}\n" for line in requirements))
         if result.returncode != 0:
             raise _explain(result, f"find {_shortly(requirements)}")
@@ -87,11 +89,15 @@ class Uv:
         """Make an empty environment with this interpreter's base, or with one of the version ``python``.
 
         Where this machine has none of that version, uv gets one into the prefix. Nothing in it tells where it lies.
+        Raises ``UnreachableError`` where there is none to be had.
         """
-        own = python is None or python == f"{sys.version_info.major}.{sys.version_info.minor}"
+        own = python in (None, _VERSION)
         argv = ["venv", "--quiet", "--no-project", "--relocatable", "--python", sys.executable if own else str(python)]
         downloads = {} if own else {"UV_PYTHON_DOWNLOADS": "automatic", "UV_PYTHON_INSTALL_DIR": self._pythons}
-        self._checked([*argv, str(path)], "make an environment for the engine", downloads)
+        result = self._run([*argv, str(path)], INSTALL_TIMEOUT_S, env=downloads)
+        if result.returncode != 0:
+            why = _explain(result, "make an environment for the engine")
+            raise why if own or not isinstance(why, UnreachableError) else _no_python(str(python), result)
 
     def install(self, environment: Path, wheels: Sequence[Wheel], place: Path) -> None:
         """Install checked wheels that lie in ``place`` into an environment, without the network."""
@@ -108,8 +114,8 @@ class Uv:
             Command(argv, INSTALL_TIMEOUT_S, cwd=str(environment)), self._env, self._stop
         )  # without it, it only starts later
 
-    def _checked(self, argv: Sequence[str], what: str, env: Mapping[str, str] | None = None) -> None:
-        result = self._run(argv, INSTALL_TIMEOUT_S, env=env)
+    def _checked(self, argv: Sequence[str], what: str) -> None:
+        result = self._run(argv, INSTALL_TIMEOUT_S)
         if result.returncode != 0:
             raise _explain(result, what)
 
@@ -118,6 +124,14 @@ class Uv:
     ) -> CommandResult:
         command = Command((self._program, *argv), timeout_s, env or {}, stdin=stdin, cwd=self._staging)
         return run(command, self._env, self._stop)
+
+
+def _no_python(python: str, result: CommandResult) -> FabricError:
+    said = " ".join(result.stderr.split())[:300]
+    return UnreachableError(
+        f"There is no Python {python} here, and none can be fetched ({said}).",
+        f"Install Python {python}, or name a mirror that uv can get it from: UV_PYTHON_INSTALL_MIRROR.",
+    )
 
 
 def _shortly(names: Sequence[str]) -> str:
