@@ -93,7 +93,13 @@ class Uv:
     ) -> dict[str, tuple[str, dict[str, Any]]]:
         """Return address and description of each file that stands for ``requirements``, by name."""
         argv = ["pip", "compile", "-", "--quiet", "--no-deps", "--format", "pylock.toml", only, ":all:"]
-        argv += ["--python-version", python, *(["--python-platform", platform] if platform else [])]
+        argv += [
+            "--python",
+            sys.executable,
+            "--python-version",
+            python,
+            *(["--python-platform", platform] if platform else []),
+        ]
         result = self._run([*argv, *self._flags], RESOLVE_TIMEOUT_S, "".join(f"{line}\n" for line in requirements))
         if result.returncode != 0:
             raise _explain(result, f"find {_shortly(requirements)}")
@@ -103,17 +109,21 @@ class Uv:
         """Make an empty environment with this interpreter's base, or with one of the version ``python``.
 
         Where this machine has none of that version, uv gets one into the prefix. Nothing in it tells where it lies.
+        Raises ``UnreachableError`` where there is none to be had.
         """
-        own = python is None or python == f"{sys.version_info.major}.{sys.version_info.minor}"
+        own = python in (None, _VERSION)
         argv = ["venv", "--quiet", "--no-project", "--relocatable", "--python", sys.executable if own else str(python)]
         downloads = (
             {} if own or self._offline else {"UV_PYTHON_DOWNLOADS": "automatic", "UV_PYTHON_INSTALL_DIR": self._pythons}
         )
-        self._checked([*argv, str(path)], "make an environment for the engine", downloads)
+        result = self._run([*argv, str(path)], INSTALL_TIMEOUT_S, env=downloads)
+        if result.returncode != 0:
+            why = _explain(result, "make an environment for the engine")
+            raise why if own or not isinstance(why, UnreachableError) else _no_python(str(python), result)
 
     def install(self, environment: Path, wheels: Sequence[Wheel], place: Path) -> None:
         """Install checked wheels that lie in ``place`` into an environment, without the network."""
-        argv = ["pip", "install", "--quiet", "--offline", "--no-deps", "--no-index", "--link-mode", "copy"]
+        argv = ["pip", "install", "--quiet", "--offline", "--no-deps", "--no-index", "--link-mode", "hardlink"]
         argv += ["--find-links", str(place), "--python", str(environment / "bin" / "python")]
         argv += [f"{wheel.project}=={wheel.version}" for wheel in wheels]
         self._checked(argv, f"install {wheels[0].project} {wheels[0].version}")
@@ -133,8 +143,8 @@ class Uv:
         if run(Command(argv, INSTALL_TIMEOUT_S), self._env, self._stop).returncode != 0:
             configure(environment, home)  # this Python does not find its own library by itself
 
-    def _checked(self, argv: Sequence[str], what: str, env: Mapping[str, str] | None = None) -> None:
-        result = self._run(argv, INSTALL_TIMEOUT_S, env=env)
+    def _checked(self, argv: Sequence[str], what: str) -> None:
+        result = self._run(argv, INSTALL_TIMEOUT_S)
         if result.returncode != 0:
             raise _explain(result, what)
 
@@ -149,6 +159,14 @@ def _group(filename: str, python: str) -> tuple[str, str]:
     """Return how a file is asked for: as a wheel or not, and for which Python it is."""
     tag = _PYTHON_TAG.search(filename)
     return ("--only-binary" if filename.endswith(".whl") else "--no-binary"), f"3.{tag[1]}" if tag else python
+
+
+def _no_python(python: str, result: CommandResult) -> FabricError:
+    said = " ".join(result.stderr.split())[:300]
+    return UnreachableError(
+        f"There is no Python {python} here, and none can be fetched ({said}).",
+        f"Install Python {python}, or name a mirror that uv can get it from: UV_PYTHON_INSTALL_MIRROR.",
+    )
 
 
 def _shortly(names: Sequence[str]) -> str:

@@ -73,13 +73,8 @@ def _arguments(selection: Selection, place: Placement) -> list[str]:
 
 
 def kv_cache_bytes(selection: Selection) -> int:
-    """Return the room for the cache: a whole context for each request, as far as memory goes, and one in any case.
-
-    A tenth is added for the blocks that it is kept in.
-    """
-    one, budget = selection.fit.kv_cache_bytes, selection.fit.budget_bytes
-    spare = one * selection.parallel if budget is None else budget - (selection.fit.need_bytes - one)
-    return max(one, min(one * selection.parallel, spare), LEAST_CACHE_BYTES) * 11 // 10
+    """Return the room for the cache: a whole context for each request, and a tenth for the blocks it is kept in."""
+    return max(selection.fit.kv_cache_bytes, LEAST_CACHE_BYTES) * 11 // 10
 
 
 def _python(engine: Path) -> tuple[str, ...]:

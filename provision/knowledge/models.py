@@ -76,6 +76,7 @@ class CatalogModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     shape=self.shape,
                     source=variant.source,
                     license=self.license,
+                    parameters=int(self.parameters),
                 )
 
 

@@ -74,6 +74,7 @@ class EngineMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     window_margin_tokens: Annotated[int, Meta(ge=0)] = 0
     cell_step_tokens: Tokens = 1
     utilization: Share | None = None
+    unpacked_bits: dict[str, Annotated[float, Meta(gt=0, le=64)]] = {}
 
 
 class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,6 +109,11 @@ class Sizing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the same for a KV cache of this type; ``auto`` is the engines' own."""
         bytes_each = next((each for name, each in self.kv_types.items() if name == kind), self.kv_element_bytes)
         return msgspec.structs.replace(self, kv_element_bytes=bytes_each)
+
+    def bits(self, model_format: str, quantization: str | None) -> float | None:
+        """Return the bits of a weight in files of this kind; ``None`` where they are not known."""
+        ladder = self.quantizations.get(model_format, ())
+        return next((each.bits for each in ladder if each.name == quantization), None)
 
 
 def load_sizing() -> Sizing:

@@ -127,7 +127,7 @@ class _Case:
     def largest_context(self) -> int | None:
         trained = self.model.shape.context_length
         step = min(self.sizing.context_step_tokens, trained)
-        weights = weights_of(self.model)
+        weights = weights_of(self.model, self.rule, self.sizing)
         if step < 1 or not self.fits(step, weights):
             return None
         fits, beyond = 1, trained // step + 1  # of steps: the first that fits, the first that is not asked for
@@ -145,10 +145,12 @@ class _Case:
         A model whose quantization is not on the ladder was not made from larger weights that others quantize.
         """
         ladder = self.sizing.quantizations.get(self.model.format, ())
-        bits = next((each.bits for each in ladder if each.name == self.model.quantization), None)
-        for smaller in ladder if bits is not None else ():
-            weights = int(weights_of(self.model) * smaller.bits / bits) if bits else 0
-            if smaller.offered and bits and smaller.bits < bits and self.fits(context, weights):
+        bits = self.sizing.bits(self.model.format, self.model.quantization)
+        if bits is None or self.model.format in self.rule.unpacked_bits:  # unpacked, all take the same
+            return None
+        for smaller in ladder:
+            weights = int(weights_of(self.model, self.rule, self.sizing) * smaller.bits / bits)
+            if smaller.offered and smaller.bits < bits and self.fits(context, weights):
                 return smaller.name, weights
         return None
 

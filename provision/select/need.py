@@ -9,6 +9,7 @@ from provision.knowledge.sizing import EngineMemory, Sizing
 from provision.select.budget import CPU, Budget
 
 KV_ELEMENT_BYTES = 2
+FEWEST_BITS = 4.0  # of a weight, where nothing tells how it is packed
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def need_of(
 
     ``weights`` stands in for the model's own, in bytes.
     """
-    weights = weights_of(model) if weights is None else weights
+    weights = weights_of(model, rule, sizing) if weights is None else weights
     cache = Cache(
         sequences=parallel if rule.every_slot else 1,
         margin=rule.window_margin_tokens,
@@ -83,9 +84,19 @@ def need_of(
     return Need(weights, kv_cache_bytes(model, context, cache), compute, largest)
 
 
-def weights_of(model: Model) -> int:
-    """Return what the weights take in memory; the size of the file where its tensors were not counted."""
-    return model.size_bytes if model.weights_bytes is None else model.weights_bytes
+def weights_of(model: Model, rule: EngineMemory, sizing: Sizing) -> int:
+    """Return what the weights take in memory; the size of the file where its tensors were not counted.
+
+    An engine that unpacks this format takes so many bits for every weight, however few the file has.
+    """
+    stored = model.size_bytes if model.weights_bytes is None else model.weights_bytes
+    unpacked = rule.unpacked_bits.get(model.format)
+    if unpacked is None:
+        return stored
+    if model.parameters:
+        return int(model.parameters * unpacked / 8)
+    packed = sizing.bits(model.format, model.quantization) or FEWEST_BITS
+    return max(stored, int(stored * unpacked / packed))
 
 
 def usable_bytes(budget: Budget, rule: EngineMemory) -> int | None:

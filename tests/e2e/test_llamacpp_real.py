@@ -17,8 +17,8 @@ import pytest
 
 from provision.domain.spec import Install, Spec
 from provision.host.lock import exclusive
-from tests.e2e.conftest import cache_directory, fetch_missing
 from tests.e2e.test_llamacpp_sources import GLIBC, OLDEST_GLIBC, PROVEN
+from tests.e2e.wheel_cache import cache_directory, fetch_wheels
 from tests.standin.command import Fabric
 from tests.standin.hub_server import HubServer
 from tests.standin.index_server import serving
@@ -56,7 +56,7 @@ def native() -> Iterator[Fabric]:
     home.mkdir(parents=True, exist_ok=True)
     with (
         exclusive(kept("lock"), kept("lock.holder"), "test", BUILD_TIMEOUT_S, lambda _: None),
-        serving(fetch_missing(cache_directory(), BUILD)) as index,
+        serving(fetch_wheels(BUILD)) as index,
     ):
         command = Fabric(kept("prefix"), home, index.index_url)
         command("destroy", "--yes")

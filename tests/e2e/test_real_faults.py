@@ -22,7 +22,7 @@ from provision.host.endpoint import EndpointClient
 from provision.host.layout import Layout
 from provision.host.machine import LocalMachine
 from provision.planner import Planner
-from tests.e2e.conftest import WISH, Served
+from tests.e2e.conftest import WHEEL_WISH, Served
 from tests.standin.command import Fabric, eventually
 
 pytestmark = pytest.mark.engine
@@ -58,7 +58,7 @@ def installer(served: Served, prefix: Path, engine: LlamaCpp) -> Installer:
     layout = Layout(prefix)
     layout.staging.mkdir(parents=True)
     facts = detect(LocalMachine(), str(served.prefix))
-    selection = Planner(Layout(served.prefix), os.environ).plan(replace(WISH, port=0), None, facts).selection
+    selection = Planner(Layout(served.prefix), os.environ).plan(replace(WHEEL_WISH, port=0), None, facts).selection
     return Installer(layout, selection, engine, os.environ, Quiet(), threading.Event())  # type: ignore[arg-type]
 
 

@@ -15,7 +15,7 @@ from provision.knowledge.load import check
 from provision.knowledge.schema import FILES, schema_text
 
 NAMES = sorted(FILES)
-KEYED_BY_NAME = ("engines",)  # mappings from names, where any key may stand
+KEYED_BY_NAME = ("engines", "unpacked_bits")  # mappings from names, where any key may stand
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -99,16 +99,36 @@ def test_a_state_is_kept_for_every_sequence() -> None:
     ],
 )
 def test_what_engines_compute_with(engine: str, kind: str, weights_gib: float, compute_mib: float) -> None:
-    sized = model(LLAMA_8B, int(weights_gib * GIB))
+    sized = model(LLAMA_8B, int(weights_gib * GIB), format="safetensors")
     need = need_of(sized, 1024, 1, kind=kind, rule=SIZING.engine(engine), sizing=SIZING)
     assert need.compute == pytest.approx(compute_mib * MIB, abs=2)
     assert need.total == need.weights + need.cache + need.compute
 
 
-def test_vllm_shares_one_pool_that_holds_one_whole_request() -> None:
+def test_vllm_is_given_a_cache_that_holds_every_request_whole() -> None:
     for parallel in (1, 64):
         need = need_of(model(LLAMA_8B), 8192, parallel, kind="dedicated", rule=SIZING.engine("vllm"), sizing=SIZING)
-        assert need.cache == GIB
+        assert need.cache == parallel * GIB
+
+
+@pytest.mark.parametrize(
+    ("known", "weights"),
+    [
+        ({"parameters": 8_000_000_000}, 16_000_000_000),
+        ({"quantization": "Q8_0"}, int(8_000_000_000 * 16 / 8.5008)),
+        ({"quantization": "Q4_K_M"}, int(8_000_000_000 * 16 / 4.8944)),
+        ({"quantization": None}, 32_000_000_000),
+        ({"quantization": "F32"}, 8_000_000_000),
+        ({"format": "safetensors"}, 8_000_000_000),
+    ],
+)
+def test_vllm_unpacks_a_gguf_however_few_bits_it_has(known: dict[str, object], weights: int) -> None:
+    packed = model(LLAMA_8B, 8_000_000_000, **known)
+    needs = {
+        engine: need_of(packed, 256, 1, kind="cpu", rule=SIZING.engine(engine), sizing=SIZING).weights
+        for engine in ("vllm", "llamacpp")
+    }
+    assert needs == {"vllm": weights, "llamacpp": 8_000_000_000}
 
 
 def test_weights_that_were_counted_are_used_instead_of_the_file() -> None:
