@@ -45,7 +45,7 @@ class BringUp:
             plan=plan,
             state=state,
             installer=installer,
-            render=self.fabric.planner.render,
+            render=self.fabric.planner.prefix.render,
             restart=self._restart,
             clock=self.fabric.clock,
         )
@@ -88,7 +88,7 @@ class BringUp:
             return
         self.fabric.progress.say(f"Starting the server at {selection.base_url}")
         control.stop(layout)
-        place = self.fabric.planner.paths(selection, generation).placement(selection)
+        place = self.fabric.planner.prefix.paths(selection, generation).placement(selection)
         ENGINES[selection.backend].arrange(selection, place)
         store_key(selection.spec.api_key_env, self.fabric.env, layout)
         control.start(layout, generation, self.fabric.env)

@@ -65,7 +65,7 @@ class Fallback:
         fabric = replace(self.fabric, env={**self.fabric.env, **keys})
         work = BringUp(fabric)
         try:
-            work.job(fabric.planner.plan_back(selection, state), state, offline=True).run("up")
+            work.job(fabric.planner.prefix.plan_back(selection, state), state, offline=True).run("up")
             work.wait(selection, None, Proof(fabric.layout))
         except FabricError as error:
             return f"Going back to the previous server, {shown}, failed as well: {error.message}"

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from provision.apply.store import converted_path, engine_path_of, model_path, paths_of, why_damaged
 from provision.artifacts.resolve import Resolver
 from provision.domain.facts import Facts
 from provision.domain.finding import Severity
@@ -22,17 +21,17 @@ from provision.domain.state import State
 from provision.engines.registry import ENGINES
 from provision.errors import UnavailableError, UnreachableError, UsageError
 from provision.host.layout import Layout
-from provision.host.secret import check_key, fingerprint, stored_fingerprint
+from provision.host.secret import check_key
 from provision.knowledge.builds import load_builds
 from provision.knowledge.engine_files import load_engine_file
 from provision.knowledge.hardware import load_hardware
 from provision.knowledge.models import load_catalog
 from provision.knowledge.serving import load_serving
 from provision.knowledge.sizing import load_sizing
-from provision.plan.desired import Paths, generation_files
 from provision.plan.diff import make_plan
 from provision.plan.observed import Observed
 from provision.plan.room import lack_of_room
+from provision.prefix import Prefix
 from provision.select.check import check_spec
 from provision.select.choose import CannotRunError, Choice, Chooser
 from provision.select.external import BACKEND as EXTERNAL_BACKEND
@@ -42,7 +41,6 @@ from provision.select.offer import Wanted
 from provision.select.sources import Tried
 from provision.serve.observation import Server
 
-KEY = "the stored API key"
 _HAS_THE_PORT = (ServerState.STARTING, ServerState.LOADING, ServerState.READY, ServerState.DEGRADED)
 
 
@@ -99,13 +97,13 @@ class Planner:
         locked = pins.of(facts.os.system, facts.os.arch) or _locked_before(spec, saved or kept)
         pinned = self._choose_locked(chooser, locked, (tried or {}) if pins.strict else failed) if locked else None
         if pinned is not None and (pinned.selection is not None or pins.strict):
-            return _plan(pinned, facts, lambda selection: self.observe(state, selection, seen), failed)
+            return _plan(pinned, facts, lambda selection: self.prefix.observe(state, selection, seen), failed)
         if pinned is not None and pinned.refusal is not None:
             failed = {**failed, LOCK_FILE: pinned.refusal.message}
         stored = state.known_models if state and (self.offline or not refresh) else {}
         resolver = self._resolver(spec, *(each for each in (saved, kept) if each is not None), stored=stored)
         choice, failed = self._choose(replace(chooser, wanted=self._wanted(spec, resolver)), resolver, failed)
-        return _plan(choice, facts, lambda selection: self.observe(state, selection, seen), failed)
+        return _plan(choice, facts, lambda selection: self.prefix.observe(state, selection, seen), failed)
 
     def resolve(self, spec: Spec, facts: Facts, served: Selection | None) -> tuple[Selection, Tried]:
         """Return what is chosen for this machine where nothing is set up, looked up, and what has failed on the way.
@@ -145,23 +143,10 @@ class Planner:
                 "Run once without --offline.",
             )
         remote = remote.as_saved(saved) if saved else remote
-        observed = self.observe(state, remote.selection, self._ours(state, remote.selection))
+        observed = self.prefix.observe(state, remote.selection, self.prefix.server_for(state, remote.selection))
         fetch = "that Ollama fetches it" if remote.lacks_model else ""
         plan = make_plan(remote.selection, replace(observed, model_damage=fetch))
         return replace(plan, tried=state.tried if state else {})
-
-    def plan_back(self, selection: Selection, state: State) -> Plan:
-        """Return what makes ``selection``, which was served before, the one that is served; nothing is looked up."""
-        plan = make_plan(selection, self.observe(state, selection, self._ours(state, selection)))
-        return replace(plan, tried=state.tried)
-
-    def _ours(self, state: State | None, wanted: Selection) -> Observation:
-        """Return how the server of this prefix is; what somebody else runs is not it."""
-        previous = state.selection if state else None
-        if previous is not None and not previous.is_remote and not wanted.is_remote:
-            return Server(self.layout, previous).observe()
-        ours = Server(self.layout, None)
-        return Observation(ServerState.STOPPED, ours.runtime() if ours.is_ours_running() else None)
 
     def _choose(self, chooser: Chooser, resolver: Resolver, tried: Tried) -> tuple[Choice, Tried]:
         """Choose until what is chosen can be had; return the choice, and what has failed until then."""
@@ -191,51 +176,10 @@ class Planner:
         port = spec.port or self.knowledge.serving.port
         return lambda facts: Chooser(spec, facts, wanted, self.knowledge, port).choose()
 
-    def observe(self, state: State | None, selection: Selection, seen: Observation) -> Observed:
-        """Return what is there of ``selection``, file by file."""
-        engine = engine_path_of(self.layout, selection)
-        generation = state.generation if state else 0
-        desired = self.render(selection, generation)
-        current = self.layout.generation(generation)
-        files = {name: _read(current / name) for name in desired}
-        if (
-            selection.spec.api_key_env
-        ):  # it is in no file of the generation, and has to be where it is read all the same
-            desired[KEY] = fingerprint(selection.spec.api_key_env, self.env, self.layout) or ""
-            files[KEY] = stored_fingerprint(self.layout)
-        model_damage = "" if selection.is_remote else self._model_damage(state, selection)
-        place = self.paths(selection, generation).placement(selection)
-        return Observed(
-            state=state,
-            engine_damage="" if selection.is_remote else self._damage(state, engine),
-            model_damage=model_damage,
-            arranged_damage=model_damage or ENGINES[selection.backend].why_not_arranged(selection, place),
-            server=seen.state,
-            files=files,
-            desired_files=desired,
-            running=seen.runtime.generation if seen.runtime else None,
-            server_detail=seen.detail,
-        )
-
-    def _model_damage(self, state: State | None, selection: Selection) -> str:
-        """Return what is missing or wrong of the model, or of the form of it that the engine loads."""
-        engine, model = ENGINES[selection.backend], selection.model
-        places = [] if model.path else [model_path(self.layout, model)]
-        places += [converted_path(self.layout, engine, model)] if engine.converted(model) else []
-        return next((why for place in places if (why := self._damage(state, place))), "")
-
-    def _damage(self, state: State | None, place: Path) -> str:
-        return why_damaged(self.layout, state.entries.get(place.name) if state else None)
-
-    def render(self, selection: Selection, generation: int) -> dict[str, str]:
-        """Return the files of one generation."""
-        paths = self.paths(selection, generation)
-        key = fingerprint(selection.spec.api_key_env, self.env, self.layout)
-        return generation_files(selection, ENGINES[selection.backend], paths, key)
-
-    def paths(self, selection: Selection, generation: int) -> Paths:
-        """Return where the parts of one generation lie."""
-        return paths_of(self.layout, ENGINES[selection.backend], selection, generation)
+    @property
+    def prefix(self) -> Prefix:
+        """What is there."""
+        return Prefix(self.layout, self.env)
 
     @cached_property
     def knowledge(self) -> Knowledge:
@@ -305,10 +249,3 @@ def _locked_before(spec: Spec, previous: Selection | None) -> tuple[LockedPlatfo
     if previous is None or not previous.locked or previous.spec != spec:
         return ()
     return (LockedPlatform(previous.release, previous.model),)
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")  # whatever is in it, it only has to differ
-    except OSError:
-        return None
