@@ -72,6 +72,9 @@ class Server:
             if file.read(4) != b"GGUF":
                 print("error loading model: it is not what it was", file=sys.stderr, flush=True)
                 raise RuntimeError("Failed to init server")
+        if os.path.exists(params.model.path + ".refuse"):
+            print("error loading model: refused as asked", file=sys.stderr, flush=True)
+            raise RuntimeError("Failed to init server")
         if os.path.exists(params.model.path + ".crash"):
             print("stand-in: crashing as asked", file=sys.stderr, flush=True)
             os.abort()
@@ -112,9 +115,9 @@ def _prefer_a_free_port(profile: Path) -> None:
 
 def _pin_engine(profile: Path, wheels: Path) -> Path:
     document = yaml.safe_load(profile.read_text(encoding="utf-8"))
-    version = document["releases"][0]["version"]
-    wheel = make_wheel(wheels, "xllamacpp", version, {"xllamacpp.py": ENGINE_SOURCE.encode()})
-    for release in document["releases"]:
+    releases = [release for release in document["releases"] if "wheel" in release]
+    wheel = make_wheel(wheels, "xllamacpp", releases[0]["version"], {"xllamacpp.py": ENGINE_SOURCE.encode()})
+    for release in releases:
         release.update(isa=[], glibc=None, libraries=[], installed_bytes=100_000, wheel=_pin(wheel, "xllamacpp"))
     profile.write_text(yaml.safe_dump(document), encoding="utf-8")
     return wheel
