@@ -72,6 +72,9 @@ class Server:
             if file.read(4) != b"GGUF":
                 print("error loading model: it is not what it was", file=sys.stderr, flush=True)
                 raise RuntimeError("Failed to init server")
+        if os.path.exists(params.model.path + ".refuse"):
+            print("error loading model: refused as asked", file=sys.stderr, flush=True)
+            raise RuntimeError("Failed to init server")
         if os.path.exists(params.model.path + ".crash"):
             print("stand-in: crashing as asked", file=sys.stderr, flush=True)
             os.abort()
