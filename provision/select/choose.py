@@ -9,16 +9,17 @@ from provision.domain.choice import Alternative, Recommendation
 from provision.domain.engine import EngineRelease
 from provision.domain.facts import Cpu, Facts
 from provision.domain.gpu import Gpu
-from provision.domain.lock import LOCK_FILE, LockedPlatform
+from provision.domain.lock import LockedPlatform
 from provision.domain.model import Model
 from provision.domain.selection import Selection
 from provision.domain.spec import AUTO, BACKENDS, Spec
 from provision.errors import FabricError
-from provision.select.candidates import Candidate, candidates, is_far
+from provision.select.candidates import Candidate, candidates
 from provision.select.devices import device_names
 from provision.select.explain import fit_line, why_recommended, why_selected
 from provision.select.knowledge import Knowledge
 from provision.select.offer import Offer, Wanted, offer_model
+from provision.select.refusal import NATIVE, TRANSLATED, UNLED, distance, narrowed, why_not_locked
 from provision.select.sources import Tried, Way, locked_ways, ways
 
 Judged = tuple[Candidate, Offer]
@@ -80,7 +81,11 @@ class Chooser:
         only = candidates(self.spec, self.facts, self.knowledge.hardware, pinned) if self.locked else listed
         installed, misses = self._install(only)
         if installed is None:
-            refusal = self._refuse_locked(only, misses) if self.locked else self._refuse(judged, misses)
+            refusal = (
+                CannotRunError(*why_not_locked(self.locked, only, misses, self.tried))
+                if self.locked
+                else self._refuse(judged, misses)
+            )
             return Choice(recommended, alternatives, refusal=refusal)
         chosen, offer = installed
         selection = self._select(chosen, offer)
@@ -125,13 +130,13 @@ class Chooser:
 
     def _alternative(self, candidate: Candidate, offer: Offer) -> Alternative:
         profile, engine = candidate.profile, candidate.engine
-        return Alternative(profile.name, engine, candidate.acceleration, offer.reason, _distance(candidate, offer))
+        return Alternative(profile.name, engine, candidate.acceleration, offer.reason, distance(candidate, offer))
 
     def _install(self, listed: Sequence[Candidate]) -> tuple[Judged | None, list[Offer]]:
         """Return the first that can be installed with a model that can be fetched, and what was in the way."""
         misses: list[Offer] = []
         if self.facts.os.translated:
-            return None, [Offer(reason=_TRANSLATED, hint=_NATIVE)]
+            return None, [Offer(reason=TRANSLATED, hint=NATIVE)]
         kept = self._kept(listed)
         if kept is not None:
             return kept, misses
@@ -209,8 +214,8 @@ class Chooser:
         runs = next((candidate for candidate, offer in own if not offer.reason), None)
         if runs is not None:
             return "it comes later" if runs.release else self._not_installable(runs)
-        nearest = min(own, key=lambda pair: _distance(*pair), default=None)
-        return nearest[1].reason if nearest else _UNLED.get(backend, "no rule leads to it as asked")
+        nearest = min(own, key=lambda pair: distance(*pair), default=None)
+        return nearest[1].reason if nearest else UNLED.get(backend, "no rule leads to it as asked")
 
     def _not_installable(self, candidate: Candidate) -> str:
         """Say why what would run here is not installed: it was tried, it is not allowed, or nobody offers it."""
@@ -230,25 +235,10 @@ class Chooser:
             return CannotRunError(f"It cannot be served here: {misses[0].reason}.{would}", misses[0].hint)
         backends = dict.fromkeys(candidate.engine for candidate, _ in judged) or {self.spec.backend: None}
         told = "; ".join(f"{backend}: {self._reason_against(backend, judged)}" for backend in backends)
-        asked = _narrowed(self.spec)
+        asked = narrowed(self.spec)
         return CannotRunError(
             f"Nothing that fabric can install runs here{f' with {asked}' if asked else ''}. {told}.",
             self._nearest(asked),
-        )
-
-    def _refuse_locked(self, only: Sequence[Candidate], misses: Sequence[Offer]) -> CannotRunError:
-        """Say of each release of the lock why it does not run here."""
-        told = []
-        for release in (each.release for each in self.locked):
-            kind = (release.engine, release.acceleration)
-            own = [each for each in only if (each.engine, each.acceleration) == kind and each.reason]
-            nearest = min(own, key=lambda each: _distance(each, Offer(reason=each.reason)), default=None)
-            why = self.tried.get(release.name) or (nearest.reason if nearest else "")
-            told += [f"{release.name} {release.version}: {why}"] if why else []
-        told += [offer.reason for offer in misses]
-        return CannotRunError(
-            f"What {LOCK_FILE} holds for this kind of machine does not run here. {'; '.join(told)}.",
-            next((offer.hint for offer in misses if offer.hint), "`fabric lock` pins what runs here instead."),
         )
 
     def _nearest(self, asked: str) -> str:
@@ -259,27 +249,7 @@ class Chooser:
         return "`fabric doctor` shows what was found out about this machine."
 
 
-_UNLED = {"external": "only where it is asked for: --backend external --base-url URL"}
-_TRANSLATED = "Rosetta translates this Python, and what it installs would be for Intel's processors"
-_NATIVE = "Run fabric with a Python for Apple silicon: arch -arm64 ./bootstrap.sh"
-
-
 def default_threads(cpu: Cpu) -> int:
     """Return one thread for each fast core that may be used: a core's second thread waits for the same memory."""
     usable = cpu.cores_usable or 1
     return min(usable, cpu.cores_performance or cpu.cores_physical or usable)
-
-
-def _distance(candidate: Candidate, offer: Offer) -> int:
-    """Return how far a candidate is from running, as ``Alternative.distance`` counts it."""
-    if not offer.reason:
-        return 0
-    return 1 if candidate.build is not None else 3 if is_far(offer.reason) else 2
-
-
-def _narrowed(spec: Spec) -> str:
-    """Return the options that leave fewer ways than there are."""
-    kept = Spec(
-        backend=spec.backend, acceleration=spec.acceleration, profile=spec.profile, require_gpu=spec.require_gpu
-    )
-    return " ".join(kept.options())

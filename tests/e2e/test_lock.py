@@ -322,10 +322,10 @@ def test_a_bundle_of_another_wish_tells_what_to_ask_for(other: Fabric, bundle: P
 
 def cut_off() -> str | None:
     """Why a network of its own cannot be made here; ``None`` where it can."""
-    if not shutil.which("unshare") or not shutil.which("ip"):
+    unshare, ip = shutil.which("unshare"), shutil.which("ip")
+    if not unshare or not ip:
         return "unshare and ip are needed"
-    command = ["unshare", "-n", "ip", "link", "set", "lo", "up"]
-    done = subprocess.run(command, capture_output=True, check=False)
+    done = subprocess.run([unshare, "-n", ip, "link", "set", "lo", "up"], capture_output=True, check=False)
     return None if done.returncode == 0 else f"no network of its own: {done.stderr.decode().strip()}"
 
 

