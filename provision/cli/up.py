@@ -28,10 +28,13 @@ def command(
 
     [bold]fabric up --context 8192 --parallel 2[/bold]  change exactly that
 
+    [bold]fabric up --model ollama:qwen3:4b[/bold]      serve another model, from Ollama's registry
+
     [bold]fabric up --model file:model.gguf[/bold]      serve a file of your own
     """
     from provision.changes import UpOptions
 
+    session.spec_dir = wish.directory
     if dry_run:
         return plan_result(session.fabric.plan(wish.spec, offline=wish.offline, refresh=wish.refresh))
     done = session.changes.up(wish.spec, UpOptions(not no_smoke, wish.offline, wish.timeout_s, wish.refresh))
