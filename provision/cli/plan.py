@@ -44,6 +44,7 @@ def command(
 
     [bold]fabric plan --facts fleet/ --json-lines[/bold]               a line of JSON for each
     """
+    session.spec_dir = wish.directory
     elsewhere = list(dict.fromkeys((*(facts or ()), *(replay or ()))))
     if json_lines and session.as_json:
         raise UsageError("--json is one document, --json-lines one for each machine.", "Leave one of them away.")

@@ -34,6 +34,8 @@ def command(
 
     [bold]fabric up --context 8192 --parallel 2[/bold]  change exactly that
 
+    [bold]fabric up --model ollama:qwen3:4b[/bold]      serve another model, from Ollama's registry
+
     [bold]fabric up --model file:model.gguf[/bold]      serve a file of your own
 
     [bold]fabric up --locked[/bold]                     exactly what `fabric.lock` holds
@@ -42,6 +44,7 @@ def command(
     """
     from provision.changes import UpOptions
 
+    session.spec_dir = wish.directory
     if bundle and wish.refresh:
         raise UsageError("--refresh chooses anew, --bundle chooses nothing.", "Leave one of them away.")
     pins = session.locks.pins_of_bundle(wish.spec, bundle) if bundle else session.pins(wish)

@@ -28,6 +28,11 @@ class Wish:
     locked: bool
     timeout_s: float | None
 
+    @property
+    def directory(self) -> Path:
+        """Where the file is, or would be."""
+        return self.file.parent if self.file else Path()
+
 
 def _option(annotation: Any, *names: str, metavar: str | None = None, text: str = "") -> Any:
     return Annotated[
@@ -113,9 +118,7 @@ def with_wish(function: Callable[..., Any]) -> Callable[..., Any]:
         asked = {name: options.pop(name) for name in _SPEC_OPTIONS}
         install = {name: options.pop(name) for name in _INSTALL_OPTIONS}
         own = {name: options.pop(name) for name in _OWN_OPTIONS}
-        wish = read_wish(asked, own.pop("file"), install, **own)
-        first.spec_dir = wish.file.parent if wish.file else Path()
-        return function(first, wish, **options)
+        return function(first, read_wish(asked, own.pop("file"), install, **own), **options)
 
     parameters = list(inspect.signature(function, eval_str=True).parameters.values())
     made = [_parameter(name, annotation, None) for name, annotation in {**_SPEC_OPTIONS, **_INSTALL_OPTIONS}.items()]
