@@ -37,7 +37,7 @@ def command(
     """
     from provision.locks import place_of
 
-    path = place_of(wish.file)
+    path, session.spec_dir = place_of(wish.file), wish.directory
     if check:
         lock = session.locks.check(wish.spec, path)
         return _result(path, lock, dict.fromkeys(lock.platforms, "none"))
