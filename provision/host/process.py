@@ -181,6 +181,14 @@ def reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
+def reap_all(timeout_s: float) -> None:
+    """Collect every child of ours, those that came to us as orphans too, as it ends; wait no longer than this."""
+    deadline = time.monotonic() + timeout_s
+    with suppress(ChildProcessError):  # there is none any more
+        while os.waitpid(-1, os.WNOHANG)[0] or time.monotonic() < deadline:
+            time.sleep(POLL_S)
+
+
 def with_environment(name: str, value: str) -> list[ProcessIdentity]:
     """Find this user's processes that carry ``name=value`` in their environment (Linux; else psutil)."""
     wanted = f"{name}={value}".encode()

@@ -35,6 +35,7 @@ from provision.serve.logkeeper import LogKeeper
 SUPERVISOR_VARIABLE = "FABRIC_SUPERVISOR"  # by which a launcher sees that its supervisor ended before it began
 PR_SET_CHILD_SUBREAPER = 36
 LOG_DRAIN_S = 2.0
+STRAGGLERS_S = 3.0
 
 
 class Supervisor:
@@ -96,10 +97,13 @@ class Supervisor:
         )
 
     def _end_stragglers(self) -> None:
-        """Whatever carries our instance id and is not us was started by the server and has outlived it."""
+        """Whatever carries our instance id and is not us was started by the server and has outlived it.
+
+        What does not carry it, such as a tracker of resources, ends by itself when those have.
+        """
         for straggler in process.with_environment(INSTANCE_VARIABLE, self._runtime.instance):
             process.send(straggler, signal.SIGKILL)
-            process.reap(straggler.pid)
+        process.reap_all(STRAGGLERS_S)
 
     def _catch_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
