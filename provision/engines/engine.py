@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from provision.domain.engine import EngineRelease, Failure, Health, Launch, Trial
 from provision.domain.model import Model
 from provision.domain.selection import Selection
-from provision.host.endpoint import EndpointClient
 from provision.knowledge.engine_files import load_engine_file
 
 
@@ -66,8 +65,11 @@ class Engine(ABC):
         """Return what is missing or differs of what ``arrange`` made; empty where nothing is. Reads nothing large."""
         return ""
 
-    def broken_promise(self, selection: Selection, client: EndpointClient) -> str:
-        """Return what a server that has generated gives less of than was chosen; empty where all is as chosen."""
+    def broken_promise(self, selection: Selection, ask: Callable[[str], bytes]) -> str:
+        """Return what a server that has generated gives less of than was chosen; empty where all is as chosen.
+
+        ``ask`` gets a path of the server and returns what it answers.
+        """
         return ""
 
     def converted(self, model: Model) -> str | None:

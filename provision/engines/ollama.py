@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from provision.domain.engine import EngineRelease, Health, Launch, Trial
@@ -11,7 +11,6 @@ from provision.domain.ollama_name import names_match
 from provision.domain.selection import Selection
 from provision.domain.spec import AUTO
 from provision.engines.engine import Engine, Placement
-from provision.host.endpoint import EndpointClient
 from provision.knowledge.versions import older
 
 FOR_EVER = -1
@@ -75,11 +74,11 @@ class Ollama(Engine):
 
         return why_not_arranged(models_directory(place), selection.model, place.model)
 
-    def broken_promise(self, selection: Selection, client: EndpointClient) -> str:
+    def broken_promise(self, selection: Selection, ask: Callable[[str], bytes]) -> str:
         """The server may shorten the context and go on: then it forgets the beginning of what it is told."""
-        from provision.engines.ollama_api import OllamaApi
+        from provision.engines.ollama_answers import read_running
 
-        running = (each for each in OllamaApi(client).running() if names_match(each.name, selection.model.name))
+        running = (each for each in read_running(ask("/api/ps")) if names_match(each.name, selection.model.name))
         got = next((each.context_length for each in running), 0)
         if 0 < got < selection.context:
             return f"gives the model a context of {got} tokens instead of {selection.context}"

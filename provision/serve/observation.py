@@ -133,7 +133,9 @@ class Server:
     def broken_promise(self) -> str:
         """Return what a server that has generated gives less of than was chosen; empty where all is as chosen."""
         selection = self._selection
-        return ENGINES[selection.backend].broken_promise(selection, self.client()) if selection else ""
+        if selection is None:
+            return ""
+        return ENGINES[selection.backend].broken_promise(selection, lambda path: self.client().get(path).body)
 
     def port_is_taken(self) -> bool:
         """Tell whether somebody listens on our port; asked when our own server has ended."""

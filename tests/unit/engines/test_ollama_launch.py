@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,22 @@ def test_a_trial_asks_no_server_of_the_users_and_makes_no_key_in_their_home(sele
     (trial,) = Ollama().preflight(selection.release, PLACE.engine, Path("/p/staging"))
     assert trial.launch.argv == ("/p/engine/bin/ollama", "--version")
     assert trial.launch.env == {"OLLAMA_HOST": "127.0.0.1:9", "HOME": "/p/staging"}
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ({"name": "smollm2-135m:latest", "context_length": 4096}, True),
+        ({"name": "smollm2-135m:latest", "context_length": 8192}, True),
+        ({"name": "smollm2-135m:latest"}, True),  # an old version does not tell
+        ({"name": "smollm2-135m:latest", "context_length": 2048}, False),
+        ({"name": "other:latest", "context_length": 2048}, True),
+    ],
+)
+def test_a_context_that_was_cut_is_told(selection: Selection, said: dict[str, Any], kept: bool) -> None:
+    answer = json.dumps({"models": [said]}).encode()
+    broken = Ollama().broken_promise(chosen(selection, context=4096), {"/api/ps": answer}.__getitem__)
+    assert broken == ("" if kept else "gives the model a context of 2048 tokens instead of 4096")
 
 
 def release(program: Path | None = None) -> EngineRelease:
