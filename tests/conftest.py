@@ -5,6 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
+
+# These hold assertions, which pytest explains only where it is told to.
+pytest.register_assert_rewrite("tests.e2e.traces", "tests.e2e.openai_client", "tests.standin.command")

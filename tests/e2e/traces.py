@@ -66,11 +66,19 @@ def listening(processes: Iterable[psutil.Process]) -> set[int]:
 
 
 def mapped(processes: Iterable[psutil.Process]) -> set[str]:
-    """The shared memory that these processes have mapped, by the name of its file."""
-    found: set[str] = set()
+    """The files of shared memory that these processes have mapped.
+
+    They are told by their inodes: a semaphore is mapped under another name before it gets its own.
+    """
+    inodes: set[int] = set()
     for process in processes:
-        with suppress(psutil.Error, OSError):
-            found |= {each.path for each in process.memory_maps() if each.path.startswith(f"{SHARED_MEMORY}/")}
+        with suppress(OSError):
+            maps = Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8", errors="replace")
+            inodes |= {int(line.split()[4]) for line in maps.splitlines() if f"{SHARED_MEMORY}/" in line}
+    found = set()
+    for path in SHARED_MEMORY.iterdir() if SHARED_MEMORY.is_dir() else ():
+        with suppress(OSError):
+            found |= {str(path)} if path.stat().st_ino in inodes else set()
     return found
 
 
