@@ -131,15 +131,15 @@ class Uv:
     def compile(self, environment: Path) -> None:
         """Compile the byte code of an environment, bound to the sources' content and not to their times."""
         python = str(environment / "bin" / "python")
-        argv = (python, "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-j", "0", "lib")
-        run(
-            Command(argv, INSTALL_TIMEOUT_S, cwd=str(environment)), self._env, self._stop
-        )  # without it, it only starts later
+        # What Python itself loads as it starts is compiled in the same way, not with the time of its file.
+        argv = (python, "-I", "-B", "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash")
+        command = Command((*argv, "-j", "0", "lib"), INSTALL_TIMEOUT_S, cwd=str(environment))
+        run(command, self._env, self._stop)  # without it, it only starts later
 
     def settle(self, environment: Path) -> None:
         """Make an environment, to which nothing is added any more, the same on every machine."""
         home = settle(environment)
-        argv = (str(environment / "bin" / "python"), "-I", "-c", "import sys; sys.exit(sys.prefix == sys.base_prefix)")
+        argv = (str(environment / "bin" / "python"), "-IB", "-c", "import sys; sys.exit(sys.prefix == sys.base_prefix)")
         if run(Command(argv, INSTALL_TIMEOUT_S), self._env, self._stop).returncode != 0:
             configure(environment, home)  # this Python does not find its own library by itself
 
