@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -252,16 +253,21 @@ def test_ours_is_stopped_for_theirs_and_back_again(quick: Fabric, theirs: OpenAI
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("point", ["journal", "replace", "unlink"])
-def test_a_switch_killed_anywhere_is_finished_by_the_next(quick: Fabric, theirs: OpenAIServer, point: str) -> None:
+@pytest.mark.parametrize(
+    ("point", "moments"), [("journal", range(1, 60)), ("replace", range(1, 60, 2)), ("unlink", range(1, 60, 3))]
+)
+def test_a_switch_killed_anywhere_is_finished_by_the_next(
+    quick: Fabric, theirs: OpenAIServer, point: str, moments: range
+) -> None:
     killed = 0
-    for number in range(1, 60):
+    for number in moments:
         quick.succeed("up", "--no-smoke")
         wish = external(theirs.base_url, "--no-smoke", "--api-key-env", "SOME_KEY")
         env = {"SOME_KEY": KEY}
         first = quick("up", *wish, env={**env, "STANDIN_KILL": f"{point}:{number}"})
         if first.returncode == 0:
             break
+        assert first.returncode == -signal.SIGKILL, first.said
         killed += 1
         quick.succeed("up", *wish, env=env)
         assert quick.processes() == []
