@@ -29,7 +29,7 @@ class EngineUnfitError(FabricError):
 def prove(
     engine: Engine, selection: Selection, tree: Path, staging: Path, run: Callable[[Launch], CommandResult]
 ) -> None:
-    """Try the engine in ``tree`` out, and keep there what its trials print.
+    """Try the engine in ``tree`` out, and keep there what its trials print and it is started by.
 
     Raises ``EngineUnfitError`` with the reason in words where it is not for this machine, does not start, or is not
     what it should be.
@@ -38,7 +38,8 @@ def prove(
     why = _why_not_for_this_machine(engine, selection, tree)
     if why:
         raise _unfit(selection, why, None)
-    for trial in engine.preflight(release, tree, staging):
+    trials = engine.preflight(release, tree, staging)
+    for trial in trials:
         result = run(trial.launch)
         if result.returncode != 0:
             ended = decode(result.returncode, result.stderr, engine.failures())
@@ -49,6 +50,9 @@ def prove(
     why = engine.why_unfit(selection, tree)
     if why:
         raise _unfit(selection, why, None)
+    for trial in trials:
+        if trial.kept_as and not trial.lasting:
+            (tree / trial.kept_as).unlink()
 
 
 def _last_line(text: str) -> str:

@@ -140,10 +140,15 @@ class Launch:
 
 @dataclass(frozen=True)
 class Trial:
-    """A command that shows whether an installed engine runs; what it prints is kept in the tree as ``kept_as``."""
+    """A command that shows whether an installed engine runs; what it prints is in the tree as ``kept_as``.
+
+    There it stays until the engine is judged, and beyond that where it is ``lasting``: texts that differ from machine
+    to machine have no place in a tree that is the same everywhere.
+    """
 
     launch: Launch
     kept_as: str | None = None
+    lasting: bool = False
 
 
 SERVER_FILE = "server.json"  # its name inside a generation

@@ -33,7 +33,10 @@ class LlamaCpp(Engine):
         if release.method is Method.WHEEL:
             return [Trial(Launch((*_python(engine), str(generation / LAUNCHER)), _environment(engine), _launcher()))]
         asked = (("--version", VERSION_TEXT), ("--help", HELP_TEXT), ("--list-devices", DEVICES_TEXT))
-        return [Trial(Launch((_server(release, engine), option), {}), kept_as) for option, kept_as in asked]
+        return [
+            Trial(Launch((_server(release, engine), option), {}), kept_as, lasting=kept_as == HELP_TEXT)
+            for option, kept_as in asked
+        ]
 
     def why_unfit(self, selection: Selection, engine: Path) -> str:
         release = selection.release
