@@ -43,14 +43,15 @@ def uv(tmp_path: Path, **more: str) -> Uv:
     return Uv(env, read_local(env), staging / "uv", threading.Event())
 
 
-def test_wheels_are_looked_for_on_behalf_of_the_engines_interpreter(
-    tmp_path: Path, wheel: Path, index: IndexServer
+@pytest.mark.parametrize("python", ["3.8", None])
+def test_a_wheel_is_looked_for_on_behalf_of_the_interpreter_that_it_is_for(
+    tmp_path: Path, wheel: Path, index: IndexServer, python: str | None
 ) -> None:
     asked = uv(tmp_path, PIP_INDEX_URL=index.index_url)
     wanted = Wheel("only-old", "1.0", NAME, hashlib.sha256(wheel.read_bytes()).hexdigest(), wheel.stat().st_size)
-    assert asked.locate([wanted], PLATFORM, "3.8") == {NAME: index.file_url(NAME)}
-    with pytest.raises(UnreachableError, match="only-old"):
-        asked.locate([wanted], PLATFORM)
+    assert asked.locate([wanted], PLATFORM, python) == {NAME: index.file_url(NAME)}
+    with pytest.raises(UnreachableError, match="other"):
+        asked.locate([Wheel("other", "1.0", "other-1.0-py3-none-any.whl", "0" * 64, 1)], PLATFORM, python)
 
 
 def test_an_interpreter_that_is_nowhere_is_named(tmp_path: Path) -> None:
