@@ -19,13 +19,17 @@ SELECTION = select_for_small_machine()
 
 
 class Program(LlamaCpp):
-    """One program file and one trial."""
+    """One program file and two trials, of which one prints what lasts."""
 
     def program(self, release: EngineRelease, engine: Path) -> Path:
         return engine / "program"
 
     def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Sequence[Trial]:
-        return [Trial(Launch((str(engine / "program"), "--version"), {}), "version.txt")]
+        program = str(engine / "program")
+        return [
+            Trial(Launch((program, "--version"), {}), "version.txt"),
+            Trial(Launch((program, "--help"), {}), "help.txt", lasting=True),
+        ]
 
     def why_unfit(self, selection: Selection, engine: Path) -> str:
         return "too old" if "old" in (engine / "version.txt").read_text(encoding="utf-8") else ""
@@ -44,9 +48,10 @@ def tried(tree: Path, result: CommandResult) -> list[Launch]:
     return ran
 
 
-def test_what_a_trial_prints_is_kept(tmp_path: Path) -> None:
-    assert len(tried(tmp_path, CommandResult(0, "out\n", "err\n"))) == 1
-    assert (tmp_path / "version.txt").read_text(encoding="utf-8") == "out\nerr\n"
+def test_of_what_the_trials_print_only_what_is_needed_later_is_kept(tmp_path: Path) -> None:
+    assert len(tried(tmp_path, CommandResult(0, "out\n", "err\n"))) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"program", "help.txt"}
+    assert (tmp_path / "help.txt").read_text(encoding="utf-8") == "out\nerr\n"
 
 
 def test_the_error_names_the_release_and_holds_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
