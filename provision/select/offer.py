@@ -65,14 +65,27 @@ def offer_model(
     if candidate.devices and room.budget.usable_bytes is None and not _asked_for(candidate, spec):
         return Offer(reason=f"how much memory {device_names(candidate.devices)[0]} has is not known")
     last = Offer(reason=f"the catalogue has no model for {candidate.engine} that suits this memory")
+    cramped = None
     for model in _tiers(candidate, room, known, tried):
         if spec.context is not None and spec.context > model.shape.context_length:
-            last = Offer(reason=f"{model.name} was trained for {model.shape.context_length} tokens of context")
+            last = _too_long(model)
             continue
-        last = _with_room_on_disk(_offer(candidate, spec, room, model, known), facts)
+        last = _offer(candidate, spec, room, model, known)
         if last.fit is not None and last.fit.verdict in SERVED:
-            return last
+            if _has_room_on_disk(model, facts):
+                return last
+            cramped = last
+    if cramped is not None:  # the smallest: whoever installs it knows to the byte what it takes
+        return cramped
     return last if last.reason else Offer(reason=_too_large(last, spec))
+
+
+def _too_long(model: Model) -> Offer:
+    trained = model.shape.context_length
+    return Offer(
+        reason=f"{model.name} was trained for {trained} tokens of context",
+        hint=f"Use --context {trained} or less, or name a --model that was trained for more.",
+    )
 
 
 def _first_of(offers: Sequence[Offer]) -> Offer:
@@ -95,12 +108,10 @@ def _untried(model: Model, tried: Tried) -> str:
     return tried.get(model.reference) or tried.get(model.place) or ""
 
 
-def _with_room_on_disk(offer: Offer, facts: Facts) -> Offer:
-    """Take an offer back whose model the disk has no room for."""
-    model, free = offer.model, facts.disk.free_bytes
-    if model is None or model.path is not None or free is None or free >= model.size_bytes + SLACK_BYTES:
-        return offer
-    return Offer(reason=f"{model.name} takes {model.size_bytes / GIB:.1f} GiB of disk, and {free / GIB:.1f} are free")
+def _has_room_on_disk(model: Model, facts: Facts) -> bool:
+    """Tell whether the disk takes the model and some more; also where that is not known."""
+    free = facts.disk.free_bytes
+    return model.path is not None or free is None or free >= model.size_bytes + SLACK_BYTES
 
 
 def _room(candidate: Candidate, facts: Facts, knowledge: Knowledge) -> Room:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import Served
+from tests.e2e.traces import abandoned, below
 from tests.standin.command import Fabric, eventually, free_port, processes_of
 
 pytestmark = pytest.mark.engine
@@ -99,23 +99,18 @@ def test_down_stops_and_keeps_and_is_idempotent_and_the_start_command_brings_it_
     assert status["base_url"] == up["base_url"] == config["base_url"]
 
 
-def below(path: Path) -> set[str]:
-    """Every file and directory under ``path``."""
-    return {str(Path(directory, name)) for directory, dirs, files in os.walk(path) for name in [*dirs, *files]}
-
-
 def snapshot(home: Path, temporary: Path) -> dict[str, set[str]]:
     """What a machine looks like from outside, as far as only this test changes it."""
-    shared_memory = {str(path) for path in Path("/dev/shm").iterdir()}  # noqa: S108 - only looked at
     return {
         "home": below(home),
         "temporary files": below(temporary),
-        "shared memory": shared_memory,
+        "abandoned shared memory": abandoned(),
         "programs": {str(process.pid) for process in processes_of(home)},
     }
 
 
-def listening() -> set[int]:
+def in_use() -> set[int]:
+    """The ports that somebody listens on."""
     return {c.laddr[1] for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr}
 
 
@@ -129,10 +124,10 @@ def test_destroy_leaves_nothing_anywhere(fabric: Fabric, tmp_path: Path) -> None
     fabric.succeed("config", "--write", str(config), env=env)
     assert config.exists()
     port = int(up["base_url"].split("/")[2].split(":")[1])
-    assert port in listening()
+    assert port in in_use()
     removed = fabric("destroy", "--yes", env=env)
     assert removed.returncode == 0, removed.said
-    assert port not in listening()
+    assert port not in in_use()
     after = eventually(lambda: snapshot(tmp_path, temporary), until=lambda now: now == before, timeout_s=3)
     assert after == before
     again = fabric("destroy", "--yes", env=env)
