@@ -122,7 +122,7 @@ class Job:
 
     def _side_by_side(self, journal: Journal, made: dict[str, Callable[[], StoreEntry]]) -> None:
         """Run all at once and record each as it is finished. The first failure, or Ctrl-C, stops the others."""
-        pool = ThreadPoolExecutor(len(made))
+        pool = ThreadPoolExecutor(max(1, len(made)))  # nothing, where only another form of the model is missing
         futures = [pool.submit(self._make, journal, name, make) for name, make in made.items()]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
