@@ -21,6 +21,10 @@ def command(
     lines: Annotated[int, typer.Option("--lines", "-n", help="How many lines from the end.")] = 50,
 ) -> Result:
     """Show the server's log."""
+    others = session.fabric.left_to_others()
+    if others:
+        told = f"Somebody else runs the server at {others}: its log is there."
+        return Result({"path": None, "lines": []}, lambda: output.line(told))
     server = session.fabric.server()
     path = session.layout.server_log
     shown = server.last_log_lines(lines)

@@ -240,6 +240,7 @@ def test_ours_is_stopped_for_theirs_and_back_again(quick: Fabric, theirs: OpenAI
     assert switched.returncode == 0, switched.said
     assert "Stopping our own server" in switched.stderr
     assert quick.processes() == []
+    assert quick.succeed("logs")["lines"] == [], "what ours said is no word of theirs"
     status = quick.succeed("status")
     assert (status["state"], status["base_url"], status["drift"]) == ("ready", theirs.base_url, [])
     back = quick.succeed("up", "--no-smoke")
