@@ -10,7 +10,7 @@ from pathlib import Path
 from provision.apply.progress import Progress
 from provision.apply.store import engine_path
 from provision.artifacts.fetch import Fetcher
-from provision.artifacts.uv import Uv
+from provision.artifacts.uv_program import Uv
 from provision.domain.artifacts import Wheel
 from provision.domain.engine import EngineRelease, Method
 from provision.errors import FabricError

@@ -16,7 +16,7 @@ from provision.artifacts.fetch import Fetcher
 from provision.artifacts.ollama_registry import open_to_anybody
 from provision.artifacts.pip_settings import PackageSettings, read_local, uv_environment
 from provision.artifacts.resolve import headers_for
-from provision.artifacts.uv import Uv
+from provision.artifacts.uv_program import Uv
 from provision.domain.artifacts import Wheel
 from provision.domain.model import Model
 from provision.domain.state import StoreEntry

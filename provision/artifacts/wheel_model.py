@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from provision.artifacts.gguf import read_header
 from provision.artifacts.model_headers import gguf_model
 from provision.artifacts.pip_settings import read_local
-from provision.artifacts.uv import Uv
+from provision.artifacts.uv_program import Uv
 from provision.domain.artifacts import Wheel, WheelMember
 from provision.domain.model import Model
 from provision.domain.reference import WheelReference

@@ -13,7 +13,7 @@ import pytest
 from provision.apply.methods import Workshop, build_path
 from provision.apply.store import engine_path
 from provision.artifacts.fetch import Fetcher
-from provision.artifacts.uv import Uv
+from provision.artifacts.uv_program import Uv
 from provision.domain.artifacts import PinnedFile
 from provision.domain.engine import EngineRelease, Method
 from provision.errors import RefusedError

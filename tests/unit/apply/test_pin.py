@@ -14,7 +14,7 @@ import pytest
 
 from provision.apply.pin import Pinning
 from provision.artifacts.pip_settings import read_local
-from provision.artifacts.uv import Uv
+from provision.artifacts.uv_program import Uv
 from provision.cli.progress import ProgressOutput
 from provision.domain.artifacts import PinnedFile, Wheel, WheelMember
 from provision.domain.lock import LockedPlatform, every_wheel, lacking

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from provision.artifacts.pip_settings import read_local
-from provision.artifacts.uv import Uv
+from provision.artifacts.uv_program import Uv
 from provision.domain.artifacts import Wheel
 from provision.errors import UnreachableError
 from tests.standin.command import NOBODY
