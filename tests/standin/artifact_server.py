@@ -14,9 +14,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import unquote
+
+from tests.standin.listener import Handler, Listener
 
 CHUNK_BYTES = 1 << 14
 PATIENCE_S = 60.0
@@ -103,16 +104,11 @@ class ArtifactServer:
         self._script: dict[str, list[Answer]] = {}
         self._lock = threading.Lock()
         self._host, self._scheme = host, "https" if tls else "http"
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.artifacts = self
-        if tls is not None:
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
+        self._listener = Listener(_Handler, self, tls=tls)
 
     @property
     def port(self) -> int:
-        return int(self._server.server_address[1])
+        return self._listener.port
 
     @property
     def root(self) -> str:
@@ -144,9 +140,7 @@ class ArtifactServer:
     def close(self) -> None:
         """Let stalled answers go and stop."""
         self.released.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+        self._listener.stop()
 
 
 @contextmanager
@@ -159,28 +153,16 @@ def serving(tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> Itera
         server.close()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    artifacts: ArtifactServer
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in the middle is what the tests are about."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    def log_message(self, *_: Any) -> None:
-        """Quiet."""
+class _Handler(Handler):
+    server: Listener
 
     def do_GET(self) -> None:
-        released = self.server.artifacts.released
+        released = self.server.site.released
         length = int(self.headers.get("Content-Length", 0))
-        headers = {name.lower(): value for name, value in self.headers.items()}
         path = unquote(self.path.partition("?")[0])
-        answer = self.server.artifacts.answer(Asked(self.command, path, self.path, headers, self.rfile.read(length)))
+        answer = self.server.site.answer(
+            Asked(self.command, path, self.path, self.lower_headers(), self.rfile.read(length))
+        )
         if answer.delay_s:
             released.wait(answer.delay_s)
         content = answer.content()
@@ -222,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         limits = [limit for limit in (answer.cut_at, answer.stall_at) if limit is not None]
         end = min([len(content), *limits])
         while sent < end or (answer.endless and content):
-            if answer.drip_s and self.server.artifacts.released.wait(answer.drip_s):
+            if answer.drip_s and self.server.site.released.wait(answer.drip_s):
                 break
             at = sent % len(content)
             piece = content[at : at + (step if answer.endless else min(step, end - sent))]
@@ -230,6 +212,6 @@ class _Handler(BaseHTTPRequestHandler):
             sent += len(piece)
         if answer.stall_at is not None:
             self.wfile.flush()
-            self.server.artifacts.released.wait(PATIENCE_S)
+            self.server.site.released.wait(PATIENCE_S)
         if limits or not answer.says_length:
             self.close_connection = True

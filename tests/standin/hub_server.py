@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 from tests.standin.index_server import byte_range
+from tests.standin.listener import Handler, Listener
 
 LARGE = (".gguf", ".safetensors", ".bin", ".model")
 HF_TOKEN = "hf_theRightOne"
@@ -78,8 +77,8 @@ class HubServer:
         self.registry_realm: str | None = None
         self.sends_ranges = True
         self.seen: list[Request] = []
-        self._servers = [_Server(self, "site"), _Server(self, "cdn")]
-        self.root, self.cdn = (f"http://127.0.0.1:{server.server_address[1]}" for server in self._servers)
+        self._servers = [Listener(type("Site", (_Handler,), {"hub": self, "name": name})) for name in ("site", "cdn")]
+        self.root, self.cdn = (server.root for server in self._servers)
 
     def add_repository(self, name: str, directory: Path, **more: Any) -> Repository:
         """Publish the files under ``directory``; the commit follows from their content."""
@@ -188,45 +187,22 @@ def release_info(repository: str, release: Release, root: str) -> dict[str, Any]
     }  # fmt: skip
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, hub: HubServer, site: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.hub, self.site = hub, site
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self.shutdown()
-        self.server_close()
-        self._thread.join(5)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in the middle is none."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    def log_message(self, *_: Any) -> None:
-        """Quiet."""
+class _Handler(Handler):
+    hub: HubServer
+    name: str
 
     def do_HEAD(self) -> None:
         self.do_GET()
 
     def do_GET(self) -> None:
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.hub.seen.append(Request(self.server.site, self.command, self.path, headers))
+        self.hub.seen.append(Request(self.name, self.command, self.path, self.lower_headers()))
         path = unquote(self.path.partition("?")[0])
         parts = path.strip("/").split("/")
-        scripted = self.server.hub.scripted.get(path)
+        scripted = self.hub.scripted.get(path)
         if scripted:
             self._send(scripted)
-        elif self.server.site == "cdn":
-            self._bytes(self.server.hub.blobs[parts[-1]], {"ETag": f'"{parts[-1]}"'})
+        elif self.name == "cdn":
+            self._bytes(self.hub.blobs[parts[-1]], {"ETag": f'"{parts[-1]}"'})
         else:
             self._site(path, parts)
 
@@ -244,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts[2:3] == ["resolve"]:
             self._resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
         elif parts[:2] == ["cache", "models"]:
-            repository = self.server.hub.repositories["/".join(parts[2:4])]
+            repository = self.hub.repositories["/".join(parts[2:4])]
             data = repository.files["/".join(parts[4:])].read_bytes()
             self._bytes(data, {"X-Repo-Commit": repository.commit, "ETag": f'"{git_blob(data)}"'})
         else:
@@ -252,7 +228,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _repository(self, name: str, revision: str) -> Repository | None:
         """Return a repository, or answer that there is none."""
-        repository = self.server.hub.repositories.get(name)
+        repository = self.hub.repositories.get(name)
         if repository is None:
             error = b'{"error":"Invalid username or password."}'
             self._send(Answer(401, error, {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}))
@@ -284,15 +260,15 @@ class _Handler(BaseHTTPRequestHandler):
         elif path.endswith(LARGE):
             data = repository.files[path].read_bytes()
             digest = hashlib.sha256(data).hexdigest()
-            self.server.hub.blobs[digest] = data
+            self.hub.blobs[digest] = data
             linked = {"X-Linked-Size": str(len(data)), "X-Linked-ETag": f'"{digest}"', "ETag": f'"{digest}"'}
-            self._send(Answer(302, headers={**commit, **linked, "Location": f"{self.server.hub.cdn}/x/{digest}?sig=1"}))
+            self._send(Answer(302, headers={**commit, **linked, "Location": f"{self.hub.cdn}/x/{digest}?sig=1"}))
         else:
             etag = {"ETag": f'"{git_blob(repository.files[path].read_bytes())}"'}
             self._send(Answer(307, headers={**commit, **etag, "Location": f"/cache/models/{name}/{quote(path)}"}))
 
     def _registry(self, path: str, parts: list[str]) -> None:
-        hub = self.server.hub
+        hub = self.hub
         if hub.registry_realm and self.headers.get("Authorization") != "Bearer anybody":
             challenge = f'Bearer realm="{hub.registry_realm}",service="registry",scope="repository:{parts[2]}:pull"'
             self._send(Answer(401, b'{"errors":[{"code":"UNAUTHORIZED"}]}', {"WWW-Authenticate": challenge}))
@@ -304,7 +280,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(Answer(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}'))
 
     def _release(self, repository: str, what: list[str]) -> None:
-        hub = self.server.hub
+        hub = self.hub
         rows = [(each.tag, release_info(repository, each, hub.root)) for each in hub.releases.get(repository, [])]
         found: Any = next((row for tag, row in rows if what[1:] == ["tags", tag]), None)
         if what == ["releases"] and rows:
@@ -313,14 +289,14 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(Answer(404 if found is None else 200, json.dumps(body).encode()))
 
     def _asset(self, repository: str, tag: str, name: str) -> None:
-        hub = self.server.hub
+        hub = self.hub
         data = next((each.assets[name] for each in hub.releases[repository] if each.tag == tag), b"")
         digest = hashlib.sha256(data).hexdigest()
         hub.blobs[digest] = data
         self._send(Answer(302, headers={"Location": f"{hub.cdn}/x/{digest}?sig=1"}))
 
     def _bytes(self, data: bytes, headers: dict[str, str]) -> None:
-        asked = byte_range(self.headers.get("Range"), len(data)) if self.server.hub.sends_ranges else None
+        asked = byte_range(self.headers.get("Range"), len(data)) if self.hub.sends_ranges else None
         start, end = asked or (0, len(data))
         headers = {**headers, "Accept-Ranges": "bytes"}
         if asked:

@@ -15,10 +15,11 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+
+from tests.standin.listener import Handler, Listener
 
 JSON_PAGE = "application/vnd.pypi.simple.v1+json"
 CHUNK_BYTES = 1 << 16
@@ -66,15 +67,12 @@ class IndexServer:
         self.released = threading.Event()
         self._hashes: dict[str, str] = {}
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.index = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
+        self._listener = Listener(_Handler, self)
 
     @property
     def root(self) -> str:
         """The address without a path."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return self._listener.root
 
     @property
     def index_url(self) -> str:
@@ -102,9 +100,7 @@ class IndexServer:
     def close(self) -> None:
         """Let stalled answers go and stop."""
         self.released.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+        self._listener.stop()
 
     def fault_for(self, name: str) -> Fault:
         """Return the fault that hits the next answer, and count it."""
@@ -127,29 +123,16 @@ def serving(files: dict[str, Path]) -> Iterator[IndexServer]:
         index.close()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    index: IndexServer
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in the middle is what the tests are about."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    def log_message(self, *_: Any) -> None:
-        """Quiet."""
+class _Handler(Handler):
+    server: Listener
 
     def do_HEAD(self) -> None:
         self.do_GET()
 
     def do_GET(self) -> None:
-        index = self.server.index
+        index = self.server.site
         path = unquote(self.path.partition("?")[0])
-        index.seen.append(Seen(self.command, path, {name.lower(): value for name, value in self.headers.items()}))
+        index.seen.append(Seen(self.command, path, self.lower_headers()))
         kind, _, name = path.strip("/").partition("/")
         if kind == "simple" and name:
             self._page(name)
@@ -161,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._whole(b"no such page", "text/plain", 404)
 
     def _page(self, project: str) -> None:
-        index = self.server.index
+        index = self.server.site
         fault = index.fault_for("/simple")
         if fault.stall_after is not None:
             index.released.wait(60)
@@ -177,12 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._whole(_html_page(index, found).encode(), "text/html")
 
     def _whole(self, body: bytes, kind: str, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        self.answer_whole(status, body, {"Content-Type": kind, **(headers or {})})
 
     def _file(self, path: Path, fault: Fault) -> None:
         if fault.status or fault.location:
@@ -225,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
                     return
                 if fault.stall_after is not None and sent >= fault.stall_after:
                     self.wfile.flush()
-                    self.server.index.released.wait(60)
+                    self.server.site.released.wait(60)
                     self.close_connection = True
                     return
                 if fault.bytes_per_s:

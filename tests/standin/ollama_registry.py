@@ -12,8 +12,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.standin.listener import Handler, listening
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG = "application/vnd.docker.container.image.v1+json"
@@ -66,18 +67,16 @@ class OllamaRegistry:
         return {"mediaType": media_type, "digest": digest, "size": len(data)}
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
+    protocol_version = "HTTP/1.0"
     registry: OllamaRegistry
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
     def do_HEAD(self) -> None:
         self.do_GET()
 
     def do_GET(self) -> None:
         registry = self.registry
-        registry.seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
+        registry.seen.append((self.command, self.path, self.lower_headers()))
         if self.path == "/token":
             self._answer(200 if registry.login else 403, json.dumps({"token": registry.login}).encode())
         elif registry.login and self.path.startswith("/v2/") and not self._may():
@@ -129,26 +128,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(whole[:cut])
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        self.answer_whole(status, body, headers or {})
 
 
 @contextmanager
 def serving_registry() -> Iterator[OllamaRegistry]:
     """Serve until the end of the block."""
     registry = OllamaRegistry()
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"registry": registry}))
-    listener.daemon_threads = True
-    registry.port = listener.server_address[1]
-    thread = threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with listening(type("Site", (_Handler,), {"registry": registry})) as listener:
+        registry.port = listener.port
         yield registry
-    finally:
-        listener.shutdown()
-        listener.server_close()
-        thread.join()

@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.standin.listener import Handler, listening
 from tests.standin.openai_answer import Answer, Script, reply
 
 __all__ = ["TEMPLATE_TOKENS", "OpenAIServer", "Script", "serving"]
@@ -53,31 +53,17 @@ class OpenAIServer:
 def serving(script: Script, port: int = 0) -> Iterator[OpenAIServer]:
     """Serve as ``script`` says until the end of the block, on any free port where none is given."""
     server = OpenAIServer(script)
-    listener = _Listener(("127.0.0.1", port), type("Handler", (_Handler,), {"scripted": server}))
-    server.base_url = f"http://127.0.0.1:{listener.server_address[1]}/v1"
-    thread = threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.released.set()
-        listener.shutdown()
-        listener.server_close()
-        thread.join()
+    with listening(type("Site", (_Handler,), {"scripted": server}), port=port) as listener:
+        server.base_url = f"{listener.root}/v1"
+        try:
+            yield server
+        finally:
+            server.released.set()
 
 
-class _Listener(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     scripted: OpenAIServer
-    protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
     def do_GET(self) -> None:
         self.scripted.other_paths.append(self.path)

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+
+from tests.standin.listener import Handler, listening
 
 JSON = {"Content-Type": "application/json"}
 
@@ -49,21 +49,9 @@ class WebServer:
         return [request.path for request in self.requests]
 
 
-class _Listener(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-    def handle_error(self, *_: Any) -> None:
-        """A client that hangs up is no trouble."""
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     site: Site
     seen: list[Request]
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
     def version_string(self) -> str:
         return "BaseHTTP"
@@ -90,31 +78,21 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving_site(site: Site, context: ssl.SSLContext | None = None, port: int = 0) -> Iterator[WebServer]:
     """Serve ``site`` until the end of the block; with ``context``, encrypted."""
-    listener = _Listener(("127.0.0.1", port), _Handler)
-    server = WebServer(listener.server_address[1])
-    listener.RequestHandlerClass = type("Handler", (_Handler,), {"site": staticmethod(site), "seen": server.requests})
-    if context is not None:
-        listener.socket = context.wrap_socket(listener.socket, server_side=True)
-    thread = threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        listener.shutdown()
-        listener.server_close()
-        thread.join()
+    seen: list[Request] = []
+    handler = type("Site", (_Handler,), {"site": staticmethod(site), "seen": seen})
+    with listening(handler, tls=context, port=port) as listener:
+        yield WebServer(listener.port, seen)
 
 
 @contextmanager
 def tunnelling(to_port: int, refuses: bool = False) -> Iterator[WebServer]:
     """Run a proxy that takes CONNECT only, and connects to ``to_port`` whatever host is asked for."""
 
-    class Tunnel(BaseHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
+    class Tunnel(Handler):
+        protocol_version = "HTTP/1.0"
 
         def do_CONNECT(self) -> None:
-            server.requests.append(Request("CONNECT", self.path, dict(self.headers.items())))
+            seen.append(Request("CONNECT", self.path, dict(self.headers.items())))
             if refuses:
                 self.send_error(407)
                 return
@@ -126,16 +104,9 @@ def tunnelling(to_port: int, refuses: bool = False) -> Iterator[WebServer]:
                 _copy(self.connection, inner)
                 back.join(10)
 
-    listener = _Listener(("127.0.0.1", 0), Tunnel)
-    server = WebServer(listener.server_address[1])
-    thread = threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        listener.shutdown()
-        listener.server_close()
-        thread.join()
+    seen: list[Request] = []
+    with listening(Tunnel) as listener:
+        yield WebServer(listener.port, seen)
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
