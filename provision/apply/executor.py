@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from provision.artifacts.fetch import Fetcher
 from provision.domain.plan import Change, Kind, Plan
 from provision.domain.selection import Selection
 from provision.domain.state import State, StoreEntry
-from provision.errors import FabricError, InvalidInputError
+from provision.errors import InvalidInputError
 from provision.host.files import commit_tree, explained, make_private_dir, point, remove_tree, write_synced
 from provision.host.layout import Layout
 from provision.host.secret import key_of, replaced_key
@@ -50,15 +49,8 @@ class Job:
     def run(self, verb: str) -> None:
         """Carry out the plan on behalf of ``fabric VERB``."""
         journal = Journal(self.layout)
-        journal.begin(verb)
-        try:
+        with journal.run(verb):
             self._run(journal)
-        except BaseException:
-            with suppress(OSError, FabricError):  # the error that is on its way matters more
-                remove_tree(self.layout.staging)
-                journal.finish()
-            raise
-        journal.finish()
 
     def _run(self, journal: Journal) -> None:
         if self.plan.selection.is_remote:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from provision.errors import FabricError
 from provision.host.files import append_synced, explained, read_bytes, remove_tree, sync
 from provision.host.layout import Layout
 
@@ -38,6 +39,19 @@ class Journal:
         self._write({"verb": verb, "pid": os.getpid()})
         with explained("opening the journal"):
             sync(self._layout.prefix)
+
+    @contextmanager
+    def run(self, verb: str) -> Iterator[None]:
+        """Keep the journal of a run on behalf of ``fabric VERB``; what it staged is cleared where it fails."""
+        self.begin(verb)
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError, FabricError):  # the error that is on its way matters more
+                remove_tree(self._layout.staging)
+                self.finish()
+            raise
+        self.finish()
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
