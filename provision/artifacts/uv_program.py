@@ -20,7 +20,7 @@ _SHOWN_NAMES = 3
 RESOLVE_TIMEOUT_S = 120.0
 INSTALL_TIMEOUT_S = 600.0
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-_PYTHON_TAG = re.compile(r"-cp3(\d+)-(?:cp3|abi3|none)")  # in the name of a wheel
+_PYTHON_TAG = re.compile(r"-cp3(\d+)-(cp3\d+|abi3|none)")  # in the name of a wheel
 _NETWORK_SIGNS = ("error sending request", "failed to fetch", "dns error", "connect", "timed out", "network")
 
 
@@ -156,9 +156,15 @@ class Uv:
 
 
 def _group(filename: str, python: str) -> tuple[str, str]:
-    """Return how a file is asked for: as a wheel or not, and for which Python it is."""
+    """Return how a file is asked for: as a wheel or not, and for which Python it is.
+
+    A wheel for the stable ABI is for every Python from its own on; its package may ask for a later one.
+    """
+    only = "--only-binary" if filename.endswith(".whl") else "--no-binary"
     tag = _PYTHON_TAG.search(filename)
-    return ("--only-binary" if filename.endswith(".whl") else "--no-binary"), f"3.{tag[1]}" if tag else python
+    if tag is None or (tag[2] == "abi3" and int(python.partition(".")[2]) >= int(tag[1])):
+        return only, python
+    return only, f"3.{tag[1]}"
 
 
 def _no_python(python: str, result: CommandResult) -> FabricError:

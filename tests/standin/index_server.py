@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import re
 import threading
 import time
 import zipfile
@@ -249,7 +250,10 @@ def _metadata_told(path: Path) -> dict[str, Any]:
     """Only wheels have metadata that can be had alone."""
     if path.suffix != ".whl":
         return {}
-    return {"core-metadata": {"sha256": hashlib.sha256(metadata_of(path)).hexdigest()}}
+    metadata = metadata_of(path)
+    asked = re.search(rb"^Requires-Python: *(\S.*?)\s*$", metadata, flags=re.MULTILINE)
+    told: dict[str, Any] = {"core-metadata": {"sha256": hashlib.sha256(metadata).hexdigest()}}
+    return {**told, "requires-python": asked[1].decode()} if asked else told
 
 
 def _html_page(index: IndexServer, found: dict[str, Path]) -> str:

@@ -17,23 +17,35 @@ from provision.errors import UnreachableError
 from tests.standin.command import NOBODY
 from tests.standin.index_server import IndexServer, serving
 
-NAME = "only_old-1.0-cp38-cp38-manylinux_2_17_x86_64.whl"
+OLD = "only_old-1.0-cp38-cp38-manylinux_2_17_x86_64.whl"
+STABLE = "stable_abi-1.0-cp39-abi3-manylinux_2_17_x86_64.whl"  # its project asks for a later Python than its tag
 PLATFORM = "x86_64-manylinux_2_28"
 
 
-@pytest.fixture
-def wheel(tmp_path: Path) -> Path:
-    path = tmp_path / NAME
+def make(directory: Path, name: str, requires: str) -> Path:
+    project, version, tag = name.removesuffix(".whl").split("-", 2)
+    info, path = f"{project}-{version}.dist-info", directory / name
+    about = f"Metadata-Version: 2.1\nName: {project}\nVersion: {version}\nRequires-Python: {requires}\n"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("only_old-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: only-old\nVersion: 1.0\n")
-        archive.writestr("only_old-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: cp38-cp38-manylinux_2_17_x86_64\n")
+        archive.writestr(f"{info}/METADATA", about)
+        archive.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nTag: {tag}\n")
     return path
 
 
 @pytest.fixture
-def index(wheel: Path) -> Iterator[IndexServer]:
-    with serving({NAME: wheel}) as server:
+def wheels(tmp_path: Path) -> dict[str, Path]:
+    return {OLD: make(tmp_path, OLD, ">=3.6"), STABLE: make(tmp_path, STABLE, ">=3.10")}
+
+
+@pytest.fixture
+def index(wheels: dict[str, Path]) -> Iterator[IndexServer]:
+    with serving(wheels) as server:
         yield server
+
+
+def pinned(path: Path) -> Wheel:
+    project = path.name.partition("-")[0].replace("_", "-")
+    return Wheel(project, "1.0", path.name, hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
 
 
 def uv(tmp_path: Path, **more: str) -> Uv:
@@ -45,13 +57,20 @@ def uv(tmp_path: Path, **more: str) -> Uv:
 
 @pytest.mark.parametrize("python", ["3.8", None])
 def test_a_wheel_is_looked_for_on_behalf_of_the_interpreter_that_it_is_for(
-    tmp_path: Path, wheel: Path, index: IndexServer, python: str | None
+    tmp_path: Path, wheels: dict[str, Path], index: IndexServer, python: str | None
 ) -> None:
     asked = uv(tmp_path, PIP_INDEX_URL=index.index_url)
-    wanted = Wheel("only-old", "1.0", NAME, hashlib.sha256(wheel.read_bytes()).hexdigest(), wheel.stat().st_size)
-    assert asked.locate([wanted], PLATFORM, python) == {NAME: index.file_url(NAME)}
+    assert asked.locate([pinned(wheels[OLD])], PLATFORM, python) == {OLD: index.file_url(OLD)}
     with pytest.raises(UnreachableError, match="other"):
         asked.locate([Wheel("other", "1.0", "other-1.0-py3-none-any.whl", "0" * 64, 1)], PLATFORM, python)
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.12", None])
+def test_a_wheel_for_many_pythons_is_looked_for_on_behalf_of_the_one_that_there_is(
+    tmp_path: Path, wheels: dict[str, Path], index: IndexServer, python: str | None
+) -> None:
+    asked = uv(tmp_path, PIP_INDEX_URL=index.index_url)
+    assert asked.locate([pinned(wheels[STABLE])], PLATFORM, python) == {STABLE: index.file_url(STABLE)}
 
 
 def test_an_interpreter_that_is_nowhere_is_named(tmp_path: Path) -> None:
