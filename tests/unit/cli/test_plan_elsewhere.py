@@ -61,9 +61,9 @@ def test_one_machine_gives_an_ordinary_plan(write: Write, plan: Callable[..., Re
     done = plan("--facts", write("laptop", LAPTOP), "--json")
     document: dict[str, Any] = json.loads(done.stdout)
     assert done.exit_code == 0
-    assert document["backend"] == "ollama"
+    assert document["backend"] == "llamacpp"
     assert document["summary"]["create"] == 4
-    assert document["recommendation"]["backend"] == "ollama"
+    assert document["recommendation"]["backend"] == "llamacpp"
     assert document["recommendation"]["installable"] is True
     assert {"profile", "backend", "acceleration", "reason", "distance"} == set(document["alternatives"][0])
 
@@ -80,7 +80,7 @@ def test_a_fleet_is_one_table(write: Write, plan: Callable[..., Result], tmp_pat
     assert done.exit_code == 0
     assert lines[0].split()[:2] == ["machine", "system"]
     assert "laptop" in lines[1]
-    assert "ollama on cpu" in lines[1]
+    assert "llamacpp on cpu" in lines[1]
     assert "station" in lines[2]
     assert "NVIDIA GeForce RTX 4090" in lines[2]
     assert lines[2].count("ollama on cuda") == 2, "what suits best, and what is installed"
@@ -97,7 +97,7 @@ def test_a_machine_that_cannot_be_served_is_told_and_the_others_are_planned(
     assert done.exit_code == 1, "the status of the first that has no plan"
     assert document["summary"] == {"planned": 1, "refused": 2}
     by_name = {host["host"]: host for host in document["hosts"]}
-    assert by_name["laptop"]["backend"] == "ollama"
+    assert by_name["laptop"]["backend"] == "llamacpp"
     assert "no build for Linux mips" in by_name["router"]["error"]["message"]
     assert by_name["torn"]["error"]["code"] == "invalid-input"
 
@@ -114,7 +114,7 @@ def test_a_capture_is_planned_for(plan: Callable[..., Result]) -> None:
     capture = Path(__file__).parents[2] / "hosts" / "linux-debian12-epyc"
     for option in ("--replay", "--facts"):
         done = plan(option, capture, "--json")
-        assert json.loads(done.stdout)["backend"] == "ollama"
+        assert json.loads(done.stdout)["backend"] == "llamacpp"
 
 
 def test_a_gpu_that_stays_unused_is_said(write: Write, plan: Callable[..., Result]) -> None:

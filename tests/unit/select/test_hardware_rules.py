@@ -69,7 +69,7 @@ ROWS: list[tuple[str, Facts, tuple[Gpu, ...], Spec, tuple[str, str, str, str]]] 
         Spec(),
         ("intel-arc", "llamacpp", "vulkan", "vulkan"),
     ),
-    ("integrated only", LINUX, (UHD,), Spec(), ("cpu", "ollama", "cpu", "cpu")),
+    ("integrated only", LINUX, (UHD,), Spec(), ("cpu", "llamacpp", "cpu", "cpu")),
     (
         "integrated, asked for",
         LINUX,
@@ -77,9 +77,9 @@ ROWS: list[tuple[str, Facts, tuple[Gpu, ...], Spec, tuple[str, str, str, str]]] 
         Spec(acceleration="vulkan"),
         ("integrated", "llamacpp", "vulkan", "vulkan"),
     ),
-    ("a small card", LINUX, (nvidia("7.5", "570.10", 2),), Spec(), ("cpu", "ollama", "cpu", "cpu")),
-    ("no GPU", LINUX, (), Spec(), ("cpu", "ollama", "cpu", "cpu")),
-    ("Arm without GPU", ARM, (), Spec(), ("cpu-arm", "ollama", "cpu", "cpu")),
+    ("a small card", LINUX, (nvidia("7.5", "570.10", 2),), Spec(), ("cpu", "llamacpp", "cpu", "cpu")),
+    ("no GPU", LINUX, (), Spec(), ("cpu", "llamacpp", "cpu", "cpu")),
+    ("Arm without GPU", ARM, (), Spec(), ("cpu-arm", "llamacpp", "cpu", "cpu-arm")),
     (
         "old processor",
         replace(LINUX, cpu=Cpu(isa=("sse4_2",))),
