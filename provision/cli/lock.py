@@ -70,6 +70,8 @@ def _result(path: Path, lock: Lock, changes: Mapping[str, str]) -> Result:
             if (told := platforms.get(name) or dict.fromkeys(("backend", "engine_version", "model", "size_bytes"), ""))
         ]
         output.table(("machine", "change", "engine", "model", "download"), rows)
+        for path in dict.fromkeys(path for told in platforms.values() for path in told["unverified"]):
+            output.line(f"  beware   {path} is unverified: its SHA-256 was learnt from what came first", output.WARN)
         output.pairs([("lock", path)])
 
     return Result(document, show)
@@ -90,4 +92,5 @@ def _described(name: str, lock: Lock) -> dict[str, Any]:
         "revision": locked.model.revision,
         "files": len(files),
         "size_bytes": sum(file.size_bytes or 0 for file in files),
+        "unverified": [file.path for file in files if not file.verified],
     }

@@ -13,6 +13,7 @@ from provision.errors import InvalidInputError
 
 LOCK_FILE = "fabric.lock"
 LOCK_VERSION = 1
+_WITH_REVISION = ("hf", "ollama")  # where upstream moves what a name stands for
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,13 @@ def lacking(locked: LockedPlatform) -> Iterator[str]:
     for thing in (release, model):
         if not thing.resolved or thing.path:
             yield f"the files of {thing.name}"
+    if model.place in _WITH_REVISION and not model.revision:
+        yield f"the revision of {model.name}"
+    if not model.sha256 and (model.source or len(model.files) == 1):
+        yield f"the SHA-256 of {model.name}"
     for file in (*release.files, *model.files):
         yield from _untold(file.path, file.urls, file.size_bytes, file.sha256)
+        yield from [] if file.hash_source else [f"the source of the SHA-256 of {file.path}"]
     for wheel in every_wheel(release, model):
         yield from _untold(wheel.filename, locked.urls.get(wheel.filename), wheel.size_bytes, wheel.sha256)
     for member in members(release, model):

@@ -16,13 +16,14 @@ from provision.apply.pin import Pinning
 from provision.artifacts.pip_settings import read_local
 from provision.artifacts.uv_program import Uv
 from provision.cli.progress import ProgressOutput
-from provision.domain.artifacts import PinnedFile, Wheel, WheelMember
-from provision.domain.lock import LockedPlatform, every_wheel, lacking
+from provision.domain.artifacts import HashSource, PinnedFile, Wheel, WheelMember
+from provision.domain.lock import Lock, LockedPlatform, every_wheel, lacking
 from provision.domain.selection import Selection
 from provision.engines.vllm import Vllm
 from provision.errors import UnreachableError
 from provision.host.files import make_private_dir
 from provision.knowledge.wheel_sets import load_wheel_set
+from provision.plan.lock_file import lock_text, parse_lock
 from tests.standin.artifact_server import Answer, serving
 from tests.standin.index_server import serving as index_serving
 from tests.standin.selections import select_for_small_machine
@@ -61,12 +62,23 @@ def test_an_unknown_hash_is_learnt_and_the_file_waits_for_up(selection: Selectio
         url = server.put("/f.bin", Answer(CONTENT))
         release = replace(selection.release, files=(unpinned(url),))
         entry = pinning(fetching, addresses_of(selection)).pinned(release, selection.model)
-        assert entry.release.files == (PinnedFile("f.bin", (url,), len(CONTENT), SHA256),)
+        assert entry.release.files == (PinnedFile("f.bin", (url,), len(CONTENT), SHA256, HashSource.FIRST_USE),)
         assert list(lacking(entry)) == []
         asked = len(server.seen)
         assert fetching.file(entry.release.files[0]) == SHA256
         assert len(server.seen) == asked, "it was here already"
     assert fetching.target.read_bytes() == CONTENT
+
+
+def test_a_lock_tells_that_the_hash_of_a_model_was_learnt(selection: Selection, tmp_path: Path) -> None:
+    with serving() as server:
+        url = server.put("/x.gguf", Answer(CONTENT))
+        model = replace(selection.model, source=None, sha256=None, files=(unpinned(url, path="x.gguf"),))
+        entry = pinning(Fetching(tmp_path), addresses_of(selection)).pinned(selection.release, model)
+    read = parse_lock(lock_text(Lock((), {"here": entry}, "1")).encode(), "fabric.lock").platforms["here"]
+    assert read.model.sha256 == SHA256
+    assert read.model.files[0].hash_source is HashSource.FIRST_USE
+    assert read.model.verified is False
 
 
 def wheel_with(members: dict[str, bytes]) -> bytes:

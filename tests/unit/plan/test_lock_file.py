@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
+import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.domain.artifacts import PinnedFile, Wheel, WheelMember
+from provision.domain.artifacts import HashSource, PinnedFile, Wheel, WheelMember
 from provision.domain.engine import Assets, EngineRelease, Library, Method
 from provision.domain.lock import Lock, LockedPlatform, every_wheel, lacking, platform_name
 from provision.domain.model import AttentionGroup, Model, ModelShape
 from provision.domain.selection import Selection
+from provision.engines.vllm import Vllm
 from provision.errors import InvalidInputError
+from provision.knowledge.engine_files import load_engine_file
+from provision.knowledge.wheel_sets import load_wheel_set
 from provision.plan.lock_file import check_complete, check_wish, lock_text, parse_lock, why_incomplete
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 HASH = "0" * 64
 WHEEL = Wheel("m", "1", "m-1-py3-none-any.whl", HASH, 1)
+TOLD = (PinnedFile("x.gguf", ("https://h.example/x",), 1, HASH, HashSource.API),)
 WORDS = st.sampled_from(["", "x", 'a "b" \\', "é\n\t\x7f", "1.5", "true", "[a]", "a.b-c"]) | st.text(max_size=4)
 SIZES = st.integers(0, 2**62)
 MAYBE = st.none() | WORDS
 WHEELS = st.builds(Wheel, WORDS, WORDS, WORDS, WORDS, SIZES)
-FILES = st.builds(PinnedFile, WORDS, st.lists(WORDS, max_size=2).map(tuple), st.none() | SIZES, MAYBE)
+SOURCES = st.none() | st.sampled_from(HashSource)
+FILES = st.builds(PinnedFile, WORDS, st.lists(WORDS, max_size=2).map(tuple), st.none() | SIZES, MAYBE, SOURCES)
 MEMBERS = st.builds(WheelMember, WHEELS, WORDS, MAYBE, SIZES, SIZES)
 ASSETS = st.builds(Assets, WORDS, WORDS, st.lists(WORDS, max_size=2).map(tuple), MAYBE, MAYBE, st.integers(0, 3))
 RELEASES = st.builds(
@@ -127,6 +141,19 @@ LACKING: dict[str, tuple[Callable[[LockedPlatform], LockedPlatform], str]] = {
     "an address": (lambda e: with_file(e, PinnedFile("a.tgz", (), 1, HASH)), "an address of a.tgz"),
     "a size": (lambda e: with_file(e, PinnedFile("a.tgz", ("https://x/a",), None, HASH)), "a size of a.tgz"),
     "a hash": (lambda e: with_file(e, PinnedFile("a.tgz", ("https://x/a",), 1)), "a SHA-256 of a.tgz"),
+    "where a hash comes from": (
+        lambda e: with_file(e, PinnedFile("a.tgz", ("https://x/a",), 1, HASH)),
+        "the source of the SHA-256 of a.tgz",
+    ),
+    "the model's hash": (lambda e: replace(e, model=replace(e.model, sha256=None)), "the SHA-256 of smollm2-135m"),
+    "the hub's revision": (
+        lambda e: replace(e, model=replace(e.model, source=None, reference="hf:a/b", files=TOLD)),
+        "the revision of smollm2-135m",
+    ),
+    "the registry's revision": (
+        lambda e: replace(e, model=replace(e.model, source=None, reference="ollama:a:b", files=TOLD)),
+        "the revision of smollm2-135m",
+    ),
     "addresses of wheels": (lambda e: replace(e, urls={}), "an address of xllamacpp"),
     "the wheel's hash": (
         lambda e: replace(e, release=replace(e.release, wheel=Wheel("x", "1", "xllamacpp-1.whl", "", 1))),
@@ -163,14 +190,77 @@ def test_what_is_missing_is_told(
 
 
 def test_everything_that_is_missing_is_told_at_once(entry: LockedPlatform) -> None:
-    text = lock_text(lock_with(with_file(entry, PinnedFile("a.tgz", ("https://x/a",), 1, HASH))))
-    lines = [line for line in text.splitlines() if not line.startswith(("filename = ", "quantization = "))]
+    lines = [line for line in lock_text(lock_with(entry)).splitlines() if not line.startswith("filename = ")]
     with pytest.raises(InvalidInputError) as caught:
         parse_lock("\n".join(lines).encode(), "fabric.lock")
     name = platform_name(entry.release)
     assert f"platforms.{name}.release.wheel.filename" in caught.value.message
     assert f"platforms.{name}.model.source.wheel.filename" in caught.value.message
-    assert "quantization" not in caught.value.message, "what may be nothing may be left out"
+
+
+def whole_set() -> EngineRelease:
+    release = next(each for each in Vllm().releases() if each.acceleration == "cpu")
+    assert release.wheel_set is not None
+    return replace(release, wheels=load_wheel_set(release.wheel_set)[:2])
+
+
+def whole_archive() -> EngineRelease:
+    release = next(each for each in load_engine_file("llamacpp").releases if each.method is Method.ARCHIVE)
+    return replace(release, build="cpu", acceleration="cpu", files=TOLD)
+
+
+def fetched(model: Model, reference: str, revision: str | None) -> Model:
+    return replace(
+        model, reference=reference, revision=revision, source=None, sha256=HASH, files=TOLD, quantization=None
+    )
+
+
+WHOLE: dict[str, Callable[[LockedPlatform], tuple[EngineRelease, Model]]] = {
+    "wheels": lambda e: (e.release, e.model),
+    "a set of wheels, a model of the hub": lambda e: (whole_set(), fetched(e.model, "hf:a/b", "1" * 40)),
+    "an archive, a model of a registry": lambda e: (whole_archive(), fetched(e.model, "ollama:a:b", HASH)),
+    "sources, a model of the web": lambda e: (
+        replace(e.release, method=Method.BUILD, wheel=None, libraries=(), sdist=WHEEL),
+        fetched(e.model, "https://h.example/x.gguf", None),
+    ),
+}
+
+
+def fields_of(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield where every field of a lock lies, and what it is called when it is not there.
+
+    Machines are no fields: a lock is whole without one of several.
+    """
+    inner = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else ()
+    for key, each in inner:
+        here = (*path, key)
+        if isinstance(value, dict) and path != ("platforms",):
+            yield here, str(key) if path[-1:] == ("urls",) else ".".join(map(str, here))
+        yield from fields_of(each, here)
+
+
+def without(document: dict[str, Any], path: tuple[str | int, ...]) -> bytes:
+    document = copy.deepcopy(document)
+    place: Any = document
+    for key in path[:-1]:
+        place = place[key]
+    del place[path[-1]]
+    return tomli_w.dumps(document).encode()
+
+
+@pytest.mark.parametrize("make", WHOLE.values(), ids=WHOLE.keys())
+def test_no_field_can_be_left_out(entry: LockedPlatform, make: Any) -> None:
+    release, model = make(entry)
+    urls = {wheel.filename: f"https://i.example/{wheel.filename}" for wheel in every_wheel(release, model)}
+    lock = lock_with(LockedPlatform(release, model, urls))
+    check_complete(parse_lock(lock_text(lock).encode(), "fabric.lock"), "fabric.lock")
+    document = tomllib.loads(lock_text(lock))
+    fields = list(fields_of(document))
+    assert len(fields) > 60, "release, model and files"
+    for path, name in fields:
+        with pytest.raises(InvalidInputError) as caught:
+            check_complete(parse_lock(without(document, path), "fabric.lock"), "fabric.lock")
+        assert name in caught.value.message, name
 
 
 def test_an_empty_lock_and_an_entry_under_another_name_are_not_complete(entry: LockedPlatform) -> None:
@@ -185,13 +275,14 @@ def test_another_wish_is_told_with_both(entry: LockedPlatform) -> None:
         check_wish(lock_with(entry), [], "fabric.lock")
 
 
+EMPTY = 'lock_version = 1\nfabric_version = "1"\nwish = []\nplatforms = {}\n'
 BROKEN = {
     "lock_version = 1\nwish = [[\nx = 1\n": "line 3",
     "lock_version = 1\n=======\n": "in line 2",
     "wish = []": "lock_version None",
-    "lock_version = 1\ncolour = 1": "colour",
-    "lock_version = 1\nwish = 3": "wish",
-    'lock_version = 1\nplatforms = "none"': "platforms",
+    f"{EMPTY}colour = 1": "colour",
+    EMPTY.replace("wish = []", "wish = 3"): "wish",
+    EMPTY.replace("platforms = {}", 'platforms = "none"'): "platforms",
 }
 
 
