@@ -11,8 +11,8 @@ from provision import __version__
 from provision.bring_up import BringUp
 from provision.changes import Changes
 from provision.changing import changing
-from provision.domain.engine import Method
-from provision.domain.lock import LOCK_FILE, NO_PINS, Lock, LockedPlatform, Pins, every_wheel, platform_name
+from provision.domain.engine import EngineRelease, Method
+from provision.domain.lock import LOCK_FILE, NO_PINS, Lock, LockedPlatform, Pins, every_wheel, platform_name, wish_of
 from provision.domain.spec import Spec
 from provision.errors import InvalidInputError, UsageError
 from provision.host.files import commit, explained, read_bytes, remove_tree
@@ -61,12 +61,12 @@ class Locks:
         """
         _check_lockable(spec)
         old = self._old(path)
-        kept = old.platforms if list(old.wish) == spec.options() else {}
+        kept = old.platforms if old.wish == wish_of(spec) else {}
         if old.platforms and not kept:
             self._say(f"{path.name} was made for {said(old.wish)}; what it holds is replaced")
         locked = self._pinned(spec)
         entries = dict(sorted({**kept, platform_name(locked.release): locked}.items()))
-        lock = Lock(tuple(spec.options()), entries, old.fabric_version)
+        lock = Lock(wish_of(spec), entries, old.fabric_version)
         if lock != old:
             lock = replace(lock, fabric_version=__version__)
         text = lock_text(lock).encode()
@@ -79,7 +79,7 @@ class Locks:
         """Return a lock that is complete and made for ``spec``. Raises ``InvalidInputError`` for any other."""
         lock = self.read(path)
         check_complete(lock, path.name)
-        check_wish(lock, spec.options(), path.name)
+        check_wish(lock, wish_of(spec), path.name)
         return lock
 
     def read(self, path: Path) -> Lock:
@@ -100,7 +100,7 @@ class Locks:
         if _read(path) is None:
             return NO_PINS
         lock = self.read(path)
-        if list(lock.wish) != spec.options():
+        if lock.wish != wish_of(spec):
             self._say(f"{path} was made for {said(lock.wish)} and is not used. `fabric lock` makes it anew")
             return NO_PINS
         return Pins(lock.platforms)
@@ -112,11 +112,11 @@ class Locks:
         name = f"{LOCK_FILE} in {bundle.name}"
         lock = parse_lock(read_lock(bundle), name)
         check_complete(lock, name)
-        check_wish(lock, spec.options(), name)
+        check_wish(lock, wish_of(spec), name)
         return self._strict(lock, bundle.absolute())
 
-    def bundle(self, lock_path: Path, target: Path) -> Bundled:
-        """Fetch all that a lock names and put it into one archive."""
+    def bundle(self, lock_path: Path, target: Path, mirrors: Mapping[str, str]) -> Bundled:
+        """Fetch all that a lock names, from its sites or their ``mirrors``, and put it into one archive."""
         from provision.apply import bundle
         from provision.apply.pull import Intake
 
@@ -129,8 +129,10 @@ class Locks:
             place = fabric.layout.staging / "files"
             try:
                 need_bytes = sum(bundle.size_bytes(each) for each in lock.platforms.values())
-                fetcher = Intake(fabric.layout, fabric.env, fabric.progress, threading.Event()).prepare((), need_bytes)
+                intake = Intake(fabric.layout, fabric.env, fabric.progress, threading.Event(), mirrors)
+                fetcher = intake.prepare((), need_bytes)
                 for locked in lock.platforms.values():
+                    self._tell_interpreter(locked.release)
                     files |= bundle.fetch_all(locked, fetcher, place, fabric.progress)
                 self._say(f"Writing {target}")
                 size_bytes = bundle.write(target, lock_text(lock).encode(), files)
@@ -158,6 +160,7 @@ class Locks:
     def _pinned(self, spec: Spec) -> LockedPlatform:
         """Choose anew, as on a machine where nothing is set up, and learn everything about what is chosen."""
         from provision.apply.pin import Pinning
+        from provision.artifacts.mirrors import choose_mirrors
 
         fabric = self.changes.fabric
         wished = spec.install.sources or tuple(each.value for each in LOCKABLE)
@@ -175,10 +178,20 @@ class Locks:
             try:
                 wheels = every_wheel(selection.release, selection.model)
                 fetcher = BringUp(fabric).installer(selection).prepare(wheels, 0)
-                pinning = Pinning(fetcher, fabric.layout.partial, fabric.progress)
+                mirrors = choose_mirrors(spec.install.mirrors, fabric.env)
+                pinning = Pinning(fetcher, fabric.layout.partial, fabric.progress, mirrors)
+                self._tell_interpreter(selection.release)
                 return pinning.pinned(selection.release, selection.model)
             finally:
                 remove_tree(fabric.layout.staging)
+
+    def _tell_interpreter(self, release: EngineRelease) -> None:
+        """Say aloud what a machine needs that is neither in the lock nor in a bundle."""
+        if release.python:
+            self._say(
+                f"{release.engine} needs Python {release.python} on the machine where it is installed: neither the "
+                "lock nor a bundle holds it"
+            )
 
     def _say(self, text: str) -> None:
         self.changes.fabric.progress.say(text)

@@ -246,6 +246,6 @@ def _refusal(choice: Choice) -> Exception:
 
 def _locked_before(spec: Spec, previous: Selection | None) -> tuple[LockedPlatform, ...]:
     """Return what a lock told when the same was wished for: it stays, wherever that lock is now."""
-    if previous is None or not previous.locked or previous.spec != spec:
+    if previous is None or not previous.locked or previous.spec.deciding != spec.deciding:
         return ()
     return (LockedPlatform(previous.release, previous.model),)

@@ -14,6 +14,7 @@ from provision.apply.first_use import pinned_by_what_came
 from provision.apply.progress import Progress
 from provision.apply.store import model_path, record
 from provision.artifacts.fetch import Fetcher
+from provision.artifacts.mirrors import choose_mirrors
 from provision.artifacts.ollama_registry import open_to_anybody
 from provision.artifacts.pip_settings import PackageSettings, read_local, uv_environment
 from provision.artifacts.resolve import headers_for
@@ -83,6 +84,7 @@ class Intake:
             local=self.bundle,
             offline=self.offline,
             headers=lambda url: self._headers(url, transport),
+            mirrored=choose_mirrors(self.mirrors, self.env).mirrored,
         )
 
     def _headers(self, url: str, transport: Transport) -> Mapping[str, str]:

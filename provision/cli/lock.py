@@ -9,8 +9,7 @@ import typer
 
 from provision.cli import output
 from provision.cli.session import Result, Session, verb
-from provision.cli.wish import Wish, with_wish
-from provision.errors import UsageError
+from provision.cli.wish import Wish, with_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @verb("lock")
-@with_wish
+@with_spec
 def command(
     session: Session,
     wish: Wish,
@@ -41,8 +40,6 @@ def command(
     if check:
         lock = session.locks.check(wish.spec, path)
         return _result(path, lock, dict.fromkeys(lock.platforms, "none"))
-    if wish.offline or wish.locked:
-        raise UsageError("`fabric lock` looks everything up.", "Leave --offline and --locked away.")
     written = session.locks.write(wish.spec, path)
     return _result(written.path, written.lock, written.changes)
 
@@ -70,8 +67,8 @@ def _result(path: Path, lock: Lock, changes: Mapping[str, str]) -> Result:
             if (told := platforms.get(name) or dict.fromkeys(("backend", "engine_version", "model", "size_bytes"), ""))
         ]
         output.table(("machine", "change", "engine", "model", "download"), rows)
-        for path in dict.fromkeys(path for told in platforms.values() for path in told["unverified"]):
-            output.line(f"  beware   {path} is unverified: its SHA-256 was learnt from what came first", output.WARN)
+        for name in dict.fromkeys(name for told in platforms.values() for name in told["unverified"]):
+            output.line(f"  beware   {name} is unverified: its SHA-256 was learnt from what came first", output.WARN)
         output.pairs([("lock", path)])
 
     return Result(document, show)
@@ -89,6 +86,7 @@ def _described(name: str, lock: Lock) -> dict[str, Any]:
         "release": locked.release.name,
         "model": locked.model.name,
         "reference": locked.model.reference,
+        "python": locked.release.python,
         "revision": locked.model.revision,
         "files": len(files),
         "size_bytes": sum(file.size_bytes or 0 for file in files),

@@ -9,6 +9,7 @@ from pathlib import Path
 from provision.domain.artifacts import PinnedFile, Wheel, WheelMember
 from provision.domain.engine import EngineRelease
 from provision.domain.model import Model
+from provision.domain.spec import Spec
 from provision.errors import InvalidInputError
 
 LOCK_FILE = "fabric.lock"
@@ -30,7 +31,10 @@ class LockedPlatform:
 
 @dataclass(frozen=True)
 class Lock:
-    """The whole file. ``wish`` are the options that it was made for, ``platforms`` go by ``linux-x86_64-cpu``."""
+    """The whole file. ``platforms`` go by names such as ``linux-x86_64-cpu``.
+
+    ``wish`` are the options that it was made for, of those that decide what is installed.
+    """
 
     wish: tuple[str, ...] = ()
     platforms: dict[str, LockedPlatform] = field(default_factory=dict)
@@ -69,6 +73,11 @@ class Pins:
 
 
 NO_PINS = Pins()
+
+
+def wish_of(spec: Spec) -> tuple[str, ...]:
+    """Return the options that a lock for this wish is made for."""
+    return tuple(spec.deciding.options())
 
 
 def platform_name(release: EngineRelease) -> str:

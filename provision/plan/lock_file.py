@@ -66,16 +66,16 @@ def check_complete(lock: Lock, name: str) -> None:
         raise InvalidInputError(f"{name} is not complete. It lacks:\n{_listed(missing)}", AGAIN)
 
 
-def check_wish(lock: Lock, options: list[str], name: str) -> None:
+def check_wish(lock: Lock, wish: tuple[str, ...], name: str) -> None:
     """Raise ``InvalidInputError`` for a lock that was made for other options."""
-    if list(lock.wish) != options:
+    if lock.wish != wish:
         raise InvalidInputError(
-            f"{name} was made for another wish: {said(lock.wish)}, not {said(options)}.",
+            f"{name} was made for another wish: {said(lock.wish)}, not {said(wish)}.",
             "Ask for the same, or make it anew with `fabric lock`.",
         )
 
 
-def said(options: tuple[str, ...] | list[str]) -> str:
+def said(options: tuple[str, ...]) -> str:
     """Return options as they are written."""
     return " ".join(options) or "no options"
 

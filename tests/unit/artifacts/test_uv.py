@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -48,11 +49,11 @@ def pinned(path: Path) -> Wheel:
     return Wheel(project, "1.0", path.name, hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
 
 
-def uv(tmp_path: Path, **more: str) -> Uv:
+def uv(tmp_path: Path, *, offline: bool = False, **more: str) -> Uv:
     env = {"HOME": str(tmp_path), "PATH": "", "PIP_CONFIG_FILE": "/dev/null", "UV_HTTP_RETRIES": "0", **more}
     staging = tmp_path / "staging"
     staging.mkdir()
-    return Uv(env, read_local(env), staging / "uv", threading.Event())
+    return Uv(env, read_local(env), staging / "uv", threading.Event(), offline=offline)
 
 
 @pytest.mark.parametrize("python", ["3.8", None])
@@ -79,3 +80,13 @@ def test_an_interpreter_that_is_nowhere_is_named(tmp_path: Path) -> None:
         asked.make_environment(tmp_path / "environment", "3.8")
     assert "Install Python 3.8" in (told.value.hint or "")
     assert not (tmp_path / "environment").exists()
+
+
+def test_an_interpreter_that_is_not_here_and_may_not_be_fetched_is_named_at_once(tmp_path: Path) -> None:
+    here = uv(tmp_path, offline=True)
+    here.check_python(None)
+    here.check_python(f"{sys.version_info.major}.{sys.version_info.minor}")
+    with pytest.raises(UnreachableError, match=r"no Python 3\.7 here") as caught:
+        here.check_python("3.7")
+    assert caught.value.exit_code == 69
+    assert "Install Python 3.7" in (caught.value.hint or "")

@@ -270,9 +270,9 @@ def test_an_empty_lock_and_an_entry_under_another_name_are_not_complete(entry: L
 
 
 def test_another_wish_is_told_with_both(entry: LockedPlatform) -> None:
-    check_wish(lock_with(entry), ["--model", "x"], "fabric.lock")
+    check_wish(lock_with(entry), ("--model", "x"), "fabric.lock")
     with pytest.raises(InvalidInputError, match="made for another wish: --model x, not no options"):
-        check_wish(lock_with(entry), [], "fabric.lock")
+        check_wish(lock_with(entry), (), "fabric.lock")
 
 
 EMPTY = 'lock_version = 1\nfabric_version = "1"\nwish = []\nplatforms = {}\n'
