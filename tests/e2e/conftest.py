@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,16 @@ def quick(prefix: Path, home: Path, standin: standin_engine.StandIn, standin_ind
         program=(sys.executable, str(RUNNER)),
         variables={"STANDIN_ASSETS": str(standin.assets)},
     )
+    yield command
+    command.cleanup()
+
+
+@pytest.fixture
+def other(quick: Fabric, tmp_path: Path) -> Iterator[Fabric]:
+    """A second host: another home, another prefix, other directories above it."""
+    home = tmp_path / "elsewhere" / "the other's home"
+    home.mkdir(parents=True)
+    command = replace(quick, prefix=tmp_path / "deep" / "er" / "prefix", home=home)
     yield command
     command.cleanup()
 

