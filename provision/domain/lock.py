@@ -91,13 +91,13 @@ def platform_name(release: EngineRelease) -> str:
 def lacking(locked: LockedPlatform) -> Iterator[str]:
     """Yield what is missing in an entry: every file has an address, a size and a SHA-256."""
     release, model = locked.release, locked.model
-    for thing in (release, model):
-        if not thing.resolved or thing.path:
-            yield f"the files of {thing.name}"
-    if model.place in _WITH_REVISION and not model.revision:
-        yield f"the revision of {model.name}"
-    if not model.sha256 and (model.source or len(model.files) == 1):
-        yield f"the SHA-256 of {model.name}"
+    yield from (f"{name} of {release.name}" for name in release.lacking)
+    yield from _lacking_of(model)
+    yield from (
+        f"files of {thing.name} that other machines have: it is {thing.path} on this one"
+        for thing in (release, model)
+        if thing.path
+    )
     for file in (*release.files, *model.files):
         yield from _untold(file.path, file.urls, file.size_bytes, file.sha256)
         yield from [] if file.hash_source else [f"the source of the SHA-256 of {file.path}"]
@@ -105,6 +105,15 @@ def lacking(locked: LockedPlatform) -> Iterator[str]:
         yield from _untold(wheel.filename, locked.urls.get(wheel.filename), wheel.size_bytes, wheel.sha256)
     for member in members(release, model):
         yield from _untold(member.path, member.wheel.filename, member.size_bytes, member.sha256)
+
+
+def _lacking_of(model: Model) -> Iterator[str]:
+    if not model.resolved:
+        yield f"the files of {model.name}"
+    if model.place in _WITH_REVISION and not model.revision:
+        yield f"the revision of {model.name}"
+    if not model.sha256 and (model.source or len(model.files) == 1):
+        yield f"the SHA-256 of {model.name}"
 
 
 def _untold(name: str, address: object, size_bytes: object, sha256: object) -> Iterator[str]:

