@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,13 +15,14 @@ from provision.changing import changing
 from provision.domain.engine import EngineRelease, Method
 from provision.domain.lock import LOCK_FILE, NO_PINS, Lock, LockedPlatform, Pins, every_wheel, platform_name, wish_of
 from provision.domain.spec import Spec
-from provision.errors import InvalidInputError, UsageError
+from provision.errors import InvalidInputError, UnavailableError, UsageError
 from provision.host.files import commit, explained, read_bytes, remove_tree
 from provision.plan.lock_file import check_complete, check_wish, lock_text, parse_lock, said
 from provision.select.sources import DEFAULT_METHODS
 
 LOCKABLE = tuple(method for method in DEFAULT_METHODS if method is not Method.EXISTING)
 LOCK_MODE = 0o644
+_NO_NEXT_BEST = "A lock takes no next best: where that place is never reached, name another --source or --model."
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,8 @@ class Locks:
         sources = tuple(each for each in wished if each != Method.EXISTING.value)
         resolvable = replace(spec, install=replace(spec.install, sources=sources))
         with changing(fabric, "lock") as state:
-            selection = fabric.planner.resolve(resolvable, fabric.facts(), state.selection)
+            with _without_next_best():
+                selection = fabric.planner.resolve(resolvable, fabric.facts(), state.selection)
             try:
                 wheels = every_wheel(selection.release, selection.model)
                 fetcher = BringUp(fabric).installer(selection).prepare(wheels, 0)
@@ -188,6 +191,17 @@ class Locks:
 
     def _say(self, text: str) -> None:
         self.changes.fabric.progress.say(text)
+
+
+@contextmanager
+def _without_next_best() -> Iterator[None]:
+    """Say of a place that does not answer what can be locked without it: `up` would go on by itself."""
+    try:
+        yield
+    except UnavailableError as error:
+        if error.is_place:
+            error.hint = " ".join(filter(None, (error.hint, _NO_NEXT_BEST)))
+        raise
 
 
 def _check_lockable(spec: Spec) -> None:

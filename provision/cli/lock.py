@@ -28,6 +28,8 @@ def command(
 ) -> Result:
     """Resolve a wish for this kind of machine and pin every file of it in `fabric.lock`, beside the spec.
 
+    It takes what `up` is told of the server; how that listens and runs makes no difference to what is pinned.
+
     [bold]fabric lock --model smollm2-135m[/bold]          pin it; on another kind of machine: add an entry
 
     [bold]fabric lock --model smollm2-135m --check[/bold]  fail where anything is missing, or another wish was pinned

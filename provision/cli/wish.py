@@ -109,7 +109,10 @@ _WAYS: dict[str, tuple[Any, Any]] = {
     ),
     "timeout": (
         _option(
-            float | None, "--timeout", metavar="SECONDS", text="`up` gives up when the server is not ready by then."
+            float | None,
+            "--timeout",
+            metavar="SECONDS",
+            text="`up`, or `apply` of the plan, gives up when the server is not ready by then.",
         ),
         None,
     ),

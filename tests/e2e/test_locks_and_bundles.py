@@ -51,6 +51,12 @@ def test_lock_pins_and_says_what_changed_and_the_same_again_changes_no_byte(quic
     assert quick.succeed("lock", "--check", *WISH)["platforms"] == first["platforms"]
 
 
+def test_a_place_that_does_not_answer_is_told_with_what_can_be_locked_without_it(quick: Fabric) -> None:
+    outcome = quick("lock", "--model", "smollm2-135m")
+    nothing_but_a_refusal(quick, outcome, 69, "Cannot look up llamacpp", "name another --source or --model")
+    assert not lock_of(quick).exists()
+
+
 def test_up_locked_asks_for_files_only(locked: Fabric, standin_index: IndexServer) -> None:
     standin_index.seen.clear()
     assert locked.succeed(*UP, "--locked")["changed"] is True
