@@ -69,8 +69,13 @@ def _result(path: Path, lock: Lock, changes: Mapping[str, str]) -> Result:
             if (told := platforms.get(name) or dict.fromkeys(("backend", "engine_version", "model", "size_bytes"), ""))
         ]
         output.table(("machine", "change", "engine", "model", "download"), rows)
-        for name in dict.fromkeys(name for told in platforms.values() for name in told["unverified"]):
-            output.line(f"  beware   {name} is unverified: its SHA-256 was learnt from what came first", output.WARN)
+        for told in platforms.values():
+            for name in told["unverified"]:
+                output.line(
+                    f"  beware   {name} is unverified: its SHA-256 was learnt from what came first", output.WARN
+                )
+            for name in told["only_here"]:
+                output.line(f"  beware   {name} is from a directory of this machine: others need a bundle", output.WARN)
         output.pairs([("lock", path)])
 
     return Result(document, show)
@@ -93,4 +98,5 @@ def _described(name: str, lock: Lock) -> dict[str, Any]:
         "files": len(files),
         "size_bytes": sum(file.size_bytes or 0 for file in files),
         "unverified": [file.path for file in files if not file.verified],
+        "only_here": [name for name, url in locked.urls.items() if url.startswith("file:")],
     }

@@ -223,6 +223,16 @@ def test_the_locked_release_is_served_although_a_newer_one_is_known_and_stays(
     assert state["selection"]["release"]["build"].startswith("older"), "how it is served is another question"
 
 
+def test_what_comes_from_a_directory_of_this_machine_is_told(locked: Fabric, standin_index: IndexServer) -> None:
+    first = locked.succeed("lock", "--check", *WISH)
+    assert [told["only_here"] for told in first["platforms"].values()] == [[]]
+    for name, path in standin_index.files.items():
+        shutil.copy(path, locked.home / name)
+    outcome = locked("lock", *WISH, env={"PIP_FIND_LINKS": str(locked.home), "PIP_NO_INDEX": "1"})
+    assert outcome.returncode == 0, outcome.said
+    assert outcome.stdout.count("is from a directory of this machine: others need a bundle") == 2, outcome.said
+
+
 def test_a_locked_release_that_cannot_run_here_says_why(locked: Fabric) -> None:
     changed(locked, 'acceleration = "cpu"', 'acceleration = "cuda"')
     changed(locked, "linux-x86_64-cpu", "linux-x86_64-cuda")
