@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ SPECS = st.builds(
     install=st.builds(
         Install,
         sources=st.lists(st.sampled_from(SOURCES), unique=True).map(tuple),
-        program=st.none() | WORD.map(lambda word: f"/{word}"),
+        program=st.none() | WORD.map(lambda word: str(Path("/", word))),
         mirrors=st.dictionaries(st.sampled_from(["github", "huggingface"]), st.just("https://mirror.example/x=y")),
     ),
 )
