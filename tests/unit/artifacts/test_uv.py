@@ -76,13 +76,12 @@ NEWER = "many-1.0-cp311-abi3-manylinux_2_34_x86_64.whl"
 OLDER = "many-1.0-cp311-abi3-manylinux_2_28_x86_64.whl"
 MAC = "many-1.0-cp311-abi3-macosx_11_0_arm64.whl"
 PURE = "many-1.0-py3-none-any.whl"
-LABELLED = "many-1.0+cpu-py3-none-any.whl"
 MANY = (NEWER, OLDER, MAC, PURE)
 
 
 @pytest.fixture
 def many(tmp_path: Path) -> dict[str, Path]:
-    return {name: make(tmp_path, name, ">=3.10") for name in (*MANY, LABELLED)}
+    return {name: make(tmp_path, name, ">=3.10") for name in MANY}
 
 
 @pytest.mark.parametrize("name", MANY)
@@ -99,6 +98,19 @@ def test_the_files_of_one_version_may_lie_in_several_indexes(tmp_path: Path, man
         assert found == {PURE: index.file_url(PURE), NEWER: one.file_url(NEWER), MAC: two.file_url(MAC)}
         with pytest.raises(UnreachableError, match=OLDER):
             asked.locate([pinned(many[OLDER])], "3.12")
+
+
+def test_a_build_with_a_label_is_another_version(tmp_path: Path) -> None:
+    """uv would weigh it for some platforms, and then take the files that are wanted for too few."""
+    links = tmp_path / "links"
+    links.mkdir()
+    make(links, "one-1.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl", ">=3.10")
+    wanted = [make(tmp_path, f"{name}-1.0-cp312-cp312-manylinux_2_28_x86_64.whl", ">=3.10") for name in ("one", "two")]
+    other = make(tmp_path, "two-1.0-cp311-cp311-macosx_11_0_arm64.whl", ">=3.10")
+    with serving({path.name: path for path in wanted}) as index, serving({other.name: other}) as extra:
+        settings = {"PIP_EXTRA_INDEX_URL": extra.index_url, "PIP_FIND_LINKS": str(links)}
+        found = uv(tmp_path, PIP_INDEX_URL=index.index_url, **settings).locate(list(map(pinned, wanted)), "3.12")
+        assert found == {path.name: index.file_url(path.name) for path in wanted}
 
 
 def test_an_interpreter_that_is_nowhere_is_named(tmp_path: Path) -> None:
