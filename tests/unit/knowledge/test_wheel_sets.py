@@ -7,11 +7,11 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import parse_wheel_filename
 
 from provision import assets
+from provision.choosing import read_knowledge
 from provision.domain.facts import Facts
 from provision.domain.spec import Spec
 from provision.knowledge.load import load
 from provision.knowledge.wheel_sets import WheelSet
-from provision.planner import read_knowledge
 from provision.select.sources import Way, ways
 
 NAMES = sorted(path.stem for path in (assets.ROOT / "profiles" / "wheels").iterdir())
