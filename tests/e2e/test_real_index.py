@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +60,15 @@ def resolve(wanted: WheelSet, place: Path) -> set[str]:
     platform = f"{wanted.arch}-manylinux_{wanted.glibc.replace('.', '_')}"
     argv = [find_uv_bin(), "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate", "--only-binary", ":all:"]
     argv += ["--constraints", str(versions), "--excludes", str(excluded), "--cache-dir", str(place / "uv")]
-    argv += ["--python-version", wanted.python, "--python-platform", platform, *uv_flags(settings)]
+    argv += [
+        "--python",
+        sys.executable,
+        "--python-version",
+        wanted.python,
+        "--python-platform",
+        platform,
+        *uv_flags(settings),
+    ]
     env = {**os.environ, **uv_environment(settings, os.environ), "UV_PYTHON_DOWNLOADS": "never"}
     asked = "".join(f"{line}\n" for line in wanted.requirements)
     done = subprocess.run(argv, input=asked, env=env, cwd=place, capture_output=True, text=True, check=False)
