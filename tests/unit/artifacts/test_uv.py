@@ -109,8 +109,13 @@ def test_a_build_with_a_label_is_another_version(tmp_path: Path) -> None:
     wanted = [make(tmp_path, f"{name}-1.0-cp312-cp312-manylinux_2_28_x86_64.whl", ">=3.10") for name in ("one", "two")]
     other = make(tmp_path, "two-1.0-cp311-cp311-macosx_11_0_arm64.whl", ">=3.10")
     with serving({path.name: path for path in wanted}) as index, serving({other.name: other}) as extra:
-        settings = {"PIP_EXTRA_INDEX_URL": extra.index_url, "PIP_FIND_LINKS": str(links)}
-        found = uv(tmp_path, PIP_INDEX_URL=index.index_url, **settings).locate(list(map(pinned, wanted)), "3.12")
+        asked = uv(
+            tmp_path,
+            PIP_INDEX_URL=index.index_url,
+            PIP_EXTRA_INDEX_URL=extra.index_url,
+            PIP_FIND_LINKS=str(links),
+        )
+        found = asked.locate(list(map(pinned, wanted)), "3.12")
         assert found == {path.name: index.file_url(path.name) for path in wanted}
 
 
