@@ -156,7 +156,8 @@ class Locks:
             data = _read(path)
             return parse_lock(data, path.name) if data is not None else Lock()
         except InvalidInputError as error:
-            self._say(f"{error.message} It is replaced")
+            self._say(error.message)
+            self._say(f"{path.name} is replaced")
             return Lock()
 
     def _pinned(self, spec: Spec) -> LockedPlatform:

@@ -172,6 +172,7 @@ def test_a_lock_that_was_spoilt_is_made_anew(locked: Fabric) -> None:
     outcome = locked("lock", *WISH)
     assert outcome.returncode == 0, outcome.said
     assert "merge" in outcome.stderr
+    assert "fabric.lock is replaced" in outcome.stderr
     assert lock_of(locked).read_bytes() == good
 
 
