@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from provision.artifacts.web_json import refuse_page, unexpected
 from provision.errors import InvalidInputError, RefusedError, UnreachableError
-from provision.host.download import Transport, redact
+from provision.host.address import redact
 from provision.host.site import get_range
+from provision.host.transport import Transport
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from provision.artifacts.mirrors import Mirrors
     from provision.artifacts.releases import Release
     from provision.domain.reference import OllamaReference
-    from provision.host.download import Transport
+    from provision.host.transport import Transport
 
 MANIFEST = "manifest.json"
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import ssl
 import stat
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from provision.domain.artifacts import PinnedFile
 from provision.errors import FabricError, InterruptedByUserError, RefusedError, UnreachableError
@@ -333,6 +337,24 @@ def test_15_a_size_beyond_all_reason_is_not_begun(server: ArtifactServer, fetchi
     with pytest.raises(RefusedError, match="never fetched"):
         fetching.file(unpinned(server.put("/f", WHOLE)))
     assert fetching.file(pinned(f"{server.root}/f")) == SHA256, "whoever pinned the size knows better"
+
+
+@pytest.mark.parametrize("known", [pinned, unpinned])
+def test_15_an_encrypted_line_that_is_cut_gives_nothing_but_the_file(
+    fetching: Fetching, tmp_path: Path, known: Callable[..., PinnedFile]
+) -> None:
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    fetching.env["SSL_CERT_FILE"] = str(tmp_path / "ca.pem")
+    content = os.urandom(4 << 20)
+    stalls = iter([1.0])  # as a disk does that is busy, or a terminal that is stopped
+    with serving(context, "localhost") as server:
+        file = known(server.put("/f", Answer(content)), **({"content": content} if known is pinned else {}))
+        fetching.fetcher(IMPATIENT).file(file, fetching.target, lambda _: time.sleep(next(stalls, 0)))
+        assert fetching.target.read_bytes() == content
+        assert len(server.seen) > 1, "the line was cut"
+    assert not list(fetching.partial.glob("*.rejected"))
 
 
 # 16: web pages and compressed answers

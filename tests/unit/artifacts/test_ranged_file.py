@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from provision.artifacts import ranged_file
 from provision.artifacts.ranged_file import open_ranged
 from provision.errors import RefusedError, UnreachableError
-from provision.host.download import Transport
+from provision.host.transport import Transport
 from tests.standin.hub_server import Answer, HubServer
 
 DATA = bytes(range(256)) * 40
