@@ -22,6 +22,10 @@ PROXY_WANTS_LOGIN = 407
 READ_BYTES = 1 << 16
 
 
+class BrokenOffError(UnreachableError):
+    """An answer began, and does not come to its end."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """``url`` is what was asked; the names in ``headers`` are in lower case."""
@@ -93,5 +97,5 @@ def _body(response: urllib3.BaseHTTPResponse, url: str, transport: Transport, ma
     if promised is not None and len(body) < promised:
         trouble = trouble or "the connection ended too early"
     if dog.reason or trouble:
-        raise UnreachableError(f"{redact(url)} breaks off: {dog.reason or trouble}.", RETRY_HINT)
+        raise BrokenOffError(f"{redact(url)} breaks off: {dog.reason or trouble}.", RETRY_HINT)
     return bytes(body)
