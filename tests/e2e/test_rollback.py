@@ -158,7 +158,9 @@ def test_an_engine_that_does_not_run_here_never_stops_the_server(quick: Fabric, 
     program = tmp_path / "llama-server"
     program.write_text("#!/bin/sh\necho 'stand-in: no such thing' >&2\nkill -ILL $$\n", encoding="utf-8")
     program.chmod(0o755)
-    failed = quick("up", "--no-smoke", "--source", "existing", "--program", str(program), "--json")
+    failed = quick(
+        "up", "--no-smoke", "--backend", "llamacpp", "--program", str(program), "--source", "existing", "--json"
+    )
     assert failed.returncode == 1, failed.said
     assert "serves again" not in failed.stdout
     status = serves_as_before(quick, before)
