@@ -122,6 +122,7 @@ class Watch:
         with dog.watching():
             response = answer()
         if dog.reason:  # a head that is cut short is taken for a whole one
+            response.close()
             raise TimeoutError(dog.reason)
         return response
 
