@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from provision.errors import CannotCreateError, InvalidInputError
 from provision.host.capture_files import cannot_write, check_parent
+from provision.host.capture_format import PLATFORM_FILE
 from provision.host.files import PRIVATE_DIR, PRIVATE_FILE, commit
-from provision.host.replay import PLATFORM_FILE
 
 if TYPE_CHECKING:
     import tarfile
