@@ -366,7 +366,7 @@ def test_16_a_web_page_is_told_as_what_it_is(
     server: ArtifactServer, fetching: Fetching, known: object, says_length: bool
 ) -> None:
     url = server.put("/f", page(says_length=says_length))
-    with pytest.raises(UnreachableError, match="not the file: an HTML page") as told:
+    with pytest.raises(UnreachableError, match="answers with a web page") as told:
         fetching.file(known(url))  # type: ignore[operator]
     assert told.value.exit_code == 69
     assert fetching.left == []
@@ -375,7 +375,7 @@ def test_16_a_web_page_is_told_as_what_it_is(
 def test_16_a_web_page_of_just_the_pinned_size_is_told_too(server: ArtifactServer, fetching: Fetching) -> None:
     login = page("x" * 200)
     url = server.put("/f", login)
-    with pytest.raises(UnreachableError, match="an HTML page"):
+    with pytest.raises(UnreachableError, match="a web page"):
         fetching.file(pinned(url, content=bytes(len(login.body))))
 
 
@@ -392,7 +392,7 @@ def test_16_a_web_page_does_not_cost_what_is_here_already(
 ) -> None:
     interrupted_at(fetching, server, HALF)
     server.put("/f", page(says_length=says_length))
-    with pytest.raises(UnreachableError, match="an HTML page"):
+    with pytest.raises(UnreachableError, match="a web page"):
         fetching.file(pinned(f"{server.root}/f"))
     server.put("/f", WHOLE)
     fetching.counted.clear()

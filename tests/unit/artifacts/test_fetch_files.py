@@ -251,7 +251,7 @@ def test_wheels_end_as_files_do_at_the_first_failure_and_at_ctrl_c(server: Artif
 
 
 def test_a_wheel_that_is_a_web_page_is_told(server: ArtifactServer, tmp_path: Path, wheel: Path) -> None:
-    with pytest.raises(UnreachableError, match="an HTML page"):
+    with pytest.raises(UnreachableError, match="a web page"):
         wheel_fetcher(tmp_path, server.put("/w", page())).wheel(described(wheel)[0], lambda _: None)
 
 
