@@ -23,11 +23,11 @@ from provision.domain.artifacts import Wheel
 from provision.domain.model import Model
 from provision.domain.state import StoreEntry
 from provision.errors import CannotCreateError
-from provision.host.download import Transport
 from provision.host.files import commit_tree, explained, make_private_dir, remove_tree, sync
 from provision.host.layout import Layout
 from provision.host.machine import LocalMachine
 from provision.host.part import drop_old
+from provision.host.transport import Transport
 
 SLACK_BYTES = 64 << 20
 

@@ -18,8 +18,8 @@ from provision.artifacts.web_json import refuse_page
 from provision.domain.artifacts import HashSource, PinnedFile
 from provision.domain.reference import HubReference
 from provision.errors import InvalidInputError, RefusedError
-from provision.host.download import Transport
 from provision.host.site import get, get_range
+from provision.host.transport import Transport
 
 MAX_SMALL_BYTES = 1 << 25  # the largest tokenizers; git itself takes no larger file on the hub
 CONFIGURATIONS = (CONFIG, "tokenizer_config.json")

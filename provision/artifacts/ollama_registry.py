@@ -19,9 +19,9 @@ from provision.domain.artifacts import HashSource, PinnedFile
 from provision.domain.reference import LOOPBACK, OllamaReference
 from provision.domain.safe_name import shown
 from provision.errors import InvalidInputError, RefusedError, UnreachableError
-from provision.host.address import origin
-from provision.host.download import Transport, redact
+from provision.host.address import origin, redact
 from provision.host.site import Answer, get, get_range
+from provision.host.transport import Transport
 
 OWN_HOST = "registry.ollama.ai"
 MANIFEST_TYPES = (

@@ -18,8 +18,9 @@ from provision.artifacts.web_json import not_as_documented, read_json, read_text
 from provision.domain.artifacts import HashSource, PinnedFile
 from provision.domain.safe_name import is_safe_path, shown
 from provision.errors import FabricError, InvalidInputError, RefusedError, UnreachableError, UsageError
-from provision.host.download import Transport, redact
+from provision.host.address import redact
 from provision.host.site import Answer
+from provision.host.transport import Transport
 
 PER_PAGE = 30
 MAX_ASSETS = 1000

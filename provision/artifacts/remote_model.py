@@ -22,8 +22,9 @@ from provision.domain.model import Model
 from provision.domain.reference import HubReference, OllamaReference, WebReference
 from provision.domain.safe_name import client_name
 from provision.errors import InvalidInputError, UnreachableError
-from provision.host.download import Transport, redact
+from provision.host.address import redact
 from provision.host.site import Answer, get_range
+from provision.host.transport import Transport
 
 AT_ONCE = 4
 _RANGE = re.compile(r"bytes 0-0/([0-9]{1,18})")

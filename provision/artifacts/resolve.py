@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from provision.artifacts.mirrors import Mirrors
     from provision.artifacts.releases import Release
     from provision.domain.reference import OllamaReference
-    from provision.host.download import Transport
+    from provision.host.transport import Transport
 
 MANIFEST = "manifest.json"
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
@@ -154,7 +154,7 @@ class Resolver:
     @cached_property
     def _transport(self) -> Transport:
         from provision.artifacts.pip_settings import read_local, uv_environment
-        from provision.host.download import Transport
+        from provision.host.transport import Transport
 
         settings = read_local(self.env)
         env = {**self.env, **uv_environment(settings, self.env)}
