@@ -16,8 +16,9 @@ from urllib.parse import quote, urlsplit
 from provision.artifacts.mirrors import Mirrors
 from provision.artifacts.web_json import not_as_documented, parse_json, size_in, unexpected
 from provision.domain.artifacts import PinnedFile
-from provision.domain.reference import LOOPBACK, OllamaReference
+from provision.domain.reference import OllamaReference
 from provision.domain.safe_name import shown
+from provision.domain.web_address import is_loopback
 from provision.errors import InvalidInputError, RefusedError, UnreachableError
 from provision.host.address import origin
 from provision.host.download import Transport, redact
@@ -120,8 +121,8 @@ def registry_of(reference: OllamaReference, mirrors: Mirrors) -> str:
     """Return the base address of the registry; http for one on this machine that is named by the user."""
     if reference.host in (None, OWN_HOST):
         return mirrors.ollama_registry
-    host = urlsplit(f"//{reference.host}").hostname
-    return f"{'http' if host in LOOPBACK else 'https'}://{reference.host}"
+    host = urlsplit(f"//{reference.host}").hostname or ""
+    return f"{'http' if is_loopback(host) else 'https'}://{reference.host}"
 
 
 def parse_manifest(answer: Answer, reference: OllamaReference, place: str, token: str | None = None) -> OllamaManifest:

@@ -21,11 +21,11 @@ from typing import TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from provision.domain.safe_name import is_safe_path, shown
+from provision.domain.web_address import is_loopback
 from provision.errors import UsageError
 
 MAX_URL_CHARACTERS = 4096
 MAX_LOCAL_PATH_CHARACTERS = 4096
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 DEFAULT_NAMESPACE, DEFAULT_TAG = "library", "latest"
 
 HUB_FORM = "hf:ORG/REPO[@REVISION][:FILE]"
@@ -108,7 +108,7 @@ class WebReference:
 
     def __post_init__(self) -> None:
         parts = _split_url(self.url)
-        here = parts.scheme == "http" and parts.hostname in LOOPBACK
+        here = parts.scheme == "http" and is_loopback(parts.hostname or "")
         if parts.scheme != "https" and not here:
             raise UsageError(
                 f"Models are fetched with https only, and {shown(self.url)} is not.",

@@ -11,7 +11,6 @@ BACKENDS = ("auto", "ollama", "llamacpp", "vllm", "external")
 KV_CACHE_TYPES = ("auto", "f16", "q8_0", "q4_0")
 SOURCES = ("existing", "archive", "wheel", "packages", "build")
 ACCELERATIONS = ("auto", "cpu", "cuda", "rocm", "vulkan", "metal")
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)

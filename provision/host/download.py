@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from provision.errors import FabricError, RefusedError, UnreachableError
-from provision.host.address import LOOPBACK, redact
+from provision.host.address import redact
 from provision.host.request import request
 from provision.host.transport import QUICK, Patience, Transport
 from provision.host.web_errors import RETRY_HINT, StatusError, why
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import urllib3
 
 __all__ = [
-    "LOOPBACK", "QUICK", "NoRangesError", "Patience", "RemoteFile", "StatusError", "Transport", "redact", "request",
+    "QUICK", "NoRangesError", "Patience", "RemoteFile", "StatusError", "Transport", "redact", "request",
 ]  # fmt: skip
 
 MAX_RESUMES = 5

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
+from provision.domain.web_address import is_this_machine
 from provision.errors import InterruptedByUserError, UnreachableError
-from provision.host.address import LOOPBACK, check, check_peer, follow, is_this_machine, split
-from provision.host.url import proxy_without_login, without_login
+from provision.host.address import check, check_peer, follow, redact, split
+from provision.host.certificates import VARIABLES as CERTIFICATE_VARIABLES
+from provision.host.certificates import tls_context
+from provision.host.proxy import Proxy, proxy_for
 
 if TYPE_CHECKING:
     import socket
+    import ssl
 
     import urllib3
 
-CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 POLL_S = 0.1
+_CERTIFICATE_HINT = (
+    f"Correct {', '.join(CERTIFICATE_VARIABLES[:-1])} or {CERTIFICATE_VARIABLES[-1]}, or pip's cert setting."
+)
+_PROXY_HINT = "Correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or pip's proxy setting."
 
 
 @dataclass(frozen=True)
@@ -89,20 +94,22 @@ class Transport:
                 check_peer(str(connection.getpeername()[0]), url, may_be_this_machine=own)
 
         plain: dict[str, Any] = {"ssl_context": context, "timeout": timeout}
-        manager = _through(proxy, plain) if proxy else urllib3.PoolManager(**plain)
+        manager = urllib3.PoolManager(**plain)
+        if proxy:
+            manager = urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers, proxy_ssl_context=context, **plain)
         manager.pool_classes_by_scheme = watched_pools(Watch(look, self.patience.answer_timeout_s, self.stopped))
         return manager
 
-    def proxy(self, url: str) -> str | None:
-        """Return the proxy for ``url`` by the usual variables; loopback never goes through one."""
-        from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # missing in the stubs
+    def proxy(self, url: str) -> Proxy | None:
+        """Return the proxy for ``url`` by the usual variables; loopback never goes through one.
 
+        Raises ``UnreachableError`` for one that is of no use.
+        """
         parts = split(url)
-        lower = {name.lower(): value for name, value in self.env.items() if name.lower().endswith("_proxy")}
-        bypass = proxy_bypass_environment(parts.hostname or "", {"no": lower.get("no_proxy", "")})
-        if parts.hostname in LOOPBACK or bypass:
-            return None
-        return lower.get(f"{parts.scheme}_proxy") or lower.get("all_proxy")
+        try:
+            return proxy_for(parts.scheme, parts.hostname or "", self.env)
+        except OSError as error:
+            raise UnreachableError(f"Cannot reach {redact(url)}: {error}.", _PROXY_HINT) from error
 
     def check(self, url: str) -> None:
         """Refuse what is neither https, nor http to this machine or a host that the user trusts."""
@@ -126,28 +133,7 @@ class Transport:
             raise InterruptedByUserError("Stopped.")
 
     def _context(self) -> ssl.SSLContext:
-        named = (self.env.get(name) for name in CERTIFICATE_VARIABLES)
-        file = self.certificate or next(filter(None, named), None)
         try:
-            return ssl.create_default_context(cafile=file)
-        except (OSError, ssl.SSLError) as error:
-            raise UnreachableError(
-                f"The certificates in {file} cannot be read: {error.strerror or error}.",
-                "Correct SSL_CERT_FILE, or pip's cert setting.",
-            ) from error
-
-
-def _through(proxy: str, settings: Mapping[str, Any]) -> urllib3.ProxyManager:
-    import urllib3
-
-    address = proxy if "://" in proxy else f"http://{proxy}"
-    try:
-        login = urlsplit(address)
-        user = f"{unquote(login.username)}:{unquote(login.password or '')}" if login.username else None
-        headers = urllib3.make_headers(proxy_basic_auth=user) if user else None
-        return urllib3.ProxyManager(without_login(address), proxy_headers=headers, **settings)
-    except (ValueError, AssertionError) as error:
-        raise UnreachableError(
-            f"The proxy {proxy_without_login(proxy)} cannot be used: only http and https proxies are spoken to.",
-            "Correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY.",
-        ) from error
+            return tls_context(self.env, self.certificate)
+        except OSError as error:
+            raise UnreachableError(f"Nothing can be reached safely: {error}.", _CERTIFICATE_HINT) from error
