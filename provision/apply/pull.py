@@ -13,6 +13,7 @@ from pathlib import Path
 from provision.apply.progress import Progress
 from provision.apply.store import model_path, record
 from provision.artifacts.fetch import Fetcher
+from provision.artifacts.hf_program import refuse_program
 from provision.artifacts.ollama_registry import open_to_anybody
 from provision.artifacts.pip_settings import PackageSettings, read_local, uv_environment
 from provision.artifacts.resolve import headers_for
@@ -116,7 +117,10 @@ class Intake:
         return replace(record(self.layout, "model", model.name, final), known_as={wish: model})
 
     def _fetched(self, model: Model, fetcher: Fetcher, staged: Path, arrived: Callable[[int], None]) -> Model:
-        """Fetch to ``staged`` and return the model with the hashes that were learnt by that."""
+        """Fetch to ``staged`` and return the model with the hashes that were learnt by that.
+
+        Raises ``RefusedError`` where it carries a program, whatever its place told of it beforehand.
+        """
         if model.source is not None:
             sha256 = fetcher.member(model.source, staged, arrived)
             return replace(model, sha256=sha256, source=replace(model.source, sha256=sha256))
@@ -124,6 +128,7 @@ class Intake:
             sums = {model.files[0].path: fetcher.file(model.files[0], staged, arrived)}
         else:
             sums = fetcher.files(model.files, staged, arrived)
+            refuse_program(staged, model.name)
         for file in model.files:
             if file.sha256 is None:
                 self.progress.say(
