@@ -21,15 +21,20 @@ from provision.plan.lock_file import check_complete, check_wish, lock_text, pars
 HASH = "0" * 64
 WHEEL = Wheel("m", "1", "m-1-py3-none-any.whl", HASH, 1)
 WORDS = st.sampled_from(["", "x", 'a "b" \\', "é\n\t\x7f", "1.5", "true", "[a]", "a.b-c"]) | st.text(max_size=4)
+NAMES = st.sampled_from(["x", 'a "b"', "é", "1.5", "true", "[a]", "a.b-c"])  # of those that may become paths
+HASHES = st.sampled_from([HASH, "f" * 64])
 SIZES = st.integers(0, 2**62)
 MAYBE = st.none() | WORDS
-WHEELS = st.builds(Wheel, WORDS, WORDS, WORDS, WORDS, SIZES)
-FILES = st.builds(PinnedFile, WORDS, st.lists(WORDS, max_size=2).map(tuple), st.none() | SIZES, MAYBE)
-MEMBERS = st.builds(WheelMember, WHEELS, WORDS, MAYBE, SIZES, SIZES)
+WHEELS = st.builds(Wheel, WORDS, WORDS, NAMES, HASHES, SIZES)
+FILES = st.builds(PinnedFile, NAMES, st.lists(WORDS, max_size=2).map(tuple), st.none() | SIZES, st.none() | HASHES)
+MEMBERS = st.builds(WheelMember, WHEELS, NAMES, st.none() | HASHES, SIZES, SIZES)
 ASSETS = st.builds(Assets, WORDS, WORDS, st.lists(WORDS, max_size=2).map(tuple), MAYBE, MAYBE, st.integers(0, 3))
 RELEASES = st.builds(
     EngineRelease,
-    *[WORDS] * 6,
+    NAMES,
+    WORDS,
+    NAMES,
+    *[WORDS] * 3,
     SIZES,
     WORDS,
     method=st.sampled_from(Method),
@@ -38,7 +43,7 @@ RELEASES = st.builds(
     glibc=MAYBE,
     formats=st.lists(WORDS, max_size=2).map(tuple),
     wheel=st.none() | WHEELS,
-    libraries=st.lists(st.builds(Library, WORDS, MEMBERS), max_size=1).map(tuple),
+    libraries=st.lists(st.builds(Library, NAMES, MEMBERS), max_size=1).map(tuple),
     wheel_set=MAYBE,
     wheels=st.lists(WHEELS, max_size=2).map(tuple),
     python=MAYBE,
@@ -59,10 +64,10 @@ MODELS = st.builds(
     Model,
     WORDS,
     WORDS,
-    WORDS,
+    NAMES,
     MAYBE,
     SIZES,
-    MAYBE,
+    st.none() | HASHES,
     SHAPES,
     source=st.none() | MEMBERS,
     files=st.lists(FILES, max_size=2).map(tuple),
@@ -108,6 +113,34 @@ def entry(selection: Selection) -> LockedPlatform:
     release, model = selection.release, selection.model
     wheels = every_wheel(release, model)
     return LockedPlatform(release, model, {wheel.filename: f"https://i.example/{wheel.filename}" for wheel in wheels})
+
+
+CLIMBS = "../../../home/.ssh/authorized_keys"
+LIBRARY = Library("libx.so", WheelMember(WHEEL, "x/libx.so", HASH, 1, 1))
+UNSAFE: dict[str, Callable[[EngineRelease, Model], tuple[EngineRelease, Model]]] = {
+    "a wheel": lambda release, model: (replace(release, wheel=replace(WHEEL, filename=CLIMBS)), model),
+    "one of several": lambda release, model: (replace(release, wheels=(replace(WHEEL, filename="/x"),)), model),
+    "sources": lambda release, model: (replace(release, sdist=replace(WHEEL, filename="a/b")), model),
+    "a library": lambda release, model: (replace(release, libraries=(replace(LIBRARY, name=CLIMBS),)), model),
+    "a version": lambda release, model: (replace(release, version="/../../x"), model),
+    "a file": lambda release, model: (replace(release, files=(PinnedFile("a/../b", ()),)), model),
+    "a model's file": lambda release, model: (release, replace(model, files=(PinnedFile(CLIMBS, ()),))),
+    "a model's format": lambda release, model: (release, replace(model, format="gguf/../../x")),
+    "a model's hash": lambda release, model: (release, replace(model, sha256=CLIMBS)),
+    "a file's hash": lambda release, model: (release, replace(model, files=(PinnedFile("x", (), 1, CLIMBS),))),
+    "a member": lambda release, model: (release, replace(model, source=replace(LIBRARY.source, path=CLIMBS))),
+    "a member's hash": lambda release, model: (release, replace(model, source=replace(LIBRARY.source, sha256="../x"))),
+}
+
+
+@pytest.mark.parametrize("spoil", UNSAFE.values(), ids=UNSAFE.keys())
+def test_a_name_that_could_leave_its_directory_makes_a_lock_useless(
+    entry: LockedPlatform, spoil: Callable[[EngineRelease, Model], tuple[EngineRelease, Model]]
+) -> None:
+    release, model = spoil(entry.release, entry.model)
+    text = lock_text(lock_with(replace(entry, release=release, model=model)))
+    with pytest.raises(InvalidInputError, match=r"fabric\.lock cannot be used: .* is not a .* that a lock can have"):
+        parse_lock(text.encode(), "fabric.lock")
 
 
 def lock_with(entry: LockedPlatform) -> Lock:
