@@ -72,7 +72,7 @@ class Intake:
             )
         env = {**self.env, **uv_environment(self._settings, self.env)}
         drop_old(self.layout.partial, time.time())
-        transport = Transport(env, self._settings.certificate, self._settings.trusted_hosts)
+        transport = Transport(env, self._settings.certificate)
         return Fetcher(
             self.addresses if self.offline else self._addresses(wheels, platform, python),
             transport,
@@ -83,6 +83,7 @@ class Intake:
             local=self.bundle,
             offline=self.offline,
             headers=lambda url: self._headers(url, transport),
+            trusted_hosts=self._settings.trusted_hosts,
         )
 
     def _headers(self, url: str, transport: Transport) -> Mapping[str, str]:

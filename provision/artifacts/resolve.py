@@ -109,7 +109,7 @@ class Resolver:
         if isinstance(parsed, WheelReference):
             from provision.artifacts.wheel_model import describe_wheel
 
-            return describe_wheel(parsed, self.env, self._transport)
+            return describe_wheel(parsed, self.env, self._index_transport)
         if self.offline:
             raise UnreachableError(f"{reference} is not known here, and --offline was given.", _ONLINE)
         from provision.artifacts.remote_model import describe_remote
@@ -136,12 +136,21 @@ class Resolver:
 
     @cached_property
     def _transport(self) -> Transport:
-        from provision.artifacts.pip_settings import read_local, uv_environment
+        from provision.artifacts.pip_settings import uv_environment
         from provision.host.download import Transport
 
-        settings = read_local(self.env)
-        env = {**self.env, **uv_environment(settings, self.env)}
-        return Transport(env, settings.certificate, settings.trusted_hosts)
+        return Transport({**self.env, **uv_environment(self._settings, self.env)}, self._settings.certificate)
+
+    @cached_property
+    def _index_transport(self) -> Transport:
+        """How the package index is reached, and nothing else: pip's trusted hosts may be asked by http."""
+        return replace(self._transport, trusted_hosts=self._settings.trusted_hosts)
+
+    @cached_property
+    def _settings(self) -> PackageSettings:
+        from provision.artifacts.pip_settings import read_local
+
+        return read_local(self.env)
 
 
 _ONLINE = "Run once without --offline."

@@ -65,3 +65,8 @@ def test_one_that_carries_none_does(tmp_path: Path) -> None:
     content = {"config.json": b"{}", "model.safetensors": b"x"}
     entry = intake(tmp_path).model(repository(content), cast("Any", Arriving(content)), "wish")
     assert (tmp_path / entry.path / "config.json").read_bytes() == b"{}"
+
+
+def test_hosts_that_pip_trusts_are_trusted_for_its_index_alone(tmp_path: Path) -> None:
+    fetcher: Fetcher = intake(tmp_path, {"PIP_TRUSTED_HOST": "mirror.lan"}).prepare((), 0)
+    assert (fetcher.transport.trusted_hosts, fetcher.trusted_hosts) == ((), ("mirror.lan",))
