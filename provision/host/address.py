@@ -31,12 +31,16 @@ def origin(url: str) -> tuple[str, str, int | None]:
 
 
 def check(url: str, trusted_hosts: Collection[str]) -> None:
-    """Raise ``RefusedError`` for what is neither https, nor http to this machine or a trusted host."""
+    """Raise ``RefusedError`` for what is neither https, nor http to this machine or a trusted host.
+
+    Trusted hosts are named as for pip: ``mirror.lan``, or ``mirror.lan:8080`` for that port alone.
+    """
     parts = split(url)
     host = parts.hostname or ""
     if reason := why_unsafe(host):
         raise RefusedError(f"Will not ask {redact(url)}: {host} is {reason}.", "Use the address of a real host.")
-    plain = parts.scheme == "http" and (is_loopback(host) or host in trusted_hosts)
+    trusted = {host, f"{host}:{parts.port}"}.intersection(trusted_hosts)
+    plain = parts.scheme == "http" and (is_loopback(host) or trusted)
     if not plain and (parts.scheme != "https" or not host):
         raise RefusedError(f"Will not fetch {redact(url)}: only https is trusted.", _MIRROR_HINT)
 

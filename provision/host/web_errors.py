@@ -10,12 +10,12 @@ from provision.host.address import redact
 from provision.host.proxy import Proxy
 
 RETRY_HINT = "Check the network, the proxy and the package index, then run the same command again."
+PROXY_LOGIN_HINT = "Put the login into the proxy's address: HTTPS_PROXY=http://user:password@host:port"
 _DNS_HINT = "Check the network and its name server, or name a mirror or a proxy."
 _CERTIFICATE_HINT = (
     "Where a company's proxy or mirror has a certificate authority of its own, name its file in SSL_CERT_FILE; "
     "where the certificate is not valid yet or any more, check this machine's clock."
 )
-_PROXY_HINT = "Put the login into the proxy's address: HTTPS_PROXY=http://user:password@host:port"
 _PROXY_LOGIN = 407
 _LOGIN_HINT = "It may need a login or a token, or accepting terms in a browser first."
 
@@ -37,7 +37,7 @@ class StatusError(UnreachableError):
         self.status = status
         self.headers = {name.lower(): value for name, value in (headers or {}).items()}
         if status == _PROXY_LOGIN and proxy:
-            super().__init__(_wants_login(proxy), _PROXY_HINT)
+            super().__init__(_wants_login(proxy), PROXY_LOGIN_HINT)
             return
         hint = _LOGIN_HINT if status in (401, 403) else RETRY_HINT
         said = "".join(letter for letter in reason or "" if letter.isprintable())[:80]
@@ -65,7 +65,7 @@ def explained_failure(error: Exception, url: str, proxy: Proxy | None) -> Unreac
         return UnreachableError(f"Cannot reach {place}: its name is not known here (DNS).", _DNS_HINT)
     status = _tunnel_status(root)
     if proxy and status.startswith(str(_PROXY_LOGIN)):
-        return UnreachableError(_wants_login(proxy), _PROXY_HINT)
+        return UnreachableError(_wants_login(proxy), PROXY_LOGIN_HINT)
     if proxy and status:
         return UnreachableError(f"The proxy {proxy.url} does not let us to {redact(url)}: {status}.")
     return UnreachableError(f"Cannot reach {place}: {why(root)}.", RETRY_HINT)

@@ -14,6 +14,8 @@ from provision.artifacts.pip_settings import read_local
 from provision.artifacts.uv_program import Uv
 from provision.domain.artifacts import Wheel
 from provision.errors import UnreachableError
+from tests.standin.artifact_server import failure
+from tests.standin.artifact_server import serving as serving_files
 from tests.standin.command import NOBODY
 from tests.standin.index_server import IndexServer, serving
 
@@ -79,3 +81,13 @@ def test_an_interpreter_that_is_nowhere_is_named(tmp_path: Path) -> None:
         asked.make_environment(tmp_path / "environment", "3.8")
     assert "Install Python 3.8" in (told.value.hint or "")
     assert not (tmp_path / "environment").exists()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_wants_a_login_is_told(tmp_path: Path, wheels: dict[str, Path], scheme: str) -> None:
+    with serving_files() as proxy:
+        proxy.fallback = lambda _: failure(407)
+        asked = uv(tmp_path, PIP_INDEX_URL=f"{scheme}://index.example/simple", PIP_PROXY=proxy.root)
+        with pytest.raises(UnreachableError, match="the proxy wants a login") as told:
+            asked.locate([pinned(wheels[STABLE])], PLATFORM)
+    assert "HTTPS_PROXY=http://user:password@" in (told.value.hint or "")

@@ -67,6 +67,14 @@ def test_18_only_this_machine_may_send_us_to_this_machine(host: str, port: str) 
     assert follow("http://127.0.0.1:80/f", target, ()) == target
 
 
+def test_a_trusted_host_may_be_one_port_of_it() -> None:
+    check("http://mirror.lan:8080/f", ("mirror.lan:8080",))
+    check("http://mirror.lan:8080/f", ("mirror.lan",))
+    for url in ("http://mirror.lan/f", "http://mirror.lan:80/f"):
+        with pytest.raises(RefusedError, match="only https is trusted"):
+            check(url, ("mirror.lan:8080",))
+
+
 @pytest.mark.parametrize(
     "location",
     [
