@@ -16,9 +16,11 @@ from provision.artifacts.remote_model import describe_remote
 from provision.artifacts.resolve import Resolver
 from provision.domain.model import Model
 from provision.domain.reference import HubReference, OllamaReference, WebReference, parse_reference
+from provision.domain.spec import Spec
 from provision.errors import FabricError, InvalidInputError, RefusedError, UnreachableError
 from provision.host.download import Transport
 from tests.standin.hub_server import HF_TOKEN, Answer, HubServer
+from tests.standin.selections import select_for_small_machine
 from tests.unit.artifacts.gguf_file import KEYS, gguf, number, tensor
 from tests.unit.artifacts.hf_files import LLAMA_8B, safetensors
 
@@ -126,6 +128,15 @@ def test_a_tag_that_moves_meanwhile_does_not_mix_two_models(hub: HubServer) -> N
     model = Resolver({"FABRIC_MIRROR_OLLAMA_REGISTRY": hub.root}, {}).describe("ollama:tiny:1b")
     assert model.files[1].urls[0] == f"{hub.root}{tag}"
     assert len(hub.requests(tag)) == 1
+
+
+def test_what_a_server_of_others_calls_a_model_is_not_that_model(hub: HubServer) -> None:
+    reference = "ollama:tiny:1b"
+    hub.add_ollama("library/tiny:1b", [("model", WHOLE)])
+    theirs = select_for_small_machine()
+    theirs = replace(theirs, spec=Spec(model=reference), model=replace(theirs.model, format="remote", source=None))
+    resolver = Resolver({"FABRIC_MIRROR_OLLAMA_REGISTRY": hub.root}, {}, known=(theirs,))
+    assert resolver.describe(reference).format == "gguf"
 
 
 def test_a_file_of_the_web_is_described_with_its_size_and_the_checksum_given(hub: HubServer, ask: Ask) -> None:
