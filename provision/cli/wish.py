@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,11 +11,19 @@ from typing import Annotated, Any
 
 import typer
 
+from provision.artifacts.mirrors import SITES
 from provision.cli.session import adopt_signature
+from provision.domain.reference import FORMS
 from provision.domain.spec import Install, Spec
 from provision.errors import InvalidInputError, UsageError
 
 DEFAULT_FILE = "fabric.yaml"
+_PANEL = "What to serve, and how"
+
+SpecFile = Annotated[
+    Path | None,
+    typer.Option("-f", "--file", metavar="FILE", help=f"The spec; {DEFAULT_FILE} here if there is one."),
+]
 
 
 @dataclass(frozen=True)
@@ -35,9 +44,9 @@ class Wish:
 
 
 def _option(annotation: Any, *names: str, metavar: str | None = None, text: str = "") -> Any:
-    return Annotated[
-        annotation, typer.Option(*names, metavar=metavar, help=text, rich_help_panel="What to serve, and how")
-    ]
+    """Describe an option; what stands in square brackets in ``text`` is shown, and no markup."""
+    shown = re.sub(r"\[(?=[a-z#/@])", r"\\[", text)
+    return Annotated[annotation, typer.Option(*names, metavar=metavar, help=shown, rich_help_panel=_PANEL)]
 
 
 _SPEC_OPTIONS: dict[str, Any] = {
@@ -45,7 +54,7 @@ _SPEC_OPTIONS: dict[str, Any] = {
         str | None,
         "--model",
         metavar="REF",
-        text="A catalogue name, hf:ORG/REPO[@REV][:FILE], ollama:NAME[:TAG], https://…#sha256=…, file:PATH or wheel:…",
+        text=f"A name of the catalogue or of fabric.models.yaml, {', '.join(FORMS[:-1])} or {FORMS[-1]}",
     ),
     "backend": _option(str | None, "--backend", metavar="NAME", text="auto, llamacpp, ollama, vllm or external."),
     "acceleration": _option(
@@ -87,14 +96,11 @@ _INSTALL_OPTIONS: dict[str, Any] = {
         list[str] | None,
         "--mirror",
         metavar="NAME=URL",
-        text="An address in place of github, github_api, huggingface or ollama.",
+        text=f"An address in place of {', '.join(SITES[:-1])} or {SITES[-1]}.",
     ),
 }
 _OWN_OPTIONS: dict[str, tuple[Any, Any]] = {
-    "file": (
-        _option(Path | None, "-f", "--file", metavar="FILE", text=f"The spec; {DEFAULT_FILE} here if there is one."),
-        None,
-    ),
+    "file": (SpecFile, None),
     "offline": (_option(bool, "--offline", text="Fetch nothing."), False),
     "refresh": (
         _option(bool, "--refresh", text="Choose anew, and try again what could not be had or did not run here."),

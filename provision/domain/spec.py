@@ -18,7 +18,7 @@ class Install:
     """How an engine is brought here: ``sources`` are the ways that may be tried, in order; empty for the usual ones.
 
     ``program`` is one that is there already. ``mirrors`` maps the names of places (``github``, ``github_api``,
-    ``huggingface``, ``ollama``) to addresses that stand in for them.
+    ``huggingface``, ``ollama_registry``) to addresses that stand in for them.
     """
 
     sources: tuple[str, ...] = ()
