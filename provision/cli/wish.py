@@ -80,7 +80,7 @@ _SPEC_OPTIONS: dict[str, Any] = {
     ),
     "kv_cache": _option(str | None, "--kv-cache", metavar="TYPE", text="Of the KV cache: auto, f16, q8_0 or q4_0."),
     "keep_alive": _option(
-        int | None, "--keep-alive", metavar="SECONDS", text="How long an idle model stays loaded; -1: for ever."
+        int | None, "--keep-alive", metavar="SECONDS", text="How long Ollama keeps an idle model; for ever if left out."
     ),
     "require_gpu": _option(bool | None, "--require-gpu", text="Fail rather than run on the CPU."),
 }
@@ -91,7 +91,7 @@ _INSTALL_OPTIONS: dict[str, Any] = {
         metavar="NAME",
         text="How the engine may come here, in order: existing, archive, wheel, packages, build.",
     ),
-    "program": _option(str | None, "--program", metavar="PATH", text="The engine that is there already."),
+    "program": _option(str | None, "--program", metavar="PATH", text="With --backend: the engine that is there already."),
     "mirror": _option(
         list[str] | None,
         "--mirror",
