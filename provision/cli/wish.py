@@ -91,7 +91,9 @@ _INSTALL_OPTIONS: dict[str, Any] = {
         metavar="NAME",
         text="How the engine may come here, in order: existing, archive, wheel, packages, build.",
     ),
-    "program": _option(str | None, "--program", metavar="PATH", text="With --backend: the engine that is there already."),
+    "program": _option(
+        str | None, "--program", metavar="PATH", text="With --backend: the engine that is there already."
+    ),
     "mirror": _option(
         list[str] | None,
         "--mirror",
