@@ -32,4 +32,4 @@ def _unsafe(locked: LockedPlatform) -> Iterator[tuple[str, str]]:
     hashes += [file.sha256 for file in (*release.files, *model.files)]
     yield from (("a file name", each) for each in names if not is_safe_name(each))
     yield from (("a path", each) for each in paths if not is_safe_path(each))
-    yield from (("a SHA-256", each) for each in hashes if each is not None and not _SHA256.fullmatch(each))
+    yield from (("a SHA-256", each) for each in hashes if each and not _SHA256.fullmatch(each))  # empty is missing

@@ -22,7 +22,7 @@ HASH = "0" * 64
 WHEEL = Wheel("m", "1", "m-1-py3-none-any.whl", HASH, 1)
 WORDS = st.sampled_from(["", "x", 'a "b" \\', "é\n\t\x7f", "1.5", "true", "[a]", "a.b-c"]) | st.text(max_size=4)
 NAMES = st.sampled_from(["x", 'a "b"', "é", "1.5", "true", "[a]", "a.b-c"])  # of those that may become paths
-HASHES = st.sampled_from([HASH, "f" * 64])
+HASHES = st.sampled_from([HASH, "f" * 64, ""])
 SIZES = st.integers(0, 2**62)
 MAYBE = st.none() | WORDS
 WHEELS = st.builds(Wheel, WORDS, WORDS, NAMES, HASHES, SIZES)
