@@ -129,5 +129,5 @@ def test_a_proxy_that_wants_a_login_is_told(tmp_path: Path, wheels: dict[str, Pa
         proxy.fallback = lambda _: failure(407)
         asked = uv(tmp_path, PIP_INDEX_URL=f"{scheme}://index.example/simple", PIP_PROXY=proxy.root)
         with pytest.raises(UnreachableError, match="the proxy wants a login") as told:
-            asked.locate([pinned(wheels[STABLE])], PLATFORM)
+            asked.locate([pinned(wheels[STABLE])])
     assert "HTTPS_PROXY=http://user:password@" in (told.value.hint or "")

@@ -241,6 +241,12 @@ def test_17_an_authority_of_ones_own_is_trusted_when_named(
         assert ask(server.put("/f", OK), replace(named, patience=HASTY)) == b"fine"
 
 
+def test_17_what_is_named_as_our_hints_say_wins(authority: trustme.CA, authority_file: str) -> None:
+    env = {"REQUESTS_CA_BUNDLE": "/nowhere", "CURL_CA_BUNDLE": "/nowhere", "SSL_CERT_FILE": authority_file}
+    with serving(tls(authority, "localhost"), "localhost") as server:
+        assert ask(server.put("/f", OK), Transport(env, patience=HASTY)) == b"fine"
+
+
 LONG_AGO = dt.datetime(2020, 1, 1, tzinfo=dt.timezone.utc)
 
 
