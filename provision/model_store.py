@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from provision.app import Fabric
@@ -53,9 +53,13 @@ class Pulled:
 
 @dataclass
 class ModelStore:
-    """The use cases around the store of one prefix."""
+    """The use cases around the store of one prefix.
+
+    ``mirrors`` are those of a spec; without one, what is set up here was fetched from the right ones.
+    """
 
     fabric: Fabric
+    mirrors: Mapping[str, str] | None = None
 
     @property
     def catalog(self) -> Catalog:
@@ -117,8 +121,9 @@ class ModelStore:
         from provision.artifacts.resolve import Resolver
         from provision.select.catalog import find_model
 
-        served = (state.selection,) if state.selection else ()
-        resolver = Resolver(self.fabric.env, self._mirrors(state), offline, served, state.known_models)
+        served = state.selection if state.selection and not state.selection.is_remote else None
+        known = (served,) if served else ()
+        resolver = Resolver(self.fabric.env, self._mirrors(state), offline, known, state.known_models)
         found = state.known_models.get(wish)
         if found is not None:
             return found
@@ -127,12 +132,14 @@ class ModelStore:
             return wanted
         if wanted is None:
             raise AssertionError("auto has been refused")
-        engine = state.selection.backend if state.selection else _PREFERRED
+        engine = served.backend if served else _PREFERRED
         order = dict.fromkeys((engine, _PREFERRED, *wanted.engines))
         model = next(model for name in order if (model := wanted.model(name)))
         return model if model.resolved else resolver.model(model)
 
-    def _mirrors(self, state: State) -> dict[str, str]:
+    def _mirrors(self, state: State) -> Mapping[str, str]:
+        if self.mirrors is not None:
+            return self.mirrors
         return state.selection.spec.install.mirrors if state.selection else {}
 
     def _pull(self, wish: str, model: Model, state: State, *, offline: bool) -> tuple[StoreEntry, bool, State]:

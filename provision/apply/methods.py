@@ -14,6 +14,7 @@ from provision.artifacts.fetch import Fetcher
 from provision.artifacts.uv_program import Uv
 from provision.domain.artifacts import Wheel
 from provision.domain.engine import EngineRelease, Method
+from provision.domain.safe_name import inside
 from provision.errors import FabricError
 from provision.host.files import make_private_dir, remove_tree
 from provision.host.layout import Layout
@@ -65,7 +66,7 @@ def _provide_libraries(shop: Workshop, release: EngineRelease, staged: Path) -> 
     make_private_dir(place)
     for library in release.libraries:
         if library.name in shop.provided:
-            shop.fetcher.member(library.source, place / library.name, lambda _: None)
+            shop.fetcher.member(library.source, inside(place, library.name), lambda _: None)
 
 
 def _install_wheels(shop: Workshop, release: EngineRelease, wheels: tuple[Wheel, ...], staged: Path) -> None:

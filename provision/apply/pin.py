@@ -15,9 +15,9 @@ from provision.domain.artifacts import PinnedFile, WheelMember
 from provision.domain.engine import EngineRelease
 from provision.domain.lock import LockedPlatform, every_wheel
 from provision.domain.model import Model
+from provision.domain.web_address import without_login
 from provision.errors import UnreachableError
 from provision.host.files import explained, make_private_dir
-from provision.host.url import without_login
 
 READ_BYTES = 1 << 20
 

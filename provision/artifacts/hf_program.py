@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from provision.artifacts.hf_config import MAX_CONFIG_BYTES
 from provision.errors import RefusedError
 
-MAX_CONFIG_BYTES = 1 << 22
 MAX_DEPTH = 64
 OWN_CLASSES = ("auto_map", "custom_generate", "custom_pipelines")
 
 
-def refuse_program(directory: Path) -> None:
-    """Raise ``RefusedError`` where ``directory`` holds Python files or names classes of its own.
+def refuse_program(directory: Path, whose: str = "It") -> None:
+    """Raise ``RefusedError`` where ``directory``, of the model ``whose``, holds Python files or names own classes.
 
     Looks at the directory and one level below, as far as engines do. Pickled weights beside safe ones are left alone:
     engines are told to load the safe ones. Raises ``OSError`` where it cannot be read.
@@ -27,9 +27,22 @@ def refuse_program(directory: Path) -> None:
     for path in _files(directory):
         name = str(path.relative_to(directory))
         if path.suffix == ".py":
-            raise _refused(f"{name} is a program that comes with the model")
-        if path.suffix == ".json" and "config" in path.name and _names_classes(path):
-            raise _refused(f"{name} says that the model is loaded by a program of its own ({OWN_CLASSES[0]})")
+            raise _refused(whose, f"{name} is a program that comes with the model")
+        if is_configuration(name):
+            with path.open("rb") as file:
+                refuse_named_program(name, file.read(MAX_CONFIG_BYTES + 1), whose)
+
+
+def is_configuration(path: str) -> bool:
+    """Tell whether engines read from a file of this name which classes load the model."""
+    name = path.rpartition("/")[2]
+    return name.endswith(".json") and "config" in name
+
+
+def refuse_named_program(path: str, data: bytes, whose: str) -> None:
+    """Raise ``RefusedError`` where the configuration ``data`` at ``path`` names own classes of the model ``whose``."""
+    if _names_classes(data):
+        raise _refused(whose, f"{path} says that the model is loaded by a program of its own ({OWN_CLASSES[0]})")
 
 
 def _files(directory: Path) -> Iterator[Path]:
@@ -40,10 +53,8 @@ def _files(directory: Path) -> Iterator[Path]:
             yield from (inner for inner in sorted(path.iterdir()) if inner.is_file())
 
 
-def _names_classes(path: Path) -> bool:
+def _names_classes(data: bytes) -> bool:
     """Tell whether a configuration names classes of its own, at any depth. What cannot be read is not trusted."""
-    with path.open("rb") as file:
-        data = file.read(MAX_CONFIG_BYTES + 1)
     if len(data) > MAX_CONFIG_BYTES:
         return True
     try:
@@ -60,9 +71,9 @@ def _mentions(value: Any, depth: int) -> bool:
     return isinstance(value, list) and any(_mentions(each, depth - 1) for each in value)
 
 
-def _refused(what: str) -> RefusedError:
+def _refused(whose: str, what: str) -> RefusedError:
     return RefusedError(
-        f"It carries its own program: {what}.",
+        f"{whose} carries its own program: {what}.",
         "Use a model that its engine knows by itself, or a GGUF file of it; a copy of the directory without such files "
         "is fine, too.",
     )

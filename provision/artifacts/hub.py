@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from provision.artifacts.hf_config import CONFIG, MAX_CONFIG_BYTES, parse_config
+from provision.artifacts.hf_program import is_configuration, refuse_named_program
 from provision.artifacts.hub_choice import choose_directory, choose_gguf, is_whole_repository
 from provision.artifacts.hub_listing import HubFile, HubListing, explain, read_listing
 from provision.artifacts.mirrors import Mirrors
@@ -22,7 +23,6 @@ from provision.host.site import get, get_range
 from provision.host.transport import Transport
 
 MAX_SMALL_BYTES = 1 << 25  # the largest tokenizers; git itself takes no larger file on the hub
-CONFIGURATIONS = (CONFIG, "tokenizer_config.json")
 
 
 @dataclass(frozen=True)
@@ -96,24 +96,16 @@ def resolve(reference: HubReference, mirrors: Mirrors, transport: Transport, env
 def pin(files: HubFiles, mirrors: Mirrors, transport: Transport, env: Mapping[str, str]) -> HubFiles:
     """Return the same with the SHA-256 of every file; what the hub tells none of is fetched for it, in memory.
 
-    Raises what ``resolve`` raises.
+    So is every configuration. Raises what ``resolve`` raises.
     """
     hub = Hub(mirrors, transport, env)
     return replace(files, files=tuple(_pinned(hub, files, file) for file in files.files), blob_ids={})
 
 
-def refuse_programs(name: str, config: Any) -> None:
-    """Raise ``RefusedError`` for a configuration that names Python files to run."""
-    if isinstance(config, dict) and config.get("auto_map"):
-        raise RefusedError(
-            f"{name} names programs of the repository that would have to run (auto_map); they are never fetched.",
-            "Use a GGUF file of the model, or a repository of it that needs no program of its own.",
-        )
-
-
 def _directory(hub: Hub, reference: HubReference, listing: HubListing) -> HubFiles:
-    config = parse_config(hub.small_file(reference, listing.commit, _need(listing, CONFIG), MAX_CONFIG_BYTES))
-    refuse_programs(f"{listing.repository}: {CONFIG}", config)
+    data = hub.small_file(reference, listing.commit, _need(listing, CONFIG), MAX_CONFIG_BYTES)
+    refuse_named_program(CONFIG, data, listing.repository)
+    config = parse_config(data)
     indexed = None
     if index := listing.file(INDEX):
         data = hub.small_file(reference, listing.commit, index, MAX_INDEX_BYTES)
@@ -146,23 +138,15 @@ def _files(hub: Hub, reference: HubReference, listing: HubListing, kind: str, ch
 
 
 def _pinned(hub: Hub, files: HubFiles, file: PinnedFile) -> PinnedFile:
-    if file.sha256 is not None:
+    """Return the file with its SHA-256. A configuration is read in any case, for it may name a program."""
+    if file.sha256 is not None and not is_configuration(file.path):
         return file
-    listed = HubFile(file.path, file.size_bytes, None, files.blob_ids.get(file.path))
+    listed = HubFile(file.path, file.size_bytes, file.sha256, files.blob_ids.get(file.path))
     data = hub.small_file(files.reference, files.commit, listed, MAX_SMALL_BYTES)
-    if file.path in CONFIGURATIONS:
-        refuse_programs(f"{files.reference.repository}: {file.path}", _object(data))
-    pinned = file.pinned_by(hashlib.sha256(data).hexdigest())
-    return replace(pinned, size_bytes=len(data), hash_source=HashSource.GIT if listed.blob_id else pinned.hash_source)
-
-
-def _object(data: bytes) -> Any:
-    import json
-
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInputError("A configuration in the repository is not JSON.", "Use another repository.") from error
+    if is_configuration(file.path):
+        refuse_named_program(file.path, data, files.reference.repository)
+    pinned = replace(file.pinned_by(hashlib.sha256(data).hexdigest()), size_bytes=len(data))
+    return replace(pinned, hash_source=HashSource.GIT) if file.sha256 is None and listed.blob_id else pinned
 
 
 def _check_access(hub: Hub, files: HubFiles) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from provision.domain.reference import LOOPBACK
 from provision.domain.safe_name import shown
+from provision.domain.web_address import is_loopback
 from provision.errors import InvalidInputError, UsageError, did_you_mean
 from provision.host.address import origin
 
@@ -132,7 +132,7 @@ def _base(value: object) -> tuple[str, str | None]:
         return text, "a login does not belong into it"
     if not usable or not _TOKEN.fullmatch(text) or "\\" in text or parts.query or parts.fragment:
         return text, f"{shown(str(value))} is not the address of a site"
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
         return text, f"{shown(text)} is not https; http works for this machine alone"
     return text, None
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.domain.artifacts import PinnedFile
+from provision.domain.web_address import without_login
 from provision.errors import FabricError, RefusedError, UnreachableError
 from provision.host.address import redact
 from provision.host.files import explained
 from provision.host.part import Part, Source
 from provision.host.transfer import Bounds, Transfer
 from provision.host.transport import Transport
-from provision.host.url import without_login
 from provision.host.web_page import FIRST_BYTES, looks_like_a_page, page_instead
 
 MOST_BYTES = 256 << 30  # of a file whose size nobody has told

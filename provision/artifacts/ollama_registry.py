@@ -16,14 +16,16 @@ from urllib.parse import quote, urlsplit
 from provision.artifacts.mirrors import Mirrors
 from provision.artifacts.web_json import not_as_documented, parse_json, size_in, unexpected
 from provision.domain.artifacts import HashSource, PinnedFile
-from provision.domain.reference import LOOPBACK, OllamaReference
+from provision.domain.reference import OllamaReference
 from provision.domain.safe_name import shown
+from provision.domain.web_address import is_loopback
 from provision.errors import InvalidInputError, RefusedError, UnreachableError
 from provision.host.address import origin, redact
 from provision.host.site import Answer, get, get_range
 from provision.host.transport import Transport
 
 OWN_HOST = "registry.ollama.ai"
+MANIFEST = "manifest.json"  # its name among the files of a model
 MANIFEST_TYPES = (
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.oci.image.manifest.v1+json",
@@ -51,6 +53,7 @@ class OllamaLayer:
 class OllamaManifest:
     """A model of a registry. ``digest`` is the hexadecimal SHA-256 of the manifest's bytes, ``body`` the bytes.
 
+    ``place`` is the address below which its manifests and blobs are.
     ``token`` is what the registry gave out for reading the blobs, where it wants one; it is short-lived.
     """
 
@@ -59,6 +62,7 @@ class OllamaManifest:
     body: bytes = field(repr=False)
     config: PinnedFile
     layers: tuple[OllamaLayer, ...]
+    place: str
     token: str | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -70,6 +74,17 @@ class OllamaManifest:
     def files(self) -> tuple[PinnedFile, ...]:
         """The config and every layer, each once."""
         return tuple({file.path: file for file in (self.config, *(layer.file for layer in self.layers))}.values())
+
+    @property
+    def whole(self) -> tuple[PinnedFile, ...]:
+        """All that Ollama wants: the GGUF file, the manifest itself, the config and the other layers."""
+        names = (
+            f"manifests/{self.reference.tag}",
+            *(f"{kind}/sha256:{self.digest}" for kind in ("manifests", "blobs")),
+        )
+        urls = tuple(f"{self.place}/{name}" for name in names)  # by its tag, and where that has moved by its digest
+        own = PinnedFile(MANIFEST, urls, len(self.body), self.digest, HashSource.API)
+        return self.model, own, *(file for file in self.files if file != self.model)
 
     def layer(self, kind: str) -> PinnedFile | None:
         """Return the first layer of a kind, such as ``template``; ``None`` where there is none."""
@@ -120,8 +135,8 @@ def registry_of(reference: OllamaReference, mirrors: Mirrors) -> str:
     """Return the base address of the registry; http for one on this machine that is named by the user."""
     if reference.host in (None, OWN_HOST):
         return mirrors.ollama_registry
-    host = urlsplit(f"//{reference.host}").hostname
-    return f"{'http' if host in LOOPBACK else 'https'}://{reference.host}"
+    host = urlsplit(f"//{reference.host}").hostname or ""
+    return f"{'http' if is_loopback(host) else 'https'}://{reference.host}"
 
 
 def parse_manifest(answer: Answer, reference: OllamaReference, place: str, token: str | None = None) -> OllamaManifest:
@@ -140,7 +155,7 @@ def parse_manifest(answer: Answer, reference: OllamaReference, place: str, token
     layers = tuple(_layer(answer, row, place) for row in rows)
     _check_kinds(reference, [layer.kind for layer in layers])
     return OllamaManifest(
-        reference, _digest(answer), answer.body, _blob(answer, config, place, MAX_CONFIG_BYTES), layers, token
+        reference, _digest(answer), answer.body, _blob(answer, config, place, MAX_CONFIG_BYTES), layers, place, token
     )
 
 

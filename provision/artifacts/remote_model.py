@@ -71,7 +71,15 @@ class _Web:
         headers = {"Authorization": f"Bearer {manifest.token}"} if manifest.token else {}
         model = self._gguf((manifest.model,), str(reference), headers)
         name = reference.name if reference.tag == "latest" else f"{reference.name}-{reference.tag}"
-        return replace(model, name=client_name(name), revision=manifest.digest)
+        size_bytes = sum(file.size_bytes or 0 for file in manifest.whole)
+        return replace(
+            model,
+            name=client_name(name),
+            revision=manifest.digest,
+            files=manifest.whole,
+            sha256=None,
+            size_bytes=size_bytes,
+        )
 
     def from_web(self, reference: WebReference) -> Model:
         if reference.filename.endswith(PICKLES):

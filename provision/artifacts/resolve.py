@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from provision.domain.artifacts import HashSource, PinnedFile
 from provision.domain.engine import Assets, EngineRelease
 from provision.domain.model import Model
 from provision.domain.selection import Selection
@@ -16,11 +15,10 @@ from provision.errors import InvalidInputError, UnavailableError, UnreachableErr
 
 if TYPE_CHECKING:
     from provision.artifacts.mirrors import Mirrors
+    from provision.artifacts.pip_settings import PackageSettings
     from provision.artifacts.releases import Release
-    from provision.domain.reference import OllamaReference
     from provision.host.transport import Transport
 
-MANIFEST = "manifest.json"
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 
 
@@ -96,11 +94,11 @@ class Resolver:
         Raises ``UsageError`` for what is no reference, ``InvalidInputError`` for what is not there or no model,
         ``UnreachableError`` where its place does not answer, ``RefusedError`` for what must not be loaded.
         """
-        from provision.domain.reference import FileReference, OllamaReference, WheelReference, parse_reference
+        from provision.domain.reference import FileReference, WheelReference, parse_reference
 
-        known = next((each.model for each in self.known if each.spec.model == reference and not each.model.path), None)
-        if known is not None:
-            return known
+        for each in self.known:
+            if each.spec.model == reference and each.model.resolved and not each.model.path:
+                return each.model
         parsed = parse_reference(reference)
         if reference in self.models:
             return self.models[reference]
@@ -111,26 +109,12 @@ class Resolver:
         if isinstance(parsed, WheelReference):
             from provision.artifacts.wheel_model import describe_wheel
 
-            return describe_wheel(parsed, self.env, self._transport)
+            return describe_wheel(parsed, self.env, self._index_transport)
         if self.offline:
             raise UnreachableError(f"{reference} is not known here, and --offline was given.", _ONLINE)
         from provision.artifacts.remote_model import describe_remote
 
-        model = describe_remote(parsed, self._mirrors, self._transport, self.env)
-        return self._with_manifest(model, parsed) if isinstance(parsed, OllamaReference) else model
-
-    def _with_manifest(self, model: Model, reference: OllamaReference) -> Model:
-        """Add what Ollama itself wants beside the GGUF: the manifest, and its template and parameters."""
-        from provision.artifacts.ollama_registry import registry_of, resolve
-
-        manifest = resolve(reference, self._mirrors, self._transport, self.env)
-        base = f"{registry_of(reference, self._mirrors)}/v2/{reference.namespace}/{reference.name}"
-        names = (f"manifests/{reference.tag}", f"manifests/sha256:{manifest.digest}", f"blobs/sha256:{manifest.digest}")
-        urls = tuple(f"{base}/{name}" for name in names)  # by its tag, and where that has moved by its digest
-        own = PinnedFile(MANIFEST, urls, len(manifest.body), manifest.digest, HashSource.API)
-        rest = tuple(file for file in manifest.files if file != manifest.model)
-        files = (manifest.model, own, *rest)
-        return replace(model, files=files, sha256=None, size_bytes=sum(file.size_bytes or 0 for file in files))
+        return describe_remote(parsed, self._mirrors, self._transport, self.env)
 
     @contextmanager
     def _looking_up(self, place: str, what: str, named: str) -> Iterator[None]:
@@ -153,12 +137,21 @@ class Resolver:
 
     @cached_property
     def _transport(self) -> Transport:
-        from provision.artifacts.pip_settings import read_local, uv_environment
+        from provision.artifacts.pip_settings import uv_environment
         from provision.host.transport import Transport
 
-        settings = read_local(self.env)
-        env = {**self.env, **uv_environment(settings, self.env)}
-        return Transport(env, settings.certificate, settings.trusted_hosts)
+        return Transport({**self.env, **uv_environment(self._settings, self.env)}, self._settings.certificate)
+
+    @cached_property
+    def _index_transport(self) -> Transport:
+        """How the package index is reached, and nothing else: pip's trusted hosts may be asked by http."""
+        return replace(self._transport, trusted_hosts=self._settings.trusted_hosts)
+
+    @cached_property
+    def _settings(self) -> PackageSettings:
+        from provision.artifacts.pip_settings import read_local
+
+        return read_local(self.env)
 
 
 _ONLINE = "Run once without --offline."

@@ -15,6 +15,7 @@ from provision.artifacts.pip_settings import PackageSettings, uv_environment, uv
 from provision.domain.artifacts import Wheel
 from provision.errors import CannotCreateError, FabricError, UnreachableError
 from provision.host.program import Command, CommandResult, run
+from provision.host.web_errors import PROXY_LOGIN_HINT
 
 PYPI = "https://pypi.org/simple"
 _SHOWN_NAMES = 3
@@ -23,6 +24,7 @@ INSTALL_TIMEOUT_S = 600.0
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 _PYTHON_TAG = re.compile(r"-cp3(\d+)-(cp3\d+|abi3|none)")  # in the name of a wheel
 _NETWORK_SIGNS = ("error sending request", "failed to fetch", "dns error", "connect", "timed out", "network")
+_PROXY_LOGIN_SIGN = "proxy auth"  # "proxy authorization required" of a tunnel, "407 Proxy Authentication Required" else
 
 
 class Uv:
@@ -236,6 +238,8 @@ def _explain(result: CommandResult, what: str) -> FabricError:
     lower = said.lower()
     if "no space left" in lower:
         return CannotCreateError(f"No space left to {what}.", "Free some space, or use --home on another disk.")
+    if _PROXY_LOGIN_SIGN in lower:
+        return UnreachableError(f"Cannot {what}: the proxy wants a login ({said}).", PROXY_LOGIN_HINT)
     if any(sign in lower for sign in _NETWORK_SIGNS):
         return UnreachableError(
             f"Cannot {what}: the package index does not answer ({said}).",

@@ -17,7 +17,10 @@ def command(
     plan: Annotated[Path, typer.Argument(help="A file made by `fabric plan --out`.")],
     no_smoke: Annotated[bool, typer.Option("--no-smoke", help="Skip the smoke test.")] = False,
 ) -> Result:
-    """Carry out exactly a saved plan, or refuse if the world has moved since."""
+    """Carry out exactly a saved plan, or refuse if the world has moved since.
+
+    [bold]fabric plan --out plan.json && fabric apply plan.json[/bold]
+    """
     from provision.apply.saved_plan import load
     from provision.changes import UpOptions
 

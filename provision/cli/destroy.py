@@ -18,7 +18,12 @@ def command(
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep the downloaded models.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> Result:
-    """Stop the server and remove everything that fabric made. Files of your own stay."""
+    """Stop the server and remove everything that fabric made. Files of your own stay.
+
+    [bold]fabric destroy --yes[/bold]           without being asked
+
+    [bold]fabric destroy --keep-models[/bold]   the next `fabric up` finds them
+    """
     if not yes:
         _ask(session)
     removed = session.changes.destroy(keep_models=keep_models)

@@ -20,7 +20,10 @@ def command(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing what is added.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", help="How many lines from the end.")] = 50,
 ) -> Result:
-    """Show the server's log."""
+    """Show the server's log.
+
+    [bold]fabric logs -f -n 5[/bold]   the last lines, and what is added
+    """
     others = session.fabric.left_to_others()
     if others:
         told = f"Somebody else runs the server at {others}: its log is there."

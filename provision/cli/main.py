@@ -29,7 +29,7 @@ VERBS = {
     "smoke": "Prove that the server answers on every surface.",
     "bench": "Measure latency and throughput.",
     "logs": "Show the server's log.",
-    "models": "List the models.",
+    "models": "List the models of the catalogue and of the store, fetch some, remove some.",
     "lock": "Pin everything that a wish is resolved to, in `fabric.lock`.",
     "bundle": "Put all that a lock names into one file, for machines without a network.",
 }

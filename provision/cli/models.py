@@ -10,6 +10,7 @@ import typer
 
 from provision.cli import output
 from provision.cli.session import Result, Session, verb
+from provision.cli.wish import SpecFile, read_wish
 from provision.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -31,13 +32,14 @@ def command(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME|REF]...", help="What to pull or to remove.")
     ] = None,
+    file: SpecFile = None,
     offline: Annotated[bool, typer.Option("--offline", help="Fetch nothing.")] = False,
 ) -> Result:
     """List the models of the catalogue and of the store; fetch some without serving them; remove some.
 
     [bold]fabric models[/bold]                                        what there is, and what is here
 
-    [bold]fabric models pull smollm2-135m[/bold]                      a model of the catalogue
+    [bold]fabric models pull smollm2-135m[/bold]                      by a name of the catalogue
 
     [bold]fabric models pull hf:Qwen/Qwen3-4B-GGUF:Q4_K_M[/bold]      a quantization of a repository
 
@@ -51,7 +53,9 @@ def command(
         raise UsageError(
             f"There is no `fabric models {what}`.{did_you_mean(what, [*ACTIONS])}", f"Known: {', '.join(ACTIONS)}."
         )
-    store = ModelStore(session.fabric)
+    wish = read_wish({}, file)
+    session.spec_dir = wish.directory
+    store = ModelStore(session.fabric, wish.spec.install.mirrors if wish.file else None)
     if what == "list":
         if names:
             raise UsageError("`fabric models list` takes no names.", "Leave them away.")

@@ -8,7 +8,10 @@ from provision.cli.session import Result, Session, verb
 
 @verb("smoke")
 def command(session: Session) -> Result:
-    """Prove that the server answers: models, chat, streamed chat, JSON schema. Exit 1 if one does not."""
+    """Prove that the server answers: models, chat, streamed chat, JSON schema. Exit 1 if one does not.
+
+    [bold]fabric smoke --json[/bold]   each check with its detail and duration
+    """
     from provision.observe.report import smoke_to_json
 
     report = session.fabric.smoke()

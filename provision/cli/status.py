@@ -11,7 +11,10 @@ from provision.cli.session import Result, Session, verb
 
 @verb("status")
 def command(session: Session) -> Result:
-    """Show the state of the server, its endpoint, and what differs from what was set up."""
+    """Show the state of the server, its endpoint, and what differs from what was set up.
+
+    [bold]fabric status --json[/bold]   for a program
+    """
     fabric = session.fabric
     state = fabric.state()
     seen, drift = fabric.drift()

@@ -38,6 +38,8 @@ def command(
 
     [bold]fabric up --model file:model.gguf[/bold]      serve a file of your own
 
+    [bold]fabric up --backend llamacpp --program ./llama-server[/bold]   with an engine that is there already
+
     [bold]fabric up --locked[/bold]                     exactly what `fabric.lock` holds
 
     [bold]fabric up --bundle fabric.tar[/bold]          the same, without a network

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,11 +11,19 @@ from typing import Annotated, Any
 
 import typer
 
+from provision.artifacts.mirrors import SITES
 from provision.cli.session import adopt_signature
+from provision.domain.reference import FORMS
 from provision.domain.spec import Install, Spec
 from provision.errors import InvalidInputError, UsageError
 
 DEFAULT_FILE = "fabric.yaml"
+_PANEL = "What to serve, and how"
+
+SpecFile = Annotated[
+    Path | None,
+    typer.Option("-f", "--file", metavar="FILE", help=f"The spec; {DEFAULT_FILE} here if there is one."),
+]
 
 
 @dataclass(frozen=True)
@@ -35,23 +44,23 @@ class Wish:
 
 
 def _option(annotation: Any, *names: str, metavar: str | None = None, text: str = "") -> Any:
-    return Annotated[
-        annotation, typer.Option(*names, metavar=metavar, help=text, rich_help_panel="What to serve, and how")
-    ]
+    """Describe an option; what stands in square brackets in ``text`` is shown, and no markup."""
+    shown = re.sub(r"\[(?=[a-z#/@])", r"\\[", text)
+    return Annotated[annotation, typer.Option(*names, metavar=metavar, help=shown, rich_help_panel=_PANEL)]
 
 
 Mirror = _option(
     list[str] | None,
     "--mirror",
     metavar="NAME=URL",
-    text="An address in place of github, github_api, huggingface, ollama_registry or pypi_files.",
+    text=f"An address in place of {', '.join(SITES[:-1])} or {SITES[-1]}.",
 )
 _SPEC_OPTIONS: dict[str, Any] = {
     "model": _option(
         str | None,
         "--model",
         metavar="REF",
-        text="A catalogue name, hf:ORG/REPO[@REV][:FILE], ollama:NAME[:TAG], https://…#sha256=…, file:PATH or wheel:…",
+        text=f"A name of the catalogue or of fabric.models.yaml, {', '.join(FORMS[:-1])} or {FORMS[-1]}",
     ),
     "backend": _option(str | None, "--backend", metavar="NAME", text="auto, llamacpp, ollama, vllm or external."),
     "acceleration": _option(
@@ -77,7 +86,7 @@ _SPEC_OPTIONS: dict[str, Any] = {
     ),
     "kv_cache": _option(str | None, "--kv-cache", metavar="TYPE", text="Of the KV cache: auto, f16, q8_0 or q4_0."),
     "keep_alive": _option(
-        int | None, "--keep-alive", metavar="SECONDS", text="How long an idle model stays loaded; -1: for ever."
+        int | None, "--keep-alive", metavar="SECONDS", text="How long Ollama keeps an idle model; for ever if left out."
     ),
     "require_gpu": _option(bool | None, "--require-gpu", text="Fail rather than run on the CPU."),
 }
@@ -88,15 +97,12 @@ _INSTALL_OPTIONS: dict[str, Any] = {
         metavar="NAME",
         text="How the engine may come here, in order: existing, archive, wheel, packages, build.",
     ),
-    "program": _option(str | None, "--program", metavar="PATH", text="The engine that is there already."),
+    "program": _option(
+        str | None, "--program", metavar="PATH", text="With --backend: the engine that is there already."
+    ),
     "mirror": Mirror,
 }
-_FILE: dict[str, tuple[Any, Any]] = {
-    "file": (
-        _option(Path | None, "-f", "--file", metavar="FILE", text=f"The spec; {DEFAULT_FILE} here if there is one."),
-        None,
-    ),
-}
+_FILE: dict[str, tuple[Any, Any]] = {"file": (SpecFile, None)}
 _WAYS: dict[str, tuple[Any, Any]] = {
     "offline": (_option(bool, "--offline", text="Fetch nothing."), False),
     "refresh": (

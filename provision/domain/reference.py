@@ -2,7 +2,7 @@
 
 ::
 
-    hf:ORG/REPO[@REVISION][:FILE]          a repository of a Hugging Face hub, or one file or quantization of it
+    hf:ORG/REPO[@REV][:FILE]               a repository of a Hugging Face hub, or one file or quantization of it
     ollama:[HOST/][NAMESPACE/]NAME[:TAG]   a model of an Ollama registry
     https://HOST/FILE.gguf[#sha256=HEX]    a file of the web (http only on this machine)
     file:PATH                              a file or directory that is here
@@ -21,18 +21,19 @@ from typing import TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from provision.domain.safe_name import is_safe_path, shown
+from provision.domain.web_address import is_loopback
 from provision.errors import UsageError
 
 MAX_URL_CHARACTERS = 4096
 MAX_LOCAL_PATH_CHARACTERS = 4096
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 DEFAULT_NAMESPACE, DEFAULT_TAG = "library", "latest"
 
-HUB_FORM = "hf:ORG/REPO[@REVISION][:FILE]"
+HUB_FORM = "hf:ORG/REPO[@REV][:FILE]"
 OLLAMA_FORM = "ollama:[HOST/][NAMESPACE/]NAME[:TAG]"
 WEB_FORM = "https://HOST/FILE.gguf[#sha256=HEX]"
 FILE_FORM = "file:PATH"
 WHEEL_FORM = "wheel:PROJECT==VERSION#MEMBER"
+FORMS = (HUB_FORM, OLLAMA_FORM, WEB_FORM, FILE_FORM, WHEEL_FORM)
 
 _HUB_NAME = re.compile(r"(?!.*(?:--|\.\.))[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 _REVISION_PART = re.compile(r"(?!.*\.\.)[A-Za-z0-9_](?:[A-Za-z0-9._+-]{0,126}[A-Za-z0-9_+-])?")
@@ -62,7 +63,7 @@ class HubReference:
             raise _wrong("repository", self.repository, HUB_FORM, "such as hf:Qwen/Qwen3-4B-GGUF:Q4_K_M")
         parts = [] if self.revision is None else self.revision.split("/")
         if not all(_REVISION_PART.fullmatch(part) for part in parts) or len(parts) > 8:
-            raise _wrong("revision", self.revision, HUB_FORM, "REVISION is a branch, a tag or a commit")
+            raise _wrong("revision", self.revision, HUB_FORM, "REV is a branch, a tag or a commit")
         if self.file is not None and (not is_safe_path(self.file) or ":" in self.file):
             raise _wrong("file", self.file, HUB_FORM, "FILE is a path inside the repository")
 
@@ -108,7 +109,7 @@ class WebReference:
 
     def __post_init__(self) -> None:
         parts = _split_url(self.url)
-        here = parts.scheme == "http" and parts.hostname in LOOPBACK
+        here = parts.scheme == "http" and is_loopback(parts.hostname or "")
         if parts.scheme != "https" and not here:
             raise UsageError(
                 f"Models are fetched with https only, and {shown(self.url)} is not.",
@@ -186,8 +187,7 @@ def parse_reference(text: str) -> Reference:
         return readers[kind](rest)
     if kind in ("http", "https"):
         return _web(text)
-    forms = ", ".join((HUB_FORM, OLLAMA_FORM, WEB_FORM, FILE_FORM, WHEEL_FORM))
-    raise UsageError(f"{shown(text)} does not say where a model comes from.", f"Expected one of {forms}.")
+    raise UsageError(f"{shown(text)} does not say where a model comes from.", f"Expected one of {', '.join(FORMS)}.")
 
 
 def is_reference(text: str) -> bool:

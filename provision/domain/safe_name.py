@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+from provision.errors import RefusedError
 
 MAX_PATH_CHARACTERS = 1024
 MAX_PART_BYTES = 255  # of a file's name, on every usual file system
@@ -20,6 +23,18 @@ def is_safe_path(path: str) -> bool:
         and not re.match(r"[A-Za-z]:", path)
         and all(part not in ("", ".", "..") and len(part.encode()) <= MAX_PART_BYTES for part in parts)
     )
+
+
+def is_safe_name(name: str) -> bool:
+    """Tell whether ``name`` is a safe path of one part."""
+    return is_safe_path(name) and "/" not in name
+
+
+def inside(directory: Path, path: str) -> Path:
+    """Return where ``path`` lies below ``directory``. Raises ``RefusedError`` for one that is not safe."""
+    if not is_safe_path(path):
+        raise RefusedError(f"{shown(path)} is no path inside a directory.", "Nothing was written there.")
+    return directory / path
 
 
 def client_name(text: str) -> str:

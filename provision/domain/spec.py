@@ -12,7 +12,6 @@ KV_CACHE_TYPES = ("auto", "f16", "q8_0", "q4_0")
 SOURCES = ("existing", "archive", "wheel", "packages", "build")
 ACCELERATIONS = ("auto", "cpu", "cuda", "rocm", "vulkan", "metal")
 SERVING = ("threads", "host", "port", "api_key_env", "base_url", "keep_alive")  # how it runs, whatever is installed
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)

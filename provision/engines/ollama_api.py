@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.domain.ollama_name import names_match, parse_name, sha256_of
+from provision.domain.web_address import is_loopback
 from provision.engines.ollama_answers import (
     ListedModel,
     RunningModel,
@@ -31,7 +32,6 @@ __all__ = ["ListedModel", "OllamaApi", "Patience", "RunningModel", "ShownModel",
 
 LOAD_TIMEOUT_S = 600.0
 ANSWER_TIMEOUT_S = 30.0
-_LOOPBACK_HOSTS = ("127.0.0.1", "localhost")
 
 
 class OllamaApi:
@@ -69,7 +69,7 @@ class OllamaApi:
         where the model needs a newer Ollama, ``UnreachableError`` for a stall, ``InterruptedByUserError`` for ``stop``.
         """
         whole = parse_name(name)
-        insecure = whole.host.partition(":")[0] in _LOOPBACK_HOSTS
+        insecure = is_loopback(whole.host.partition(":")[0])
         document = {"model": whole.short, "insecure": insecure, "stream": True}
         following = self._following(f"pulling {name}", progress, stop)
         try:

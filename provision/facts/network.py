@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from provision.host.machine import Machine
-from provision.host.url import proxy_without_login
+from provision.host.proxy import proxy_variable, proxy_without_login
 
 IPV4_PATH, IPV6_PATH = "/proc/net/route", "/proc/net/ipv6_route"
 SCHEMES = ("http", "https", "all")
@@ -69,22 +69,10 @@ def _leads_by_ipv6(fields: list[str]) -> bool:
 
 def proxies(env: Mapping[str, str]) -> dict[str, str]:
     """Map ``http``, ``https`` and ``all`` to the proxies' addresses, without logins."""
-    named = {scheme: proxy_without_login(_variable(env, f"{scheme}_proxy") or "") for scheme in SCHEMES}
+    named = {scheme: proxy_without_login(proxy_variable(env, f"{scheme}_proxy") or "") for scheme in SCHEMES}
     return {scheme: address for scheme, address in named.items() if address}
 
 
 def no_proxy(env: Mapping[str, str]) -> str | None:
     """Return the hosts that are reached without a proxy, as they are listed."""
-    return _variable(env, "no_proxy")
-
-
-def _variable(env: Mapping[str, str], name: str) -> str | None:
-    """Return a variable by the rules of Python's urllib: lower case wins, also where it is empty.
-
-    A CGI program gets HTTP_PROXY from whoever asks with a header ``Proxy``.
-    """
-    if name in env:
-        return env[name] or None
-    if name == "http_proxy" and "REQUEST_METHOD" in env:
-        return None
-    return env.get(name.upper()) or None
+    return proxy_variable(env, "no_proxy")

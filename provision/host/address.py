@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from collections.abc import Collection
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from provision.domain.web_address import is_loopback, is_this_machine, why_unsafe, without_login
 from provision.errors import RefusedError
-from provision.host.url import without_login
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _PORTS = {"http": 80, "https": 443}
-# What clouds tell a machine about itself, credentials included, at addresses that are not link-local.
-_METADATA = ("100.100.100.200", "168.63.129.16", "fd00:ec2::254")
-_MIRROR_HINT = "Use an https mirror, or name the host in pip's trusted-host setting."
+_MIRROR_HINT = "Use an https mirror; http is for a package index alone, and with pip's trusted-host setting."
 _REDIRECT_HINT = "Somebody between here and the file may be up to no good; use another network or mirror."
 
 
@@ -38,14 +31,16 @@ def origin(url: str) -> tuple[str, str, int | None]:
 
 
 def check(url: str, trusted_hosts: Collection[str]) -> None:
-    """Raise ``RefusedError`` for what is neither https, nor http to this machine or a trusted host."""
+    """Raise ``RefusedError`` for what is neither https, nor http to this machine or a trusted host.
+
+    Trusted hosts are named as for pip: ``mirror.lan``, or ``mirror.lan:8080`` for that port alone.
+    """
     parts = split(url)
     host = parts.hostname or ""
-    if is_beside_the_machine(host):
-        raise RefusedError(
-            f"Will not ask {redact(url)}: it is a link-local or metadata address.", "Use the address of a real host."
-        )
-    plain = parts.scheme == "http" and (host in LOOPBACK or host in trusted_hosts)
+    if reason := why_unsafe(host):
+        raise RefusedError(f"Will not ask {redact(url)}: {host} is {reason}.", "Use the address of a real host.")
+    trusted = {host, f"{host}:{parts.port}"}.intersection(trusted_hosts)
+    plain = parts.scheme == "http" and (is_loopback(host) or trusted)
     if not plain and (parts.scheme != "https" or not host):
         raise RefusedError(f"Will not fetch {redact(url)}: only https is trusted.", _MIRROR_HINT)
 
@@ -69,36 +64,8 @@ def check_peer(peer: str, url: str, *, may_be_this_machine: bool) -> None:
 
     This is what a name server that changes its answers cannot get around: the address is that of the connection.
     """
-    if is_beside_the_machine(peer) or (is_this_machine(peer) and not may_be_this_machine):
+    if why_unsafe(peer) or (is_this_machine(peer) and not may_be_this_machine):
         raise RefusedError(f"{redact(url)} leads to {peer}, which may not be asked. Nothing was sent.", _REDIRECT_HINT)
-
-
-def is_this_machine(host: str) -> bool:
-    """Tell whether ``host`` is loopback, however it is spelled; a name that resolves to it is not seen here."""
-    name = host.rstrip(".").lower()
-    address = literal(name)
-    if address is None:
-        return name == "localhost" or name.endswith(".localhost")
-    return address.is_loopback or address.is_unspecified
-
-
-def is_beside_the_machine(host: str) -> bool:
-    """Tell whether ``host`` is a link-local or metadata address, however it is spelled."""
-    address = literal(host)
-    return address is not None and (address.is_link_local or str(address) in _METADATA)
-
-
-def literal(host: str) -> Address | None:
-    """Return the address that ``host`` spells (``2130706433`` and ``0x7f.1`` too), ``None`` for a name."""
-    bare = host.rstrip(".").partition("%")[0]
-    try:
-        address = ipaddress.ip_address(bare)
-    except ValueError:
-        try:
-            return ipaddress.IPv4Address(socket.inet_aton(bare))
-        except (OSError, ValueError):
-            return None
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def split(url: str) -> SplitResult:

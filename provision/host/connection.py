@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from provision.domain.web_address import is_loopback
+from provision.host.certificates import tls_context
 from provision.host.proxy import Proxy, proxy_for
-from provision.host.url import is_loopback
 
 if TYPE_CHECKING:
     import ssl
@@ -44,24 +45,10 @@ class Way(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-def tls_context(env: Mapping[str, str]) -> ssl.SSLContext:
-    """Return what is trusted: the system's certificates, or those that SSL_CERT_FILE names.
-
-    Raises ``OSError`` where that file cannot be used.
-    """
-    import ssl
-
-    path = env.get("SSL_CERT_FILE") or None
-    try:
-        return ssl.create_default_context(cafile=path)
-    except OSError as error:
-        raise OSError(f"the certificates in SSL_CERT_FILE ({path}) cannot be used: {error.strerror}") from error
-
-
 def connect(origin: Origin, timeout_s: float, env: Mapping[str, str], context: ssl.SSLContext | None) -> Way:
     """Open a connection; ``context`` is for https. Raises ``OSError`` or ``HTTPException``, as sending does."""
     proxy = proxy_for(origin.scheme, origin.host, env)
-    way = _through(proxy, origin, timeout_s, context) if proxy else _straight(origin, timeout_s, context)
+    way = _through(proxy, origin, timeout_s, env, context) if proxy else _straight(origin, timeout_s, context)
     try:
         way.connection.connect()
         if proxy is None and not is_loopback(origin.host):
@@ -78,20 +65,48 @@ def _straight(origin: Origin, timeout_s: float, context: ssl.SSLContext | None) 
     return Way(http.client.HTTPSConnection(origin.host, origin.port, timeout=timeout_s, context=context))
 
 
-def _through(proxy: Proxy, origin: Origin, timeout_s: float, context: ssl.SSLContext | None) -> Way:
+def _through(
+    proxy: Proxy, origin: Origin, timeout_s: float, env: Mapping[str, str], context: ssl.SSLContext | None
+) -> Way:
     """An encrypted connection goes through a tunnel; of a plain one the proxy reads every request."""
+    to_proxy = tls_context(env) if proxy.scheme == "https" else None
     if context is None:
-        connection = http.client.HTTPConnection(proxy.host, proxy.port, timeout=timeout_s)
+        way = _straight(Origin(proxy.scheme, proxy.host, proxy.port), timeout_s, to_proxy)
         headers = {**proxy.headers, "Host": origin.authority}
-        return Way(connection, f"{origin.scheme}://{origin.authority}", headers)
-    tunnel = http.client.HTTPSConnection(proxy.host, proxy.port, timeout=timeout_s, context=context)
+        return Way(way.connection, f"{origin.scheme}://{origin.authority}", headers)
+    tunnel: http.client.HTTPConnection
+    if to_proxy is None:
+        tunnel = http.client.HTTPSConnection(proxy.host, proxy.port, timeout=timeout_s, context=context)
+    else:
+        tunnel = _TunnelInTls(proxy, timeout_s, to_proxy, context, origin.host)
     tunnel.set_tunnel(origin.host, origin.port, proxy.headers)
     return Way(tunnel)
 
 
+class _TunnelInTls(http.client.HTTPConnection):
+    """TLS to a server, through a tunnel of a proxy that is itself reached by TLS."""
+
+    default_port = http.client.HTTPS_PORT
+
+    def __init__(
+        self, proxy: Proxy, timeout_s: float, to_proxy: ssl.SSLContext, to_server: ssl.SSLContext, server: str
+    ) -> None:
+        super().__init__(proxy.host, proxy.port, timeout=timeout_s)
+        self._to_proxy, self._to_server, self._server = to_proxy, to_server, server
+
+    def connect(self) -> None:
+        """See ``http.client``, which knows no proxy of this kind."""
+        from urllib3.util.ssltransport import SSLTransport
+
+        plain = socket.create_connection((self.host, self.port), self.timeout)
+        self.sock = outer = self._to_proxy.wrap_socket(plain, server_hostname=self.host)
+        self._tunnel()  # type: ignore[attr-defined]  # missing in the stubs
+        self.sock = cast("socket.socket", SSLTransport(outer, self._to_server, self._server))
+
+
 def _check_peer(host: str, connected: socket.socket) -> None:
     """A name may lead elsewhere than when it was checked; where it led is seen on the open connection only."""
-    from provision.domain.endpoint import why_unsafe
+    from provision.domain.web_address import why_unsafe
 
     address = str(connected.getpeername()[0])
     reason = why_unsafe(address)

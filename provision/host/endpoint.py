@@ -17,9 +17,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
+from provision.domain.web_address import is_loopback
 from provision.errors import UsageError
 from provision.host.answer import MAX_ANSWER_BYTES, Response, read_plain, read_whole
-from provision.host.url import is_loopback
 
 if TYPE_CHECKING:
     import http.client
@@ -170,7 +170,7 @@ class EndpointClient:
 
     @cached_property
     def _context(self) -> ssl.SSLContext:
-        from provision.host.connection import tls_context
+        from provision.host.certificates import tls_context
 
         return tls_context(self._env)
 

@@ -6,43 +6,56 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from provision.host.url import is_loopback, proxy_without_login
+from provision.domain.web_address import authority_of, is_loopback, split_scheme
 
-DEFAULT_PORT = 80
+DEFAULT_PORTS = {"http": 80, "https": 443}
+_SCHEMES = ("http://", "https://", "socks://", "socks4://", "socks4a://", "socks5://", "socks5h://")
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """Where a proxy listens. ``authorization`` is the value of its header, where a login is given."""
+    """Where a proxy listens; with the scheme ``https`` it is itself spoken to through TLS.
+
+    ``authorization`` is the value of its header, where a login is given.
+    """
 
     host: str
     port: int
     authorization: str | None = None
+    scheme: str = "http"
 
     @property
     def headers(self) -> dict[str, str]:
         """What the proxy itself has to be told."""
         return {"Proxy-Authorization": self.authorization} if self.authorization else {}
 
+    @property
+    def url(self) -> str:
+        """Its address, without the login."""
+        return f"{self.scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
 
 def proxy_for(scheme: str, host: str, env: Mapping[str, str]) -> Proxy | None:
     """Return the proxy for a host, ``None`` where it is reached without one; this machine always is.
 
-    Raises ``OSError`` for a proxy that does not speak plain HTTP, such as one for SOCKS.
+    Raises ``OSError`` for a proxy that does not speak HTTP, such as one for SOCKS.
     """
-    address = _variable(env, f"{scheme}_proxy") or _variable(env, "all_proxy")
-    if not address or is_loopback(host) or _is_excepted(host, _variable(env, "no_proxy") or ""):
+    address = proxy_variable(env, f"{scheme}_proxy") or proxy_variable(env, "all_proxy")
+    if not address or is_loopback(host) or _is_excepted(host, proxy_variable(env, "no_proxy") or ""):
         return None
     try:
         parts = urlsplit(address if "://" in address else f"http://{address}")
-        if parts.scheme == "http" and parts.hostname:
-            return Proxy(parts.hostname, parts.port or DEFAULT_PORT, _authorization(parts.username, parts.password))
+        if parts.scheme in DEFAULT_PORTS and parts.hostname:
+            login = _authorization(parts.username, parts.password)
+            return Proxy(parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme], login, parts.scheme)
     except ValueError:
         pass
-    raise OSError(f"the proxy {proxy_without_login(address)} is none that can be used: only http:// ones are")
+    raise OSError(
+        f"the proxy {proxy_without_login(address)} is none that can be used: only http and https proxies are spoken to"
+    )
 
 
-def _variable(env: Mapping[str, str], name: str) -> str | None:
+def proxy_variable(env: Mapping[str, str], name: str) -> str | None:
     """Return a variable by the rules of Python's urllib: lower case wins, also where it is empty.
 
     A CGI program gets HTTP_PROXY from whoever asks with a header ``Proxy``.
@@ -52,6 +65,17 @@ def _variable(env: Mapping[str, str], name: str) -> str | None:
     if name == "http_proxy" and "REQUEST_METHOD" in env:
         return None
     return env.get(name.upper(), "").strip() or None
+
+
+def proxy_without_login(address: str) -> str:
+    """Return a proxy's scheme, host and port, the scheme only where it is given; empty where there is no host.
+
+    A proxy's address has no path, so all before the last ``@`` is the login, also where a slash in the password
+    is not escaped as it should be. What no proxy speaks is no scheme, but may be a user's name.
+    """
+    scheme, rest = split_scheme(address.strip())
+    host = authority_of(rest.rpartition("@")[2])
+    return (scheme if scheme.lower() in _SCHEMES else "") + host if host else ""
 
 
 def _is_excepted(host: str, listed: str) -> bool:

@@ -9,11 +9,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from provision.domain.web_address import without_login
 from provision.errors import RefusedError, UnreachableError
 from provision.host.address import origin, redact
 from provision.host.answer import header_number
 from provision.host.transport import Transport
-from provision.host.url import without_login
 from provision.host.web_errors import RETRY_HINT, StatusError, explained_failure, passes
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _login(url: str) -> dict[str, str]:
     if not parts.username:
         return {}
     login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return dict(urllib3.make_headers(basic_auth=login))
+    return {"Authorization": urllib3.make_headers(basic_auth=login)["authorization"]}
 
 
 def _answer(

@@ -12,7 +12,7 @@ def check_resolved(host: str) -> tuple[str, ...]:
     """
     import socket
 
-    from provision.domain.endpoint import why_unsafe
+    from provision.domain.web_address import why_unsafe
 
     try:
         found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import math
-import ssl
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote, urlsplit
 
+from provision.domain.web_address import is_this_machine
 from provision.errors import InterruptedByUserError, UnreachableError
-from provision.host.address import LOOPBACK, check, check_peer, follow, is_this_machine, split
-from provision.host.url import proxy_without_login, without_login
+from provision.host.address import check, check_peer, follow, redact, split
+from provision.host.certificates import VARIABLES as CERTIFICATE_VARIABLES
+from provision.host.certificates import tls_context
+from provision.host.proxy import Proxy, proxy_for
 
 if TYPE_CHECKING:
     import socket
+    import ssl
 
     import urllib3
 
-CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 POLL_S = 0.1
 CONNECTIONS = 16  # that are kept open to one host: an engine and a model arrive side by side, each by several threads
 
 T = TypeVar("T")
+_CERTIFICATE_HINT = (
+    f"Correct {', '.join(CERTIFICATE_VARIABLES[:-1])} or {CERTIFICATE_VARIABLES[-1]}, or pip's cert setting."
+)
+_CONTEXT = "context"  # the key of what is trusted among the connections that rest on it
+_PROXY_HINT = "Correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or pip's proxy setting."
 
 
 @dataclass(frozen=True)
@@ -101,12 +107,12 @@ class Transport:
         ``redirected_by`` is the address that sent us here, if any: it cannot send us to our own machine.
         Raises ``UnreachableError`` where the certificate file or the proxy's address is of no use.
         """
-        proxy, file = self.proxy(url), self._certificate_file()
+        proxy = self.proxy(url)
         own = redirected_by is None or is_this_machine(split(redirected_by).hostname or "")
-        rules = (file, proxy, own, self.patience, self.stopped)  # connections of other rules are not for this request
-        return self.pools.get(rules, lambda: self._new_pool(proxy, file, may_be_this_machine=own))
+        rules = (proxy, own, self.patience, self.stopped)  # connections of other rules are not for this request
+        return self.pools.get(rules, lambda: self._new_pool(proxy, may_be_this_machine=own))
 
-    def _new_pool(self, proxy: str | None, file: str | None, *, may_be_this_machine: bool) -> urllib3.PoolManager:
+    def _new_pool(self, proxy: Proxy | None, *, may_be_this_machine: bool) -> urllib3.PoolManager:
         import urllib3
 
         from provision.host.watched import Watch, watched_pools
@@ -115,25 +121,28 @@ class Transport:
             if not proxy:
                 check_peer(str(connection.getpeername()[0]), site, may_be_this_machine=may_be_this_machine)
 
+        context = self.pools.get(_CONTEXT, self._context)
         plain: dict[str, Any] = {
-            "ssl_context": self.pools.get(file, lambda: _context(file)),
+            "ssl_context": context,
             "timeout": urllib3.Timeout(connect=self.patience.connect_timeout_s, read=self.patience.idle_timeout_s),
             "maxsize": CONNECTIONS,
         }
-        manager = _through(proxy, plain) if proxy else urllib3.PoolManager(**plain)
+        manager = urllib3.PoolManager(**plain)
+        if proxy:
+            manager = urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers, proxy_ssl_context=context, **plain)
         manager.pool_classes_by_scheme = watched_pools(Watch(look, self.patience.answer_timeout_s, self.stopped))
         return manager
 
-    def proxy(self, url: str) -> str | None:
-        """Return the proxy for ``url`` by the usual variables; loopback never goes through one."""
-        from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # missing in the stubs
+    def proxy(self, url: str) -> Proxy | None:
+        """Return the proxy for ``url`` by the usual variables; loopback never goes through one.
 
+        Raises ``UnreachableError`` for one that is of no use.
+        """
         parts = split(url)
-        lower = {name.lower(): value for name, value in self.env.items() if name.lower().endswith("_proxy")}
-        bypass = proxy_bypass_environment(parts.hostname or "", {"no": lower.get("no_proxy", "")})
-        if parts.hostname in LOOPBACK or bypass:
-            return None
-        return lower.get(f"{parts.scheme}_proxy") or lower.get("all_proxy")
+        try:
+            return proxy_for(parts.scheme, parts.hostname or "", self.env)
+        except OSError as error:
+            raise UnreachableError(f"Cannot reach {redact(url)}: {error}.", _PROXY_HINT) from error
 
     def check(self, url: str) -> None:
         """Refuse what is neither https, nor http to this machine or a host that the user trusts."""
@@ -156,36 +165,12 @@ class Transport:
         if self.stopped():
             raise InterruptedByUserError("Stopped.")
 
-    def _certificate_file(self) -> str | None:
-        named = (self.env.get(name) for name in CERTIFICATE_VARIABLES)
-        return self.certificate or next(filter(None, named), None)
+    def _context(self) -> ssl.SSLContext:
+        from provision.host.watched import CuttableSocket
 
-
-def _context(file: str | None) -> ssl.SSLContext:
-    from provision.host.watched import CuttableSocket
-
-    try:
-        context = ssl.create_default_context(cafile=file)
-    except (OSError, ssl.SSLError) as error:
-        raise UnreachableError(
-            f"The certificates in {file} cannot be read: {error.strerror or error}.",
-            "Correct SSL_CERT_FILE, or pip's cert setting.",
-        ) from error
-    context.sslsocket_class = CuttableSocket
-    return context
-
-
-def _through(proxy: str, settings: Mapping[str, Any]) -> urllib3.ProxyManager:
-    import urllib3
-
-    address = proxy if "://" in proxy else f"http://{proxy}"
-    try:
-        login = urlsplit(address)
-        user = f"{unquote(login.username)}:{unquote(login.password or '')}" if login.username else None
-        headers = urllib3.make_headers(proxy_basic_auth=user) if user else None
-        return urllib3.ProxyManager(without_login(address), proxy_headers=headers, **settings)
-    except (ValueError, AssertionError) as error:
-        raise UnreachableError(
-            f"The proxy {proxy_without_login(proxy)} cannot be used: only http and https proxies are spoken to.",
-            "Correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY.",
-        ) from error
+        try:
+            context = tls_context(self.env, self.certificate)
+        except OSError as error:
+            raise UnreachableError(f"Nothing can be reached safely: {error}.", _CERTIFICATE_HINT) from error
+        context.sslsocket_class = CuttableSocket
+        return context

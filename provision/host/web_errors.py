@@ -7,15 +7,16 @@ from collections.abc import Mapping
 
 from provision.errors import UnreachableError
 from provision.host.address import redact
-from provision.host.url import proxy_without_login
+from provision.host.proxy import Proxy
 
 RETRY_HINT = "Check the network, the proxy and the package index, then run the same command again."
+PROXY_LOGIN_HINT = "Put the login into the proxy's address: HTTPS_PROXY=http://user:password@host:port"
 _DNS_HINT = "Check the network and its name server, or name a mirror or a proxy."
 _CERTIFICATE_HINT = (
     "Where a company's proxy or mirror has a certificate authority of its own, name its file in SSL_CERT_FILE; "
     "where the certificate is not valid yet or any more, check this machine's clock."
 )
-_PROXY_HINT = "Put the login into the proxy's address: HTTPS_PROXY=http://user:password@host:port"
+_PROXY_LOGIN = 407
 _LOGIN_HINT = "It may need a login or a token, or accepting terms in a browser first."
 
 
@@ -30,13 +31,13 @@ class StatusError(UnreachableError):
         status: int,
         reason: str | None,
         url: str,
-        proxy: str | None = None,
+        proxy: Proxy | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.status = status
         self.headers = {name.lower(): value for name, value in (headers or {}).items()}
-        if status == 407 and proxy:
-            super().__init__(f"{_wants_login(proxy)} (407).", _PROXY_HINT)
+        if status == _PROXY_LOGIN and proxy:
+            super().__init__(_wants_login(proxy), PROXY_LOGIN_HINT)
             return
         hint = _LOGIN_HINT if status in (401, 403) else RETRY_HINT
         said = "".join(letter for letter in reason or "" if letter.isprintable())[:80]
@@ -49,24 +50,24 @@ def passes(error: Exception) -> bool:
 
     lasting = (exceptions.NameResolutionError, exceptions.SSLError, exceptions.LocationValueError)
     root = _root(error)
-    return not isinstance(root, lasting) and "Tunnel connection failed" not in str(root)
+    return not isinstance(root, lasting) and not _tunnel_status(root)
 
 
-def explained_failure(error: Exception, url: str, proxy: str | None) -> UnreachableError:
+def explained_failure(error: Exception, url: str, proxy: Proxy | None) -> UnreachableError:
     """Return the error of the contract for what urllib3 raised."""
     from urllib3 import exceptions
 
     root = _root(error)
-    place = f"the proxy {proxy_without_login(proxy)}" if proxy else redact(url)
+    place = f"the proxy {proxy.url}" if proxy else redact(url)
     if isinstance(root, exceptions.SSLError):
         return UnreachableError(f"Cannot reach {redact(url)} safely: {_certificate(root)}.", _CERTIFICATE_HINT)
     if isinstance(root, exceptions.NameResolutionError):
         return UnreachableError(f"Cannot reach {place}: its name is not known here (DNS).", _DNS_HINT)
-    if proxy and "407" in str(root):
-        return UnreachableError(f"{_wants_login(proxy)} (407).", _PROXY_HINT)
-    if proxy and "Tunnel connection failed" in str(root):
-        status = str(root).partition("Tunnel connection failed: ")[2].strip("'\")")
-        return UnreachableError(f"The proxy {proxy_without_login(proxy)} does not let us to {redact(url)}: {status}.")
+    status = _tunnel_status(root)
+    if proxy and status.startswith(str(_PROXY_LOGIN)):
+        return UnreachableError(_wants_login(proxy), PROXY_LOGIN_HINT)
+    if proxy and status:
+        return UnreachableError(f"The proxy {proxy.url} does not let us to {redact(url)}: {status}.")
     return UnreachableError(f"Cannot reach {place}: {why(root)}.", RETRY_HINT)
 
 
@@ -113,5 +114,10 @@ def _certificate(error: Exception) -> str:
     return "no encrypted connection came about"
 
 
-def _wants_login(proxy: str) -> str:
-    return f"The proxy {proxy_without_login(proxy)} wants a login"
+def _tunnel_status(root: Exception) -> str:
+    """Return what a proxy answered instead of opening a tunnel, such as ``403 Forbidden``; empty where it did not."""
+    return str(root).partition("Tunnel connection failed: ")[2].strip("'\")")
+
+
+def _wants_login(proxy: Proxy) -> str:
+    return f"The proxy {proxy.url} wants a login ({_PROXY_LOGIN})."

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import inspect
 
 from provision.domain.lock import LOCK_VERSION, Lock, lacking, platform_name
+from provision.domain.lock_names import check_names
 from provision.errors import InvalidInputError
 
 HEAD = (
@@ -44,9 +45,11 @@ def parse_lock(data: bytes, name: str) -> Lock:
         raise InvalidInputError(f"{name} has what this fabric does not know:\n{_listed(unknown)}", AGAIN)
     try:
         _read_nothing(document, known)
-        return msgspec.convert(document, Lock)
+        lock = msgspec.convert(document, Lock)
     except (msgspec.ValidationError, RecursionError) as error:
         raise InvalidInputError(f"{name} cannot be used: {error}.", AGAIN) from error
+    check_names(lock, name)
+    return lock
 
 
 def why_incomplete(lock: Lock) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from provision.domain.spec import ACCELERATIONS, AUTO, BACKENDS, KV_CACHE_TYPES, LOOPBACK_HOSTS, SOURCES, Spec
+from provision.domain.spec import ACCELERATIONS, AUTO, BACKENDS, KV_CACHE_TYPES, SOURCES, Spec
+from provision.domain.web_address import is_loopback
 from provision.errors import RefusedError, UsageError, did_you_mean
 from provision.knowledge.hardware import Hardware
 from provision.select.candidates import SERVER
@@ -31,7 +32,7 @@ def check_spec(spec: Spec, hardware: Hardware) -> None:
             raise UsageError(f"{option} {count} is not possible.", "Use 1 or more.")
     if spec.context is not None and spec.context < MIN_CONTEXT:
         raise UsageError(f"A context of {spec.context} tokens is too small.", f"Use at least {MIN_CONTEXT}.")
-    if spec.host not in LOOPBACK_HOSTS and not spec.api_key_env:
+    if not is_loopback(spec.host) and not spec.api_key_env:
         raise RefusedError(
             f"Will not listen on {spec.host} without an API key: all who reach this machine could use the model.",
             "Put a key into an environment variable and name it: --api-key-env NAME. Or stay on 127.0.0.1.",

@@ -11,12 +11,12 @@ from provision.domain.endpoint import DEFAULT_PORTS
 from provision.domain.engine import Failure
 from provision.domain.selection import Selection
 from provision.domain.server import Observation, Runtime, ServerState
+from provision.domain.web_address import is_loopback
 from provision.engines.registry import ENGINES
 from provision.host import ports, process
 from provision.host.endpoint import EndpointClient, Response
 from provision.host.files import read_bytes
 from provision.host.layout import Layout
-from provision.host.url import is_loopback
 from provision.serve.proof import Proof
 
 HEALTH_TIMEOUT_S = 5.0

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,23 @@ def test_pulling_again_fetches_nothing_and_asks_nobody(fabric: Fabric, hub: HubS
     assert again["changed"] is False
     assert len(hub.seen) == asked
     assert (fabric.prefix / "state.json").read_bytes() == state
+
+
+def spec_with_mirrors(address: str) -> str:
+    return json.dumps({"install": {"mirrors": {name.lower(): address for name in SITES}}})
+
+
+@pytest.mark.parametrize("options", [[], ["-f", "wishes/other.yaml"]])
+def test_a_pull_goes_to_the_mirrors_of_the_spec(fabric: Fabric, hub: HubServer, options: list[str]) -> None:
+    (fabric.home / "wishes").mkdir()
+    (fabric.home / "fabric.yaml").write_text(spec_with_mirrors(NOBODY if options else hub.root), encoding="utf-8")
+    (fabric.home / "wishes" / "other.yaml").write_text(spec_with_mirrors(hub.root), encoding="utf-8")
+    own = {**OWN, "models": [{**OWN["models"][0], "name": "theirs"}]}
+    (fabric.home / "wishes" / "fabric.models.yaml").write_text(json.dumps(own), encoding="utf-8")
+    unset = {f"FABRIC_MIRROR_{name}": None for name in SITES}
+    names = [REFERENCE, REGISTERED, *(["theirs"] if options else [])]
+    pulled = fabric.succeed("models", "pull", *names, *options, env=unset)["pulled"]
+    assert [row["changed"] for row in pulled] == [True, True, False][: len(names)]
 
 
 def test_the_same_file_under_two_references_is_one_file(fabric: Fabric) -> None:
@@ -216,7 +234,7 @@ def test_the_plan_has_the_sizes_of_upstream(fabric: Fabric) -> None:
     assert plan["model"]["size_bytes"] == model["download_bytes"] == model["disk_bytes"] == state["size_bytes"]
 
 
-OWN = {
+OWN: dict[str, Any] = {
     "version": 1,
     "models": [
         {
@@ -254,7 +272,7 @@ def test_a_name_of_the_users_own_is_one_of_the_catalogue(fabric: Fabric) -> None
         ("version: 2\nmodels: []\n", "version 2 is not known"),
         ("version: 1\nversion: 1\n", "given twice"),
         ("", "fabric.models.yaml"),
-        (json.dumps({**OWN, "models": OWN["models"] * 2}), "ours is there twice"),  # type: ignore[operator]
+        (json.dumps({**OWN, "models": OWN["models"] * 2}), "ours is there twice"),
     ],
 )
 def test_a_file_of_models_that_is_wrong_is_refused_by_its_name(fabric: Fabric, document: str, told: str) -> None:

@@ -85,8 +85,11 @@ def serving_site(site: Site, context: ssl.SSLContext | None = None, port: int = 
 
 
 @contextmanager
-def tunnelling(to_port: int, refuses: bool = False) -> Iterator[WebServer]:
-    """Run a proxy that takes CONNECT only, and connects to ``to_port`` whatever host is asked for."""
+def tunnelling(to_port: int, refuses: bool = False, tls: ssl.SSLContext | None = None) -> Iterator[WebServer]:
+    """Run a proxy that takes CONNECT only, and connects to ``to_port`` whatever host is asked for.
+
+    ``tls`` is for the way to the proxy itself.
+    """
 
     class Tunnel(Handler):
         protocol_version = "HTTP/1.0"
@@ -105,7 +108,7 @@ def tunnelling(to_port: int, refuses: bool = False) -> Iterator[WebServer]:
                 back.join(10)
 
     seen: list[Request] = []
-    with listening(Tunnel) as listener:
+    with listening(Tunnel, tls=tls) as listener:
         yield WebServer(listener.port, seen)
 
 

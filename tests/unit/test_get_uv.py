@@ -20,6 +20,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
+from urllib.request import Request
 
 import pytest
 
@@ -301,6 +303,28 @@ def test_pips_certificate_and_trusted_hosts_open_https(setup: Setup, authority: 
         shutil.rmtree(setup.target)
         other = str(authority / "cert.pem")
         assert_installed(setup, setup.run(**index, PIP_CERT=str(authority / "ca.pem"), SSL_CERT_FILE=other))
+
+
+def test_a_login_for_https_is_not_sent_by_http_and_no_page_is_read_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Opener:
+        def open(self, request: Request, timeout: float) -> Any:
+            asked.append((request.full_url, request.unredirected_hdrs.get("Authorization")))
+            return answer
+
+    asked: list[tuple[str, str | None]] = []
+    answer = MagicMock()
+    answer.__enter__.return_value = answer
+    answer.headers.get_content_type.return_value = "application/json"
+    answer.read.return_value = b"{}"
+    monkeypatch.setattr("urllib.request.build_opener", lambda *_: Opener())
+    web = bare_web.Web({}, ())
+    web.open("https://me:word@index.example/simple/uv/")
+    web.open("https://index.example/uv.whl")
+    web.open("http://index.example/uv.whl")
+    login = "Basic bWU6d29yZA=="
+    assert [told for _, told in asked] == [login, login, None]
+    web.read_page("https://index.example/simple/uv/", "uv.whl")
+    answer.read.assert_called_once_with(bare_web.MAX_BYTES)
 
 
 PAGE = '<base href="https://files.example/a/"><a href="b%2Bc/uv-1+x.whl?token=1&amp;s=2#sha256=0">uv-1+x.whl</a>'

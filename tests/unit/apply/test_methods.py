@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import MagicMock
 
 import pytest
 
-from provision.apply.methods import Workshop, build_path
+from provision.apply.methods import Workshop, _provide_libraries, build_path
 from provision.apply.store import engine_path
 from provision.artifacts.fetch import Fetcher
 from provision.artifacts.uv_program import Uv
@@ -104,3 +105,14 @@ def test_what_is_compiled_for_another_processor_lies_elsewhere(tmp_path: Path) -
     assert engine_path(layout, new, ()) != engine_path(layout, old, ())
     assert build_path(layout, new, ()) != build_path(layout, old, ())
     assert build_path(layout, new, ()).parent == layout.builds
+
+
+def test_no_name_of_a_library_leads_out_of_the_tree(tmp_path: Path) -> None:
+    wheel = next(each for each in load_engine_file("llamacpp").releases if each.libraries)
+    name = "../../../../home/libx.so"
+    release = replace(wheel, libraries=(replace(wheel.libraries[0], name=name),))
+    fetcher = MagicMock(Fetcher)
+    shop = Workshop(Layout(tmp_path), fetcher, cast("Uv", None), {}, Said(), threading.Event(), (name,), 1, None)
+    with pytest.raises(RefusedError, match="no path inside"):
+        _provide_libraries(shop, release, tmp_path / "engine")
+    fetcher.member.assert_not_called()

@@ -14,6 +14,7 @@ from provision.artifacts.mirrors import Mirrors
 from provision.domain.reference import HubReference, parse_reference
 from provision.errors import FabricError, InvalidInputError, RefusedError, UnreachableError
 from provision.host.transport import Transport
+from tests.standin import hub_server
 from tests.standin.hub_server import HF_TOKEN, Answer, HubServer, Repository, model_info
 from tests.unit.artifacts.gguf_file import KEYS, gguf
 from tests.unit.artifacts.hf_files import LLAMA_8B, safetensors
@@ -236,10 +237,36 @@ def test_what_runs_code_when_it_is_loaded_is_refused(
         ask(f"hf:{REPO}{file}")
 
 
-def test_a_tokenizer_that_brings_its_own_program_is_refused(publish: Publish, ask: Resolve, pinned: Pinned) -> None:
-    publish(directory(**{"tokenizer_config.json": b'{"auto_map": {"AutoTokenizer": ["x.Y"]}}'}))
-    with pytest.raises(RefusedError, match="auto_map"):
+OWN_CLASS = b'{"auto_map": {"AutoTokenizer": ["x.Y"]}}'
+OWN_VISION = json.dumps(LLAMA_8B | {"vision_config": json.loads(OWN_CLASS)}).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", OWN_VISION),
+        ("tokenizer_config.json", OWN_CLASS),
+        ("processor_config.json", OWN_CLASS),
+        ("generation_config.json", b'{"custom_generate": "someone/else"}'),
+    ],
+)
+def test_a_configuration_that_names_a_program_is_refused(
+    publish: Publish, ask: Resolve, pinned: Pinned, name: str, content: bytes
+) -> None:
+    publish(directory(**{name: content}))
+    with pytest.raises(RefusedError, match=f"{REPO} carries its own program: {name}"):
         pinned(ask(f"hf:{REPO}"))
+
+
+def test_so_is_one_that_the_hub_stores_as_a_large_file(
+    publish: Publish, ask: Resolve, pinned: Pinned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_server, "LARGE", (*hub_server.LARGE, "config.json"))
+    publish(directory(**{"tokenizer_config.json": OWN_CLASS}))
+    found = ask(f"hf:{REPO}")
+    assert all(file.sha256 for file in found.files if file.path.endswith("config.json"))
+    with pytest.raises(RefusedError, match=f"{REPO} carries its own program: tokenizer_config.json"):
+        pinned(found)
 
 
 @pytest.mark.parametrize(

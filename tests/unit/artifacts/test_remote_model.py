@@ -13,11 +13,14 @@ from provision.artifacts import ranged_file
 from provision.artifacts.local_model import describe
 from provision.artifacts.mirrors import Mirrors
 from provision.artifacts.remote_model import describe_remote
+from provision.artifacts.resolve import Resolver
 from provision.domain.model import Model
 from provision.domain.reference import HubReference, OllamaReference, WebReference, parse_reference
+from provision.domain.spec import Spec
 from provision.errors import FabricError, InvalidInputError, RefusedError, UnreachableError
 from provision.host.transport import Transport
 from tests.standin.hub_server import HF_TOKEN, Answer, HubServer
+from tests.standin.selections import select_for_small_machine
 from tests.unit.artifacts.gguf_file import KEYS, gguf, number, tensor
 from tests.unit.artifacts.hf_files import LLAMA_8B, safetensors
 
@@ -101,18 +104,39 @@ def test_a_model_of_the_hub_carries_its_commit_and_its_licence(
     assert (model.reference, model.sha256) == (f"hf:{REPO}:a.gguf", hashlib.sha256(WHOLE).hexdigest())
 
 
-def test_a_model_of_the_registry_is_its_gguf_blob(hub: HubServer, ask: Ask) -> None:
+def test_a_model_of_the_registry_is_its_gguf_blob_with_all_that_its_manifest_names(hub: HubServer, ask: Ask) -> None:
     hub.add_ollama("library/tiny:1b", [("model", WHOLE), ("license", b"MIT")])
+    manifest = hub.manifests["/v2/library/tiny/manifests/1b"]
     model = ask("ollama:tiny:1b")
-    digest = hashlib.sha256(WHOLE).hexdigest()
     assert (model.name, model.format, model.license) == ("tiny-1b", "gguf", "apache-2.0")
-    assert (model.sha256, model.size_bytes) == (digest, len(WHOLE))
-    assert [file.path for file in model.files] == [f"blobs/sha256-{digest}"]
-    assert model.revision == hashlib.sha256(hub.manifests["/v2/library/tiny/manifests/1b"]).hexdigest()
+    assert model.revision == hashlib.sha256(manifest).hexdigest()
+    config = json.loads(manifest)["config"]["digest"].removeprefix("sha256:")
+    blobs = [hashlib.sha256(WHOLE).hexdigest(), config, hashlib.sha256(b"MIT").hexdigest()]
+    paths = [f"blobs/sha256-{digest}" for digest in blobs]
+    assert [file.path for file in model.files] == [paths[0], "manifest.json", *paths[1:]]
+    assert [file.sha256 for file in model.files] == [blobs[0], model.revision, *blobs[1:]]
+    assert (model.sha256, model.size_bytes) == (None, sum(file.size_bytes or 0 for file in model.files))
     hub.registry_realm = f"{hub.root}/token"
     hub.scripted["/token"] = Answer(200, b'{"token": "anybody"}')
     assert ask("ollama:tiny:1b") == model
     assert hub.tokens_seen("cdn") == set()
+
+
+def test_a_tag_that_moves_meanwhile_does_not_mix_two_models(hub: HubServer) -> None:
+    tag = "/v2/library/tiny/manifests/1b"
+    hub.add_ollama("library/tiny:1b", [("model", WHOLE)])
+    model = Resolver({"FABRIC_MIRROR_OLLAMA_REGISTRY": hub.root}, {}).describe("ollama:tiny:1b")
+    assert model.files[1].urls[0] == f"{hub.root}{tag}"
+    assert len(hub.requests(tag)) == 1
+
+
+def test_what_a_server_of_others_calls_a_model_is_not_that_model(hub: HubServer) -> None:
+    reference = "ollama:tiny:1b"
+    hub.add_ollama("library/tiny:1b", [("model", WHOLE)])
+    theirs = select_for_small_machine()
+    theirs = replace(theirs, spec=Spec(model=reference), model=replace(theirs.model, format="remote", source=None))
+    resolver = Resolver({"FABRIC_MIRROR_OLLAMA_REGISTRY": hub.root}, {}, known=(theirs,))
+    assert resolver.describe(reference).format == "gguf"
 
 
 def test_a_file_of_the_web_is_described_with_its_size_and_the_checksum_given(hub: HubServer, ask: Ask) -> None:

@@ -15,6 +15,8 @@ from provision.artifacts.pip_settings import read_local
 from provision.artifacts.uv_program import Uv
 from provision.domain.artifacts import Wheel
 from provision.errors import UnreachableError
+from tests.standin.artifact_server import failure
+from tests.standin.artifact_server import serving as serving_files
 from tests.standin.command import NOBODY
 from tests.standin.index_server import IndexServer, serving
 
@@ -135,3 +137,13 @@ def test_an_interpreter_that_is_not_here_and_may_not_be_fetched_is_named_at_once
         here.check_python("3.7")
     assert caught.value.exit_code == 69
     assert "Install Python 3.7" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_wants_a_login_is_told(tmp_path: Path, wheels: dict[str, Path], scheme: str) -> None:
+    with serving_files() as proxy:
+        proxy.fallback = lambda _: failure(407)
+        asked = uv(tmp_path, PIP_INDEX_URL=f"{scheme}://index.example/simple", PIP_PROXY=proxy.root)
+        with pytest.raises(UnreachableError, match="the proxy wants a login") as told:
+            asked.locate([pinned(wheels[STABLE])])
+    assert "HTTPS_PROXY=http://user:password@" in (told.value.hint or "")

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.domain.endpoint import is_private, normalize, why_unsafe
+from provision.domain.endpoint import is_private, normalize
+from provision.domain.web_address import why_unsafe
 from provision.errors import FabricError, RefusedError, UsageError
 
 ONE_FORM = [

@@ -140,6 +140,21 @@ def test_a_plain_request_to_another_host_names_it_to_the_proxy() -> None:
     assert answer["headers"]["Host"] == "gpu-box.lan:8000"
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_may_itself_be_reached_by_tls(trust: Trust, scheme: str) -> None:
+    encrypted = trust.context if scheme == "https" else None
+    with serving_site(echo, encrypted) as server, tunnelling(server.port, tls=trust.context) as tunnel:
+        proxy = tunnel.port if encrypted else None
+        with serving_site(echo, trust.context) as plain:
+            env = {**trust.env, f"{scheme}_proxy": f"https://alice:pw@localhost:{proxy or plain.port}"}
+            client = EndpointClient(f"{scheme}://api.example.com/v1", KEY, env=env)
+            answer = client.post("/v1/x", {"a": "b" * 100_000})
+            recording = record(client, "/v1/x", {}, 5.0)
+    assert (answer.status, recording.status) == (200, 200), answer.error
+    assert answer.json()["headers"]["Host"].removesuffix(":80") == "api.example.com"
+    assert len(answer.json()["body"]) > 100_000
+
+
 def test_a_proxy_that_refuses_says_so(trust: Trust) -> None:
     with tunnelling(1, refuses=True) as proxy:
         env = {**trust.env, "HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}"}
@@ -161,7 +176,7 @@ def test_this_machine_is_never_asked_through_a_proxy(trust: Trust) -> None:
 def test_a_name_that_leads_to_an_unsafe_address_is_left_at_once(mocker: MockerFixture) -> None:
     with serving_site(echo) as server:
         mocker.patch("socket.getaddrinfo", return_value=[(socket.AF_INET, 1, 6, "", ("127.0.0.1", server.port))])
-        mocker.patch("provision.domain.endpoint.why_unsafe", return_value="link-local")
+        mocker.patch("provision.domain.web_address.why_unsafe", return_value="link-local")
         client = EndpointClient(f"http://rebound.example:{server.port}/v1", env=NO_ENV)
         answers = [client.get("/v1/models"), client.post("/v1/x", {})]
     assert [answer.status for answer in answers] == [0, 0]

@@ -24,6 +24,8 @@ from provision.host.request import request
 from provision.host.transport import Patience, Transport
 from provision.host.web_errors import StatusError
 from tests.standin.artifact_server import Answer, ArtifactServer, failure, redirect, serving
+from tests.standin.web_server import Answer as SiteAnswer
+from tests.standin.web_server import serving_site
 from tests.unit.artifacts.fetching import HASTY, IMPATIENT
 
 HASTY_TRANSPORT = Transport({}, patience=HASTY)
@@ -169,6 +171,23 @@ def test_16_this_machine_and_what_no_proxy_names_are_asked_directly(server: Arti
     assert Transport(env).proxy("https://mirror.lan/f") is None
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_16_a_proxy_that_is_down_wants_no_login(scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        down = Transport({f"{scheme}_proxy": f"http://407-proxy.localhost:{port}"}, trusted_hosts=("a.lan",))
+    with pytest.raises(UnreachableError, match="Cannot reach the proxy http://407-proxy") as told:
+        ask(f"{scheme}://a.lan/f", replace(down, patience=replace(HASTY, connections=1)))
+    assert "login" not in told.value.message
+
+
+def test_of_two_logins_the_one_of_the_address_is_sent() -> None:
+    with serving_site(lambda _: SiteAnswer(body=b"fine")) as site:
+        ask(f"http://me:hush@127.0.0.1:{site.port}/f", headers=BEARER)
+    told = [value for name, value in site.requests[0].headers.items() if name.lower() == "authorization"]
+    assert told == ["Basic bWU6aHVzaA=="]
+
+
 def test_16_a_proxy_of_another_kind_is_told_without_its_login() -> None:
     with pytest.raises(UnreachableError, match="only http and https") as told:
         ask("https://example.org/f", Transport({"ALL_PROXY": "socks5://me:hush@127.0.0.1:9"}))
@@ -248,13 +267,29 @@ def tls(authority: trustme.CA, *names: str, **options: Any) -> ssl.SSLContext:
     return context
 
 
+def rehashed(file: str) -> str:
+    """Return the directory of a certificate, made one of OpenSSL's: every file has a name by its subject's hash."""
+    command = ("openssl", "x509", "-noout", "-subject_hash", "-in", file)
+    name = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    Path(file).with_name(f"{name}.0").symlink_to(file)
+    return str(Path(file).parent)
+
+
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", None])
+@pytest.mark.parametrize("is_directory", [False, True])
 def test_17_an_authority_of_ones_own_is_trusted_when_named(
-    authority: trustme.CA, authority_file: str, variable: str | None
+    authority: trustme.CA, authority_file: str, variable: str | None, *, is_directory: bool
 ) -> None:
-    named = Transport({variable: authority_file}) if variable else Transport({}, certificate=authority_file)
+    path = rehashed(authority_file) if is_directory else authority_file
+    named = Transport({variable: path}) if variable else Transport({}, certificate=path)
     with serving(tls(authority, "localhost"), "localhost") as server:
         assert ask(server.put("/f", OK), replace(named, patience=HASTY)) == b"fine"
+
+
+def test_17_what_is_named_as_our_hints_say_wins(authority: trustme.CA, authority_file: str) -> None:
+    env = {"REQUESTS_CA_BUNDLE": "/nowhere", "CURL_CA_BUNDLE": "/nowhere", "SSL_CERT_FILE": authority_file}
+    with serving(tls(authority, "localhost"), "localhost") as server:
+        assert ask(server.put("/f", OK), Transport(env, patience=HASTY)) == b"fine"
 
 
 LONG_AGO = dt.datetime(2020, 1, 1, tzinfo=dt.timezone.utc)
@@ -304,7 +339,7 @@ def test_17_a_certificate_file_that_is_of_no_use_is_named(tmp_path: Path, conten
     path = tmp_path / "ca.pem"
     if content:
         path.write_text(content, encoding="utf-8")
-    with pytest.raises(UnreachableError, match=f"certificates in {path} cannot be read"):
+    with pytest.raises(UnreachableError, match=f"certificates in {path} .SSL_CERT_FILE. cannot be used"):
         ask("https://localhost:9/f", Transport({"SSL_CERT_FILE": str(path)}))
 
 
@@ -359,7 +394,7 @@ def test_18_a_redirect_to_what_may_not_be_asked_is_refused(server: ArtifactServe
 def test_18_another_host_cannot_send_us_to_this_machine(server: ArtifactServer) -> None:
     """The other host is reached through a proxy, so that it can be played here."""
     transport = Transport({"http_proxy": server.root}, trusted_hosts=("mirror.lan",), patience=HASTY)
-    for target in ("http://127.0.0.1:22/", "http://localhost:22/", "https://[::1]/", "https://0/"):
+    for target in ("http://127.0.0.1:22/", "http://localhost:22/", "https://[::1]/", "https://127.1/"):
         server.fallback = lambda _, target=target: redirect(target)  # type: ignore[misc]
         with pytest.raises(RefusedError, match="redirects to this machine"):
             ask("http://mirror.lan/f", transport)

@@ -47,4 +47,5 @@ def test_only_https_is_trusted_or_what_the_user_trusts(url: str, allowed: bool) 
     ],
 )
 def test_the_proxy_that_the_environment_names(env: dict[str, str], url: str, proxy: str | None) -> None:
-    assert Transport(env).proxy(url) == proxy
+    found = Transport(env).proxy(url)
+    assert (found and found.url) == proxy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -17,17 +18,26 @@ from provision.errors import InvalidInputError
 from provision.plan.lock_file import check_wish, lock_text, parse_lock
 from tests.unit.plan.conftest import lock_with
 
+HASH = "0" * 64
+WHEEL = Wheel("m", "1", "m-1-py3-none-any.whl", HASH, 1)
 WORDS = st.sampled_from(["", "x", 'a "b" \\', "é\n\t\x7f", "1.5", "true", "[a]", "a.b-c"]) | st.text(max_size=4)
+NAMES = st.sampled_from(["x", 'a "b"', "é", "1.5", "true", "[a]", "a.b-c"])  # of those that may become paths
+HASHES = st.sampled_from([HASH, "f" * 64, ""])
 SIZES = st.integers(0, 2**62)
 MAYBE = st.none() | WORDS
-WHEELS = st.builds(Wheel, WORDS, WORDS, WORDS, WORDS, SIZES)
+WHEELS = st.builds(Wheel, WORDS, WORDS, NAMES, HASHES, SIZES)
 SOURCES = st.none() | st.sampled_from(HashSource)
-FILES = st.builds(PinnedFile, WORDS, st.lists(WORDS, max_size=2).map(tuple), st.none() | SIZES, MAYBE, SOURCES)
-MEMBERS = st.builds(WheelMember, WHEELS, WORDS, MAYBE, SIZES, SIZES)
+FILES = st.builds(
+    PinnedFile, NAMES, st.lists(WORDS, max_size=2).map(tuple), st.none() | SIZES, st.none() | HASHES, SOURCES
+)
+MEMBERS = st.builds(WheelMember, WHEELS, NAMES, st.none() | HASHES, SIZES, SIZES)
 ASSETS = st.builds(Assets, WORDS, WORDS, st.lists(WORDS, max_size=2).map(tuple), MAYBE, MAYBE, st.integers(0, 3))
 RELEASES = st.builds(
     EngineRelease,
-    *[WORDS] * 6,
+    NAMES,
+    WORDS,
+    NAMES,
+    *[WORDS] * 3,
     SIZES,
     WORDS,
     method=st.sampled_from(Method),
@@ -36,7 +46,7 @@ RELEASES = st.builds(
     glibc=MAYBE,
     formats=st.lists(WORDS, max_size=2).map(tuple),
     wheel=st.none() | WHEELS,
-    libraries=st.lists(st.builds(Library, WORDS, MEMBERS), max_size=1).map(tuple),
+    libraries=st.lists(st.builds(Library, NAMES, MEMBERS), max_size=1).map(tuple),
     wheel_set=MAYBE,
     wheels=st.lists(WHEELS, max_size=2).map(tuple),
     python=MAYBE,
@@ -56,10 +66,10 @@ MODELS = st.builds(
     Model,
     WORDS,
     WORDS,
-    WORDS,
+    NAMES,
     MAYBE,
     SIZES,
-    MAYBE,
+    st.none() | HASHES,
     SHAPES,
     source=st.none() | MEMBERS,
     files=st.lists(FILES, max_size=2).map(tuple),
@@ -97,6 +107,34 @@ def test_whatever_is_in_the_file_it_is_read_or_refused(data: bytes) -> None:
     for head in (b"", b"lock_version = 1\n"):
         with suppress(InvalidInputError):
             assert parse_lock(head + data, "fabric.lock").lock_version == 1
+
+
+CLIMBS = "../../../home/.ssh/authorized_keys"
+LIBRARY = Library("libx.so", WheelMember(WHEEL, "x/libx.so", HASH, 1, 1))
+UNSAFE: dict[str, Callable[[EngineRelease, Model], tuple[EngineRelease, Model]]] = {
+    "a wheel": lambda release, model: (replace(release, wheel=replace(WHEEL, filename=CLIMBS)), model),
+    "one of several": lambda release, model: (replace(release, wheels=(replace(WHEEL, filename="/x"),)), model),
+    "sources": lambda release, model: (replace(release, sdist=replace(WHEEL, filename="a/b")), model),
+    "a library": lambda release, model: (replace(release, libraries=(replace(LIBRARY, name=CLIMBS),)), model),
+    "a version": lambda release, model: (replace(release, version="/../../x"), model),
+    "a file": lambda release, model: (replace(release, files=(PinnedFile("a/../b", ()),)), model),
+    "a model's file": lambda release, model: (release, replace(model, files=(PinnedFile(CLIMBS, ()),))),
+    "a model's format": lambda release, model: (release, replace(model, format="gguf/../../x")),
+    "a model's hash": lambda release, model: (release, replace(model, sha256=CLIMBS)),
+    "a file's hash": lambda release, model: (release, replace(model, files=(PinnedFile("x", (), 1, CLIMBS),))),
+    "a member": lambda release, model: (release, replace(model, source=replace(LIBRARY.source, path=CLIMBS))),
+    "a member's hash": lambda release, model: (release, replace(model, source=replace(LIBRARY.source, sha256="../x"))),
+}
+
+
+@pytest.mark.parametrize("spoil", UNSAFE.values(), ids=UNSAFE.keys())
+def test_a_name_that_could_leave_its_directory_makes_a_lock_useless(
+    entry: LockedPlatform, spoil: Callable[[EngineRelease, Model], tuple[EngineRelease, Model]]
+) -> None:
+    release, model = spoil(entry.release, entry.model)
+    text = lock_text(lock_with(replace(entry, release=release, model=model)))
+    with pytest.raises(InvalidInputError, match=r"fabric\.lock cannot be used: .* is not a .* that a lock can have"):
+        parse_lock(text.encode(), "fabric.lock")
 
 
 def test_another_wish_is_told_with_both(entry: LockedPlatform) -> None:
