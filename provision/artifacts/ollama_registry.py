@@ -15,14 +15,14 @@ from urllib.parse import quote, urlsplit
 
 from provision.artifacts.mirrors import Mirrors
 from provision.artifacts.web_json import not_as_documented, parse_json, size_in, unexpected
-from provision.domain.artifacts import PinnedFile
+from provision.domain.artifacts import HashSource, PinnedFile
 from provision.domain.reference import OllamaReference
 from provision.domain.safe_name import shown
 from provision.domain.web_address import is_loopback
 from provision.errors import InvalidInputError, RefusedError, UnreachableError
-from provision.host.address import origin
-from provision.host.download import Transport, redact
+from provision.host.address import origin, redact
 from provision.host.site import Answer, get, get_range
+from provision.host.transport import Transport
 
 OWN_HOST = "registry.ollama.ai"
 MANIFEST = "manifest.json"  # its name among the files of a model
@@ -83,7 +83,7 @@ class OllamaManifest:
             *(f"{kind}/sha256:{self.digest}" for kind in ("manifests", "blobs")),
         )
         urls = tuple(f"{self.place}/{name}" for name in names)  # by its tag, and where that has moved by its digest
-        own = PinnedFile(MANIFEST, urls, len(self.body), self.digest)
+        own = PinnedFile(MANIFEST, urls, len(self.body), self.digest, HashSource.API)
         return self.model, own, *(file for file in self.files if file != self.model)
 
     def layer(self, kind: str) -> PinnedFile | None:
@@ -194,7 +194,7 @@ def _blob(answer: Answer, row: dict[str, Any], place: str, most: int | None = No
     size = size_in(answer, row.get("size"), match[0], most) if most else size_in(answer, row.get("size"), match[0])
     if size is None:
         raise RefusedError(f"{redact(answer.url)} gives {match[0]} no size.", _NOTHING)
-    return PinnedFile(f"blobs/sha256-{match[1]}", (f"{place}/blobs/{match[0]}",), size, match[1])
+    return PinnedFile(f"blobs/sha256-{match[1]}", (f"{place}/blobs/{match[0]}",), size, match[1], HashSource.API)
 
 
 def _digest(answer: Answer) -> str:

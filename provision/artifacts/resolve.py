@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from provision.artifacts.mirrors import Mirrors
     from provision.artifacts.pip_settings import PackageSettings
     from provision.artifacts.releases import Release
-    from provision.host.download import Transport
+    from provision.host.transport import Transport
 
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 
@@ -138,7 +138,7 @@ class Resolver:
     @cached_property
     def _transport(self) -> Transport:
         from provision.artifacts.pip_settings import uv_environment
-        from provision.host.download import Transport
+        from provision.host.transport import Transport
 
         return Transport({**self.env, **uv_environment(self._settings, self.env)}, self._settings.certificate)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,6 +49,12 @@ def _option(annotation: Any, *names: str, metavar: str | None = None, text: str 
     return Annotated[annotation, typer.Option(*names, metavar=metavar, help=shown, rich_help_panel=_PANEL)]
 
 
+Mirror = _option(
+    list[str] | None,
+    "--mirror",
+    metavar="NAME=URL",
+    text=f"An address in place of {', '.join(SITES[:-1])} or {SITES[-1]}.",
+)
 _SPEC_OPTIONS: dict[str, Any] = {
     "model": _option(
         str | None,
@@ -94,15 +100,10 @@ _INSTALL_OPTIONS: dict[str, Any] = {
     "program": _option(
         str | None, "--program", metavar="PATH", text="With --backend: the engine that is there already."
     ),
-    "mirror": _option(
-        list[str] | None,
-        "--mirror",
-        metavar="NAME=URL",
-        text=f"An address in place of {', '.join(SITES[:-1])} or {SITES[-1]}.",
-    ),
+    "mirror": Mirror,
 }
-_OWN_OPTIONS: dict[str, tuple[Any, Any]] = {
-    "file": (SpecFile, None),
+_FILE: dict[str, tuple[Any, Any]] = {"file": (SpecFile, None)}
+_WAYS: dict[str, tuple[Any, Any]] = {
     "offline": (_option(bool, "--offline", text="Fetch nothing."), False),
     "refresh": (
         _option(bool, "--refresh", text="Choose anew, and try again what could not be had or did not run here."),
@@ -113,24 +114,40 @@ _OWN_OPTIONS: dict[str, tuple[Any, Any]] = {
         False,
     ),
     "timeout": (
-        _option(float | None, "--timeout", metavar="SECONDS", text="Give up when the server is not ready by then."),
+        _option(
+            float | None,
+            "--timeout",
+            metavar="SECONDS",
+            text="`up`, or `apply` of the plan, gives up when the server is not ready by then.",
+        ),
         None,
     ),
 }
 
 
 def with_wish(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a verb all options of a spec; it receives them as a ``Wish`` after its first argument."""
+    """Give a verb all options of a spec and of how to go about it.
 
+    It receives them as a ``Wish`` after its first argument.
+    """
+    return _taking(_FILE | _WAYS, function)
+
+
+def with_spec(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Do as ``with_wish`` for a verb that looks everything up and starts nothing: with the options of a spec alone."""
+    return _taking(_FILE, function)
+
+
+def _taking(own_options: Mapping[str, tuple[Any, Any]], function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(first: Any, **options: Any) -> Any:
         asked = {name: options.pop(name) for name in _SPEC_OPTIONS}
         install = {name: options.pop(name) for name in _INSTALL_OPTIONS}
-        own = {name: options.pop(name) for name in _OWN_OPTIONS}
+        own = {name: options.pop(name) for name in own_options}
         return function(first, read_wish(asked, own.pop("file"), install, **own), **options)
 
     parameters = list(inspect.signature(function, eval_str=True).parameters.values())
     made = [_parameter(name, annotation, None) for name, annotation in {**_SPEC_OPTIONS, **_INSTALL_OPTIONS}.items()]
-    made += [_parameter(name, *described) for name, described in _OWN_OPTIONS.items()]
+    made += [_parameter(name, *described) for name, described in own_options.items()]
     adopt_signature(wrapper, [parameters[0], *made, *parameters[2:]])
     wrapper.__doc__ = function.__doc__
     return wrapper

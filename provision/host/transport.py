@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from provision.domain.web_address import is_this_machine
 from provision.errors import InterruptedByUserError, UnreachableError
 from provision.host.address import check, check_peer, follow, redact, split
 from provision.host.certificates import VARIABLES as CERTIFICATE_VARIABLES
-from provision.host.certificates import tls_context
+from provision.host.certificates import certificates_named, tls_context
 from provision.host.proxy import Proxy, proxy_for
 
 if TYPE_CHECKING:
@@ -21,10 +23,13 @@ if TYPE_CHECKING:
     import urllib3
 
 POLL_S = 0.1
+CONNECTIONS = 16  # that are kept open to one host: an engine and a model arrive side by side, each by several threads
 _CERTIFICATE_HINT = (
     f"Correct {', '.join(CERTIFICATE_VARIABLES[:-1])} or {CERTIFICATE_VARIABLES[-1]}, or pip's cert setting."
 )
 _PROXY_HINT = "Correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or pip's proxy setting."
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,8 @@ class Patience:
 
     ``connections`` is how often it is tried where no answer comes, ``attempts`` where it answers that it is busy;
     between them ``backoff_s``, doubled every time, or what ``Retry-After`` says, up to ``max_wait_s``. A body may be
-    silent for ``idle_timeout_s`` and has to bring ``min_bytes_per_s`` in every ``window_s``.
+    silent for ``idle_timeout_s`` and has to bring ``min_bytes_per_s`` in every ``window_s``: so it takes at most its
+    size divided by that rate, however slow the line. ``total_s`` is a limit besides, for what is small.
     """
 
     connect_timeout_s: float = 10.0
@@ -45,6 +51,7 @@ class Patience:
     max_wait_s: float = 20.0
     window_s: float = 60.0
     min_bytes_per_s: int = 1024
+    total_s: float = math.inf
 
     def backoff(self, attempt: int) -> float:
         """Return the seconds to wait after so many attempts (from one)."""
@@ -53,7 +60,7 @@ class Patience:
 
 QUICK = Patience(
     connect_timeout_s=3.0, idle_timeout_s=5.0, answer_timeout_s=10.0, connections=2, attempts=2, max_wait_s=3.0,
-    window_s=10.0,
+    window_s=10.0, total_s=300.0,
 )  # fmt: skip
 
 
@@ -62,11 +69,28 @@ def never() -> bool:
     return False
 
 
+class Kept:
+    """What is made once for each key, by whichever thread asks first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._made: dict[Hashable, Any] = {}
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what was made for ``key``, else make it."""
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = make()
+            made: T = self._made[key]
+            return made
+
+
 @dataclass(frozen=True)
 class Transport:
     """How to reach the network: the certificate bundle, the proxies, and hosts allowed without encryption.
 
-    ``stopped`` is asked now and then, and ends every wait and transfer.
+    ``stopped`` is asked now and then, and ends every wait and transfer. ``pools`` are connections that are kept for
+    the next request, shared with every transport that is made of this one by ``replace``; for several threads.
     """
 
     env: Mapping[str, str]
@@ -74,6 +98,7 @@ class Transport:
     trusted_hosts: tuple[str, ...] = ()
     patience: Patience = Patience()
     stopped: Callable[[], bool] = never
+    pools: Kept = field(default_factory=Kept, repr=False, compare=False)
 
     def pool(self, url: str, *, redirected_by: str | None = None) -> urllib3.PoolManager:
         """Return a connection pool for ``url``, through the proxy that the environment names for it.
@@ -81,19 +106,28 @@ class Transport:
         ``redirected_by`` is the address that sent us here, if any: it cannot send us to our own machine.
         Raises ``UnreachableError`` where the certificate file or the proxy's address is of no use.
         """
+        proxy, named = self.proxy(url), certificates_named(self.env, self.certificate)
+        own = redirected_by is None or is_this_machine(split(redirected_by).hostname or "")
+        context = self.pools.get(named, self._context)
+        rules = (named, proxy, own, self.patience, self.stopped)  # connections of other rules are not for this request
+        return self.pools.get(rules, lambda: self._new_pool(proxy, context, may_be_this_machine=own))
+
+    def _new_pool(
+        self, proxy: Proxy | None, context: ssl.SSLContext, *, may_be_this_machine: bool
+    ) -> urllib3.PoolManager:
         import urllib3
 
         from provision.host.watched import Watch, watched_pools
 
-        timeout = urllib3.Timeout(connect=self.patience.connect_timeout_s, read=self.patience.idle_timeout_s)
-        context, proxy = self._context(), self.proxy(url)
-        own = redirected_by is None or is_this_machine(split(redirected_by).hostname or "")
-
-        def look(connection: socket.socket) -> None:
+        def look(connection: socket.socket, site: str) -> None:
             if not proxy:
-                check_peer(str(connection.getpeername()[0]), url, may_be_this_machine=own)
+                check_peer(str(connection.getpeername()[0]), site, may_be_this_machine=may_be_this_machine)
 
-        plain: dict[str, Any] = {"ssl_context": context, "timeout": timeout}
+        plain: dict[str, Any] = {
+            "ssl_context": context,
+            "timeout": urllib3.Timeout(connect=self.patience.connect_timeout_s, read=self.patience.idle_timeout_s),
+            "maxsize": CONNECTIONS,
+        }
         manager = urllib3.PoolManager(**plain)
         if proxy:
             manager = urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers, proxy_ssl_context=context, **plain)
@@ -133,7 +167,11 @@ class Transport:
             raise InterruptedByUserError("Stopped.")
 
     def _context(self) -> ssl.SSLContext:
+        from provision.host.watched import CuttableSocket
+
         try:
-            return tls_context(self.env, self.certificate)
+            context = tls_context(self.env, self.certificate)
         except OSError as error:
             raise UnreachableError(f"Nothing can be reached safely: {error}.", _CERTIFICATE_HINT) from error
+        context.sslsocket_class = CuttableSocket
+        return context

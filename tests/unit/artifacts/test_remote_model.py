@@ -18,7 +18,7 @@ from provision.domain.model import Model
 from provision.domain.reference import HubReference, OllamaReference, WebReference, parse_reference
 from provision.domain.spec import Spec
 from provision.errors import FabricError, InvalidInputError, RefusedError, UnreachableError
-from provision.host.download import Transport
+from provision.host.transport import Transport
 from tests.standin.hub_server import HF_TOKEN, Answer, HubServer
 from tests.standin.selections import select_for_small_machine
 from tests.unit.artifacts.gguf_file import KEYS, gguf, number, tensor
