@@ -12,15 +12,23 @@ if TYPE_CHECKING:
 VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # the first is what OpenSSL and uv read
 
 
-def tls_context(env: Mapping[str, str], certificate: str | None = None) -> ssl.SSLContext:
-    """Return what is trusted: ``certificate`` where one is given, else what the first variable that is set names.
+def certificates_named(env: Mapping[str, str], certificate: str | None = None) -> tuple[str, str | None]:
+    """Return who says which certificates are trusted, and the file or directory with them, ``None`` for the system's.
 
-    Each is a file, or a directory as OpenSSL's ``rehash`` makes them. Raises ``OSError`` where it cannot be used.
+    That is ``certificate`` where one is given, else the first variable that is set.
+    """
+    named = {"pip's setting": certificate, **{name: env.get(name) for name in VARIABLES}}
+    return next(((source, path) for source, path in named.items() if path), ("this system", None))
+
+
+def tls_context(env: Mapping[str, str], certificate: str | None = None) -> ssl.SSLContext:
+    """Return what trusts ``certificates_named``: a file, or a directory as OpenSSL's ``rehash`` makes them.
+
+    Raises ``OSError`` where it cannot be used.
     """
     import ssl
 
-    named = {"pip's setting": certificate, **{name: env.get(name) for name in VARIABLES}}
-    source, path = next(((source, path) for source, path in named.items() if path), ("this system", None))
+    source, path = certificates_named(env, certificate)
     try:
         if path is not None and os.path.isdir(path):
             return ssl.create_default_context(capath=path)

@@ -13,7 +13,7 @@ from provision.domain.web_address import is_this_machine
 from provision.errors import InterruptedByUserError, UnreachableError
 from provision.host.address import check, check_peer, follow, redact, split
 from provision.host.certificates import VARIABLES as CERTIFICATE_VARIABLES
-from provision.host.certificates import tls_context
+from provision.host.certificates import certificates_named, tls_context
 from provision.host.proxy import Proxy, proxy_for
 
 if TYPE_CHECKING:
@@ -24,13 +24,12 @@ if TYPE_CHECKING:
 
 POLL_S = 0.1
 CONNECTIONS = 16  # that are kept open to one host: an engine and a model arrive side by side, each by several threads
-
-T = TypeVar("T")
 _CERTIFICATE_HINT = (
     f"Correct {', '.join(CERTIFICATE_VARIABLES[:-1])} or {CERTIFICATE_VARIABLES[-1]}, or pip's cert setting."
 )
-_CONTEXT = "context"  # the key of what is trusted among the connections that rest on it
 _PROXY_HINT = "Correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or pip's proxy setting."
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -107,12 +106,15 @@ class Transport:
         ``redirected_by`` is the address that sent us here, if any: it cannot send us to our own machine.
         Raises ``UnreachableError`` where the certificate file or the proxy's address is of no use.
         """
-        proxy = self.proxy(url)
+        proxy, named = self.proxy(url), certificates_named(self.env, self.certificate)
         own = redirected_by is None or is_this_machine(split(redirected_by).hostname or "")
-        rules = (proxy, own, self.patience, self.stopped)  # connections of other rules are not for this request
-        return self.pools.get(rules, lambda: self._new_pool(proxy, may_be_this_machine=own))
+        context = self.pools.get(named, self._context)
+        rules = (named, proxy, own, self.patience, self.stopped)  # connections of other rules are not for this request
+        return self.pools.get(rules, lambda: self._new_pool(proxy, context, may_be_this_machine=own))
 
-    def _new_pool(self, proxy: Proxy | None, *, may_be_this_machine: bool) -> urllib3.PoolManager:
+    def _new_pool(
+        self, proxy: Proxy | None, context: ssl.SSLContext, *, may_be_this_machine: bool
+    ) -> urllib3.PoolManager:
         import urllib3
 
         from provision.host.watched import Watch, watched_pools
@@ -121,7 +123,6 @@ class Transport:
             if not proxy:
                 check_peer(str(connection.getpeername()[0]), site, may_be_this_machine=may_be_this_machine)
 
-        context = self.pools.get(_CONTEXT, self._context)
         plain: dict[str, Any] = {
             "ssl_context": context,
             "timeout": urllib3.Timeout(connect=self.patience.connect_timeout_s, read=self.patience.idle_timeout_s),

@@ -48,4 +48,4 @@ def test_only_https_is_trusted_or_what_the_user_trusts(url: str, allowed: bool) 
 )
 def test_the_proxy_that_the_environment_names(env: dict[str, str], url: str, proxy: str | None) -> None:
     found = Transport(env).proxy(url)
-    assert (found and found.url) == proxy
+    assert (found.url if found else None) == proxy
