@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from provision.apply.install import Installer, wheels_of
 from provision.apply.journal import Journal
@@ -99,7 +100,7 @@ class Job:
         if model and self._is_damaged(model_path(self.layout, selection.model)):
             made["pull"] = lambda: self._pull(fetcher)
         if engine:
-            made["install"] = lambda: self.installer.install_engine(fetcher)
+            made["install"] = lambda: self._install_engine(fetcher)
         self._side_by_side(journal, made)
         self.plan = replace(self.plan, selection=self.installer.selection)
         with explained("clearing the staging directory"):
@@ -109,8 +110,18 @@ class Job:
         """Fetch the model and go on with what was learnt of it."""
         selection, wish = self.plan.selection, self.plan.selection.model_wish
         entry = self.installer.intake.model(selection.model, fetcher, wish)
-        self.installer = replace(self.installer, selection=replace(selection, model=entry.known_as[wish]))
+        self._learn(model=entry.known_as[wish])
         return entry
+
+    def _install_engine(self, fetcher: Fetcher) -> StoreEntry:
+        """Install the engine and go on with the version that a program of others turned out to have."""
+        entry, release = self.installer.install_engine(fetcher)
+        self._learn(release=release)
+        return entry
+
+    def _learn(self, **known: Any) -> None:
+        with self._recording:
+            self.installer = replace(self.installer, selection=replace(self.installer.selection, **known))
 
     def _side_by_side(self, journal: Journal, made: dict[str, Callable[[], StoreEntry]]) -> None:
         """Run all at once and record each as it is finished. The first failure, or Ctrl-C, stops the others."""

@@ -47,6 +47,10 @@ class Engine(ABC):
         """Return the program file of an installed engine; ``None`` where an interpreter runs it."""
         return None
 
+    def said_version(self, engine: Path) -> str | None:
+        """Return the version that a program said it has, by what its trials left there; ``None`` where it did not."""
+        return None
+
     def why_unfit(self, selection: Selection, engine: Path) -> str:
         """Return what speaks against an engine that starts, by what its trials left there; empty where nothing does."""
         return ""

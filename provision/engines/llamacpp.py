@@ -38,6 +38,12 @@ class LlamaCpp(Engine):
             for option, kept_as in asked
         ]
 
+    def said_version(self, engine: Path) -> str | None:
+        version = parse_version(_read(engine / VERSION_TEXT))
+        if version is None:
+            return None
+        return f"b{version.build}" if version.build > 1 or version.version is None else version.version
+
     def why_unfit(self, selection: Selection, engine: Path) -> str:
         release = selection.release
         if release.method is Method.WHEEL:

@@ -15,8 +15,8 @@ from provision.knowledge.load import check
 class EngineFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file: releases, best first, and known failures, of which the first match wins.
 
-    ``program`` is the name under which the engine may be on PATH already, ``oldest_build`` the number of the first
-    build without known security holes, for engines that count their builds.
+    ``program`` is the name under which the engine may be on PATH already. ``oldest_version``, or ``oldest_build`` for
+    an engine that counts its builds, is the first that may be used: those before it have known security holes.
     """
 
     version: int
@@ -24,6 +24,7 @@ class EngineFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     releases: tuple[EngineRelease, ...]
     failures: tuple[Failure, ...]
     program: str | None = None
+    oldest_version: str | None = None
     oldest_build: int | None = None
 
 

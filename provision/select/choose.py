@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from provision.domain.choice import Alternative, Recommendation
-from provision.domain.engine import EngineRelease
+from provision.domain.engine import EngineRelease, Method
 from provision.domain.facts import Cpu, Facts
 from provision.domain.gpu import Gpu
 from provision.domain.lock import LockedPlatform
@@ -175,8 +175,10 @@ class Chooser:
         if release is None or offer.model is None or offer.fit is None:
             raise AssertionError("only what has a release and a model is installed")
         rule, libraries = serving.threads, self.facts.libraries
-        same = self.previous is not None and release.is_same(self.previous.release)
-        kept = self.previous.provided_libraries if same and self.previous else ()
+        kept: tuple[str, ...] = ()
+        if self.previous is not None and release.is_same(self.previous.release):
+            kept = self.previous.provided_libraries
+            release = self.previous.release if release.method is Method.EXISTING else release  # its version is known
         provided = tuple(lib.name for lib in release.libraries if lib.name in kept or not libraries.get(lib.name))
         return Selection(
             spec=spec,
