@@ -87,3 +87,16 @@ class Engine(ABC):
     def serves(self, listed: Sequence[object], name: str) -> bool:
         """Tell whether ``listed``, the names that the server lists, have the model."""
         return name in listed
+
+
+def own_python(engine: Path) -> tuple[str, ...]:
+    """Return how the interpreter of an engine's own environment is called.
+
+    Neither the user's site-packages nor PYTHON* variables reach it, and the store is not written to.
+    """
+    return (str(engine / "bin" / "python"), "-I", "-B")
+
+
+def program_beside(name: str) -> dict[str, str]:
+    """Return a small program of ours, which lies beside this file, as a file of a launch."""
+    return {name: Path(__file__).with_name(name).read_text(encoding="utf-8")}

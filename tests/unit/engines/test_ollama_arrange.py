@@ -18,10 +18,11 @@ from provision.domain.artifacts import PinnedFile
 from provision.domain.model import Model, ModelShape
 from provision.domain.ollama_name import names_match, parse_name
 from provision.domain.safe_name import client_name
-from provision.engines.ollama_arrange import HASHED, MANIFEST, arrange, why_not_arranged
+from provision.engines.ollama_arrange import MANIFEST, arrange, why_not_arranged
 from provision.engines.ollama_manifest import MODEL_TYPE, PARAMETERS_TYPE, parse_manifest, without_context
 from provision.engines.ollama_store import blob_path, list_models, manifest_path, verify
 from provision.host import files
+from provision.host.hashed import NOTE
 from tests.standin.ollama_registry import OllamaRegistry
 
 SHAPE = ModelShape("llama", 30, 3, 64, 64, 8192)
@@ -108,7 +109,7 @@ def test_a_note_that_makes_no_sense_is_no_note(models: Path, tmp_path: Path) -> 
     path = tmp_path / "mine.gguf"
     model = of_the_user(path)
     arrange(models, model, path)
-    models.with_name(HASHED).write_bytes(b"{")
+    models.with_name(NOTE).write_bytes(b"{")
     assert why_not_arranged(models, model, path)
     arrange(models, model, path)
     assert why_not_arranged(models, model, path) == ""
