@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from provision.artifacts.resolve import Resolver
@@ -35,6 +35,7 @@ from provision.prefix import Prefix
 from provision.select.check import check_spec
 from provision.select.choose import CannotRunError, Choice, Chooser
 from provision.select.external import BACKEND as EXTERNAL_BACKEND
+from provision.select.external import KnownModels
 from provision.select.held import with_ours_given_back
 from provision.select.knowledge import Knowledge
 from provision.select.offer import Wanted
@@ -136,16 +137,18 @@ class Planner:
         """Return what makes a server that somebody else runs the one that is served."""
         from provision.observe.remote import look
 
-        remote = look(spec, self.layout, self.env, state.selection if state else None)
-        if remote.lacks_model and self.offline:
+        known = KnownModels(self.knowledge.catalog, partial(self.prefix.model_file_of, state))
+        remote = look(spec, self.layout, self.env, state.selection if state else None, known)
+        ours = remote.selection.model.path is not None
+        if remote.lacks_model and not ours and self.offline:
             raise UnreachableError(
                 f"{remote.selection.base_url} has no model {remote.selection.model.name}, and --offline was given.",
                 "Run once without --offline.",
             )
         remote = remote.as_saved(saved) if saved else remote
         observed = self.prefix.observe(state, remote.selection, self.prefix.server_for(state, remote.selection))
-        fetch = "that Ollama fetches it" if remote.lacks_model else ""
-        plan = make_plan(remote.selection, replace(observed, model_damage=fetch))
+        how = "it is handed to that Ollama" if ours else "that Ollama fetches it"
+        plan = make_plan(remote.selection, replace(observed, model_damage=how if remote.lacks_model else ""))
         return replace(plan, tried=state.tried if state else {})
 
     def _choose(self, chooser: Chooser, resolver: Resolver, tried: Tried) -> tuple[Choice, Tried]:

@@ -73,11 +73,11 @@ class Job:
         """Use a server that somebody else runs; ours is stopped before it is forgotten."""
         selection, variable, env = self.plan.selection, self.plan.selection.spec.api_key_env, self.installer.env
         if self.plan.pending(Kind.MODEL):
-            from provision.apply.adopted import pull
+            from provision.apply.adopted import provide
 
             started = self.clock()
             with journal.step("pull"):
-                pull(selection, key_of(variable, env, self.layout), self.installer.progress)
+                provide(selection, key_of(variable, env, self.layout), self.layout, self.installer.progress)
             self.timings_s["pull"] = self.clock() - started
         if self.plan.pending(Kind.SERVER):
             with journal.step("server"):

@@ -75,7 +75,7 @@ def _wanted(model: Model, place: Path, sha256: str) -> _Wanted:
     if any(file.path == MANIFEST for file in model.files):
         return _from_registry(model, place)
     size_bytes = place.stat().st_size if place.is_file() else 0
-    described = LocalModel(sha256, size_bytes, model.shape.architecture, quantization=model.quantization or "")
+    described = LocalModel(sha256, size_bytes, model.shape.architecture, model.quantization or "")
     manifest, small = compose(described)
     return _Wanted(manifest, {sha256: place}, small)
 

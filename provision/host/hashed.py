@@ -21,10 +21,16 @@ class Hashed:
     modified_ns: int
     sha256: str
 
+    @classmethod
+    def of(cls, path: Path, sha256: str) -> Hashed:
+        """Return what a file is now, whose hash is known. Raises ``OSError``."""
+        status = path.stat()
+        return cls(str(path), status.st_size, status.st_mtime_ns, sha256)
+
 
 def hash_file(path: Path) -> Hashed:
     """Read a file and return its hash, with the time that it had before. Raises ``OSError``."""
-    before = _described(path, "")  # whoever writes to it meanwhile changes its time
+    before = Hashed.of(path, "")  # whoever writes to it meanwhile changes its time
     return replace(before, sha256=sha256_of_file(path))
 
 
@@ -41,9 +47,4 @@ def noted_hash(directory: Path, path: Path) -> str | None:
         noted = msgspec.json.decode(data, type=Hashed) if data else None
     except msgspec.MsgspecError:
         return None
-    return noted.sha256 if noted and path.is_file() and noted == _described(path, noted.sha256) else None
-
-
-def _described(path: Path, sha256: str) -> Hashed:
-    status = path.stat()
-    return Hashed(str(path), status.st_size, status.st_mtime_ns, sha256)
+    return noted.sha256 if noted and path.is_file() and noted == Hashed.of(path, noted.sha256) else None
