@@ -16,7 +16,7 @@ from provision.domain.lock import NO_PINS, LockedPlatform, Pins
 from provision.domain.plan import Plan
 from provision.domain.selection import Selection
 from provision.domain.server import Observation, ServerState
-from provision.domain.spec import Spec
+from provision.domain.spec import EXTERNAL, Spec
 from provision.domain.state import State
 from provision.errors import UnreachableError, UsageError
 from provision.host.layout import Layout
@@ -26,7 +26,6 @@ from provision.plan.observed import Observed
 from provision.plan.room import lack_of_room
 from provision.prefix import Prefix
 from provision.select.choose import CannotRunError, Choice, Chooser
-from provision.select.external import BACKEND as EXTERNAL_BACKEND
 from provision.select.external import KnownModels
 from provision.select.held import with_ours_given_back
 from provision.select.knowledge import Knowledge
@@ -73,7 +72,7 @@ class Planner:
         """
         self.choosing.check(spec)
         _check_program(spec.install.program)
-        if spec.backend == EXTERNAL_BACKEND:
+        if spec.backend == EXTERNAL:
             return self._plan_remote(spec, state)
         before = recall(spec, state, refresh=refresh, offline=self.offline)
         before = replace(before, unfit={**before.unfit, **(tried or {})})
@@ -86,7 +85,7 @@ class Planner:
         """
         chosen, spec = saved.selection, saved.selection.spec
         self.choosing.check(spec)
-        if spec.backend == EXTERNAL_BACKEND:
+        if spec.backend == EXTERNAL:
             return self._plan_remote(spec, state, chosen)
         pins = Pins({"": LockedPlatform(chosen.release, chosen.model)}, strict=True, holder="the plan")
         before = recall(spec, state, refresh=False, offline=True)

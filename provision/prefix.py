@@ -11,6 +11,7 @@ from provision.domain.model import Model
 from provision.domain.plan import Plan
 from provision.domain.selection import Selection
 from provision.domain.server import Observation, ServerState
+from provision.domain.spec import EXTERNAL
 from provision.domain.state import State
 from provision.engines.registry import ENGINES
 from provision.host.files import explained, sha256_of_file
@@ -20,7 +21,6 @@ from provision.host.secret import fingerprint, stored_fingerprint
 from provision.plan.desired import Paths, generation_files
 from provision.plan.diff import make_plan
 from provision.plan.observed import Observed
-from provision.select.external import BACKEND as EXTERNAL
 from provision.serve.observation import Server
 
 _KEY = "the stored API key"

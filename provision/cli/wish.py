@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from provision.cli.session import adopt_signature
-from provision.domain.spec import Install, Spec
+from provision.domain.spec import ACCELERATIONS, BACKENDS, KV_CACHE_TYPES, SOURCES, Install, Spec
 from provision.errors import InvalidInputError, UsageError
 
 DEFAULT_FILE = "fabric.yaml"
@@ -40,6 +40,10 @@ def _option(annotation: Any, *names: str, metavar: str | None = None, text: str 
     ]
 
 
+def _one_of(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}."
+
+
 _SPEC_OPTIONS: dict[str, Any] = {
     "model": _option(
         str | None,
@@ -47,10 +51,8 @@ _SPEC_OPTIONS: dict[str, Any] = {
         metavar="REF",
         text="A catalogue name, hf:ORG/REPO[@REV][:FILE], ollama:NAME[:TAG], https://…#sha256=…, file:PATH or wheel:…",
     ),
-    "backend": _option(str | None, "--backend", metavar="NAME", text="auto, llamacpp, ollama, vllm or external."),
-    "acceleration": _option(
-        str | None, "--acceleration", metavar="NAME", text="auto, cpu, cuda, rocm, vulkan or metal."
-    ),
+    "backend": _option(str | None, "--backend", metavar="NAME", text=_one_of(BACKENDS)),
+    "acceleration": _option(str | None, "--acceleration", metavar="NAME", text=_one_of(ACCELERATIONS)),
     "profile": _option(
         str | None, "--profile", metavar="NAME", text="A rule of profiles/hardware.yaml, or server; auto by default."
     ),
@@ -69,7 +71,7 @@ _SPEC_OPTIONS: dict[str, Any] = {
     "base_url": _option(
         str | None, "--base-url", metavar="URL", text="With --backend external: where the server of others answers."
     ),
-    "kv_cache": _option(str | None, "--kv-cache", metavar="TYPE", text="Of the KV cache: auto, f16, q8_0 or q4_0."),
+    "kv_cache": _option(str | None, "--kv-cache", metavar="TYPE", text=f"Of the KV cache: {_one_of(KV_CACHE_TYPES)}"),
     "keep_alive": _option(
         int | None, "--keep-alive", metavar="SECONDS", text="How long an idle model stays loaded; -1: for ever."
     ),
@@ -80,7 +82,7 @@ _INSTALL_OPTIONS: dict[str, Any] = {
         list[str] | None,
         "--source",
         metavar="NAME",
-        text="How the engine may come here, in order: existing, archive, wheel, packages, build.",
+        text=f"How the engine may come here, in order: {', '.join(SOURCES)}.",
     ),
     "program": _option(str | None, "--program", metavar="PATH", text="The engine that is there already."),
     "mirror": _option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from provision.domain.engine import EngineRelease, Method
@@ -11,18 +11,23 @@ from provision.domain.model import Model, ModelShape
 from provision.domain.ollama_name import names_match
 from provision.domain.reference import is_reference
 from provision.domain.selection import Fit, Selection
-from provision.domain.spec import AUTO, BACKENDS, Spec
+from provision.domain.spec import AUTO, ENGINE_NAMES, EXTERNAL, Spec
 from provision.errors import InvalidInputError, UnreachableError, UsageError, did_you_mean
 from provision.knowledge.models import Catalog
 from provision.select.aliases import aliases, ollama_name, same_name
+from provision.select.explain import not_heeded
 
-BACKEND, REMOTE = "external", "remote"
+REMOTE = "remote"
 SHOWN_MODELS = 12
 _TURNED_AWAY = (401, 403)
 _LOADING = 503
 _OLLAMA_PREFIX, _FROM_HUB = "ollama:", "hf.co/"
 _DIGEST_CHARACTERS = 12
-_NOT_HEEDED = ("acceleration", "context", "threads", "parallel", "kv_cache", "keep_alive", "install")
+_SET_UP = "whoever runs that server has set it up"
+_NOT_HEEDED = (
+    *("acceleration", "profile", "context", "threads", "parallel", "kv_cache", "keep_alive"),
+    *("host", "port", "install"),
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ def select_external(spec: Spec, base_url: str, seen: Fingerprint, known: KnownMo
     model = _model(spec.model, base_url, seen, known)
     context = seen.contexts.get(model.name, 0)
     release = EngineRelease(
-        engine=BACKEND,
+        engine=EXTERNAL,
         source=seen.kind,
         version=seen.version or "",
         build=REMOTE,
@@ -59,7 +64,7 @@ def select_external(spec: Spec, base_url: str, seen: Fingerprint, known: KnownMo
     )
     return Selection(
         spec=spec,
-        backend=BACKEND,
+        backend=EXTERNAL,
         acceleration=REMOTE,
         release=release,
         provided_libraries=(),
@@ -71,8 +76,8 @@ def select_external(spec: Spec, base_url: str, seen: Fingerprint, known: KnownMo
         host="",
         port=0,
         fit=Fit("unknown", 0, None, 0, 0, context),
-        why=(f"{base_url} was asked for; {seen.detail}", *_not_heeded(spec)),
-        why_not=dict.fromkeys((each for each in BACKENDS if each not in (AUTO, BACKEND)), "another server is used"),
+        why=(f"{base_url} was asked for; {seen.detail}", *not_heeded(spec, _NOT_HEEDED, _SET_UP)),
+        why_not=dict.fromkeys(ENGINE_NAMES, "another server is used"),
     )
 
 
@@ -100,14 +105,6 @@ def _check(spec: Spec, base_url: str, seen: Fingerprint) -> None:
         raise UsageError(
             "--require-gpu cannot be promised of a server that somebody else runs.", "Leave --require-gpu out."
         )
-
-
-def _not_heeded(spec: Spec) -> Iterator[str]:
-    """Say of options that were given and mean nothing to a server that runs already."""
-    usual = Spec()
-    given = [name.replace("_", " ") for name in _NOT_HEEDED if getattr(spec, name) != getattr(usual, name)]
-    if given:
-        yield f"not heeded, because whoever runs that server has set it up: {', '.join(given)}"
 
 
 def _listed(seen: Fingerprint, names: Iterable[str]) -> str | None:

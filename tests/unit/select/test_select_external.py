@@ -173,6 +173,7 @@ def test_what_is_not_clear_is_refused(spec: Spec, found: Fingerprint, error: typ
         ({"acceleration": "cuda"}, "acceleration"),
         ({"kv_cache": "q8_0", "keep_alive": 0}, "kv cache, keep alive"),
         ({"install": Install(program="/bin/x")}, "install"),
+        ({"host": "::1", "port": 0, "profile": "cpu"}, "profile, host, port"),
     ],
 )
 def test_options_that_mean_nothing_there_are_named(changes: dict[str, Any], named: str) -> None:
@@ -180,4 +181,4 @@ def test_options_that_mean_nothing_there_are_named(changes: dict[str, Any], name
 
 
 def test_without_such_options_there_is_nothing_to_name() -> None:
-    assert len(choose(wish(port=0, model="only"), seen("only")).why) == 1
+    assert len(choose(wish(model="only"), seen("only")).why) == 1
