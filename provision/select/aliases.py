@@ -35,7 +35,8 @@ def aliases(wish: str, catalog: Catalog) -> tuple[str, ...]:
     if is_reference(wish):
         return tuple(dict.fromkeys((wish, *_names(wish))))
     row = find_row(wish, catalog)
-    return tuple(dict.fromkeys((wish, *(_names_of(row) if row else ()))))
+    names = (name for name in (_names_of(row) if row else ()) if find_row(name, catalog) is row)
+    return tuple(dict.fromkeys((wish, *names)))  # a repository may hold several models: it is the name of the first
 
 
 def ollama_name(wish: str, catalog: Catalog) -> str | None:
