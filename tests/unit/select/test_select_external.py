@@ -12,7 +12,7 @@ from provision.domain.engine import Method
 from provision.domain.fingerprint import COMPATIBLE, LLAMACPP, OLLAMA, UNKNOWN, UNREACHABLE, VLLM, Fingerprint
 from provision.domain.model import Model, ModelShape
 from provision.domain.selection import Selection
-from provision.domain.spec import Install, Spec
+from provision.domain.spec import ENGINE_NAMES, Install, Spec
 from provision.errors import FabricError, InvalidInputError, UnreachableError, UsageError
 from provision.knowledge.models import load_catalog
 from provision.select.external import KnownModels, lacks_model, select_external
@@ -39,7 +39,7 @@ def test_the_only_model_is_the_one() -> None:
     assert (chosen.model.name, chosen.context, chosen.base_url) == ("only", 4096, URL)
     assert chosen.release.method is Method.REMOTE
     assert chosen.is_remote
-    assert set(chosen.why_not) == {"ollama", "llamacpp", "vllm"}
+    assert set(chosen.why_not) == set(ENGINE_NAMES)
 
 
 def test_a_version_that_is_not_told_is_none() -> None:
