@@ -95,5 +95,5 @@ class Following:
     def _cut(self, why: str) -> CutError:
         return CutError(
             f"The connection to Ollama broke while {self.doing}: {why}.",
-            "See `fabric logs`; try again, and it goes on where it was.",
+            "Try again, and it goes on where it was.",
         )
