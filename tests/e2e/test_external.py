@@ -230,6 +230,12 @@ def test_ours_is_stopped_for_theirs_and_back_again(quick: Fabric, theirs: OpenAI
     assert f"server our own → {theirs.base_url}" in reasons[0]
 
 
+def test_theirs_may_take_its_time_after_ours_was_stopped(quick: Fabric) -> None:
+    quick.succeed("up", "--no-smoke")
+    with serving(Script(model="slow", prompt_s=0.5)) as slow:
+        assert quick.succeed("up", "--no-smoke", *external(slow.base_url))["model"] == "slow"
+
+
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("point", "moments"), [("journal", range(1, 60)), ("replace", range(1, 60, 2)), ("unlink", range(1, 60, 3))]
