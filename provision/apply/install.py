@@ -29,11 +29,9 @@ from provision.errors import FabricError, InterruptedByUserError
 from provision.host.files import commit_tree, explained, make_private_dir, remove_tree
 from provision.host.layout import Layout
 from provision.host.program import Command, CommandResult, run
-from provision.knowledge.versions import older
 
 PREFLIGHT_TIMEOUT_S = 60.0
 CONVERSION_TIMEOUT_S = 1800.0
-_OLDEST_GLIBC = "2.28"  # of the platforms that wheels are looked for; what they need themselves, the choice has seen
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,16 @@ class Installer:
 
     def prepare(self, wheels: list[Wheel], need_bytes: int) -> Fetcher:
         """See ``Intake.prepare``."""
-        release = self.selection.release
-        return self.intake.prepare(wheels, need_bytes, _platform(release), release.python)
+        return self.intake.prepare(wheels, need_bytes, self.selection.release.python)
+
+    def check_interpreter(self) -> None:
+        """Raise ``UnreachableError`` where the engine needs a Python that is not here and may not be fetched."""
+        with explained("making the staging directory"):
+            make_private_dir(self.layout.staging)
+        try:
+            self.intake.uv().check_python(self.selection.release.python)
+        finally:
+            remove_tree(self.layout.staging)
 
     def install_engine(self, fetcher: Fetcher) -> tuple[StoreEntry, EngineRelease]:
         """Make the engine's tree and prove that it starts here; return it, and the release as it is known now.
@@ -141,14 +147,6 @@ class Installer:
         return Intake(
             self.layout, self.env, self.progress, self.stop, mirrors, self.offline, self.bundle, self.addresses
         )
-
-
-def _platform(release: EngineRelease) -> str:
-    """Return uv's name for the kind of machine that a release is for."""
-    if release.system == "Darwin":
-        return f"{'aarch64' if release.arch == 'arm64' else release.arch}-apple-darwin"
-    glibc = _OLDEST_GLIBC if older(release.glibc, _OLDEST_GLIBC) else release.glibc or _OLDEST_GLIBC
-    return f"{release.arch}-manylinux_{glibc.replace('.', '_')}"
 
 
 def wheels_of(selection: Selection, *, engine: bool, model: bool) -> list[Wheel]:

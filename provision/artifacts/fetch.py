@@ -41,7 +41,8 @@ class Fetcher:
 
     ``partial`` is where files arrive, and where a broken transfer waits for the next run. ``local`` is an unpacked
     bundle, whose ``sha256/<hash>`` files are used first; with ``offline`` nothing else is asked. ``headers`` gives
-    what to send to an address besides the usual. ``say`` is told why an address was given up.
+    what to send to an address besides the usual, ``mirrored`` the address that stands in for one. ``say`` is told why
+    an address was given up.
     """
 
     addresses: Mapping[str, str]
@@ -54,6 +55,7 @@ class Fetcher:
     offline: bool = False
     headers: Callable[[str], Mapping[str, str]] = _no_headers
     most_bytes: int = MOST_BYTES
+    mirrored: Callable[[str], str] = str
 
     def file(self, file: PinnedFile, target: Path, progress: Progress) -> str:
         """Fetch one file to ``target``, in one step once it is whole and right, and return its SHA-256.
@@ -179,7 +181,7 @@ class Fetcher:
 
     def _ways(self, stopped: Callable[[], bool]) -> Ways:
         transport = replace(self.transport, stopped=stopped)
-        return Ways(transport, self._copy, self.offline, self.headers, self.say, self.most_bytes)
+        return Ways(transport, self._copy, self.offline, self.headers, self.say, self.most_bytes, self.mirrored)
 
     def _copy(self, sha256: str) -> Path | None:
         """Return the bundle's copy of a file, ``None`` where it has none."""
@@ -198,7 +200,7 @@ class Fetcher:
                 f"{wheel.filename} (SHA-256 {wheel.sha256}) is not here, and nothing may be fetched.",
                 "Run once without --offline, or use a bundle that holds it.",
             )
-        return RemoteFile(url, wheel.size_bytes, self._ways(self.stop.is_set).transport, progress)
+        return RemoteFile(self.mirrored(url), wheel.size_bytes, self._ways(self.stop.is_set).transport, progress)
 
     def _extract(self, source: IO[bytes] | RemoteFile, member: WheelMember, target: Path) -> str:
         name = f"{member.path.rpartition('/')[2]} in {member.wheel.filename}"

@@ -32,7 +32,8 @@ class Ways:
     """Where files may come from, and who is told.
 
     ``copy_of`` returns a copy on this machine by its SHA-256, ``headers`` what to send to an address besides the
-    usual. With ``offline`` only copies are used. ``say`` is told why an address was given up.
+    usual. ``mirrored`` returns the address that stands in for one. With ``offline`` only copies are used. ``say`` is
+    told why an address was given up.
     """
 
     transport: Transport
@@ -41,6 +42,7 @@ class Ways:
     headers: Callable[[str], Mapping[str, str]]
     say: Callable[[str], None]
     most_bytes: int = MOST_BYTES
+    mirrored: Callable[[str], str] = str
 
 
 def key_of(file: PinnedFile) -> str:
@@ -94,7 +96,7 @@ class _Obtaining:
             return None
 
     def _from_addresses(self) -> str:
-        addresses = deque(self._file.urls)
+        addresses = deque(map(self._ways.mirrored, self._file.urls))
         has_retried = False
         while addresses:
             url = addresses.popleft()

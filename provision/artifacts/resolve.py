@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from provision.domain.artifacts import PinnedFile
+from provision.domain.artifacts import HashSource, PinnedFile
 from provision.domain.engine import Assets, EngineRelease
 from provision.domain.model import Model
 from provision.domain.selection import Selection
@@ -127,7 +127,7 @@ class Resolver:
         base = f"{registry_of(reference, self._mirrors)}/v2/{reference.namespace}/{reference.name}"
         names = (f"manifests/{reference.tag}", f"manifests/sha256:{manifest.digest}", f"blobs/sha256:{manifest.digest}")
         urls = tuple(f"{base}/{name}" for name in names)  # by its tag, and where that has moved by its digest
-        own = PinnedFile(MANIFEST, urls, len(manifest.body), manifest.digest)
+        own = PinnedFile(MANIFEST, urls, len(manifest.body), manifest.digest, HashSource.API)
         rest = tuple(file for file in manifest.files if file != manifest.model)
         files = (manifest.model, own, *rest)
         return replace(model, files=files, sha256=None, size_bytes=sum(file.size_bytes or 0 for file in files))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal, get_args
 
 EngineName = Literal["ollama", "llamacpp", "vllm"]
@@ -14,6 +14,7 @@ BACKENDS = (AUTO, *ENGINE_NAMES, EXTERNAL)
 KV_CACHE_TYPES = ("auto", "f16", "q8_0", "q4_0")
 SOURCES = ("existing", "archive", "wheel", "packages", "build")
 ACCELERATIONS = ("auto", "cpu", "cuda", "rocm", "vulkan", "metal")
+SERVING = ("threads", "host", "port", "api_key_env", "base_url", "keep_alive")  # how it runs, whatever is installed
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
@@ -22,7 +23,7 @@ class Install:
     """How an engine is brought here: ``sources`` are the ways that may be tried, in order; empty for the usual ones.
 
     ``program`` is one that is there already. ``mirrors`` maps the names of places (``github``, ``github_api``,
-    ``huggingface``, ``ollama``) to addresses that stand in for them.
+    ``huggingface``, ``ollama_registry``, ``pypi_files``) to addresses that stand in for them.
     """
 
     sources: tuple[str, ...] = ()
@@ -63,6 +64,13 @@ class Spec:
         """Return those of the wishes with these names that are not left open, in words."""
         usual = Spec()
         return [name.replace("_", " ") for name in names if getattr(self, name) != getattr(usual, name)]
+
+    @property
+    def deciding(self) -> Spec:
+        """The part that decides what is installed: not how it is served, nor from which mirror it comes."""
+        usual = Spec()
+        served = {name: getattr(usual, name) for name in SERVING}
+        return replace(self, **served, install=replace(self.install, mirrors={}))
 
     def options(self) -> list[str]:
         """Return the command line options that say the same, the defaults left out."""
