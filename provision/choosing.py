@@ -13,8 +13,7 @@ from provision.domain.facts import Facts
 from provision.domain.lock import LOCK_FILE, Pins
 from provision.domain.model import Model
 from provision.domain.selection import Selection
-from provision.domain.spec import AUTO, Spec
-from provision.engines.registry import ENGINES
+from provision.domain.spec import AUTO, ENGINE_NAMES, EXTERNAL, Spec
 from provision.errors import UnavailableError, UsageError
 from provision.knowledge.builds import load_builds
 from provision.knowledge.engine_files import load_engine_file
@@ -24,7 +23,6 @@ from provision.knowledge.serving import load_serving
 from provision.knowledge.sizing import load_sizing
 from provision.select.check import check_spec
 from provision.select.choose import Choice, Chooser
-from provision.select.external import BACKEND as EXTERNAL_BACKEND
 from provision.select.knowledge import Knowledge
 from provision.select.offer import Wanted
 from provision.select.sources import Tried
@@ -82,7 +80,7 @@ class Choosing:
     def anywhere(self, spec: Spec) -> Callable[[Facts], Choice]:
         """Return what tells for any machine what suits it, where nothing is set up yet."""
         self.check(spec)
-        if spec.backend == EXTERNAL_BACKEND:
+        if spec.backend == EXTERNAL:
             raise UsageError(
                 "What a server of somebody else's is, only asking it tells: that is no question of the machine.",
                 "Leave --facts and --replay away, or --backend external.",
@@ -132,5 +130,5 @@ class Choosing:
 
 def read_knowledge(own_models: Path | None = None) -> Knowledge:
     """Read the data files that a choice rests on. Raises ``InvalidInputError`` for one that does not fit."""
-    engines = {name: load_engine_file(name) for name, engine in ENGINES.items() if engine.releases()}
+    engines = {name: load_engine_file(name) for name in ENGINE_NAMES}
     return Knowledge(engines, load_serving(), load_hardware(), load_builds(), load_catalog(own_models), load_sizing())

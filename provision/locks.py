@@ -14,7 +14,7 @@ from provision.changes import Changes
 from provision.changing import changing
 from provision.domain.engine import EngineRelease, Method
 from provision.domain.lock import LOCK_FILE, NO_PINS, Lock, LockedPlatform, Pins, every_wheel, platform_name, wish_of
-from provision.domain.spec import Spec
+from provision.domain.spec import EXTERNAL, Spec
 from provision.errors import InvalidInputError, UnavailableError, UsageError
 from provision.host.files import commit, explained, read_bytes, remove_tree
 from provision.plan.lock_file import check_complete, check_wish, lock_text, parse_lock, said
@@ -208,7 +208,7 @@ def _without_next_best() -> Iterator[None]:
 def _check_lockable(spec: Spec) -> None:
     """Raise ``UsageError`` for a wish that only this machine can fulfil."""
     on_this_machine = (
-        (spec.backend == "external", "a server of somebody else's"),
+        (spec.backend == EXTERNAL, "a server of somebody else's"),
         (spec.install.program, f"the program {spec.install.program}"),
         (spec.model.startswith("file:"), f"the model {spec.model}"),
         (

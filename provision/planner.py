@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from provision.before import Before, recall
@@ -16,7 +16,7 @@ from provision.domain.lock import NO_PINS, LockedPlatform, Pins
 from provision.domain.plan import Plan
 from provision.domain.selection import Selection
 from provision.domain.server import Observation, ServerState
-from provision.domain.spec import Spec
+from provision.domain.spec import EXTERNAL, Spec
 from provision.domain.state import State
 from provision.errors import UnreachableError, UsageError
 from provision.host.layout import Layout
@@ -26,7 +26,7 @@ from provision.plan.observed import Observed
 from provision.plan.room import lack_of_room
 from provision.prefix import Prefix
 from provision.select.choose import CannotRunError, Choice, Chooser
-from provision.select.external import BACKEND as EXTERNAL_BACKEND
+from provision.select.external import KnownModels
 from provision.select.held import with_ours_given_back
 from provision.select.knowledge import Knowledge
 from provision.select.sources import Tried
@@ -72,7 +72,7 @@ class Planner:
         """
         self.choosing.check(spec)
         _check_program(spec.install.program)
-        if spec.backend == EXTERNAL_BACKEND:
+        if spec.backend == EXTERNAL:
             return self._plan_remote(spec, state)
         before = recall(spec, state, refresh=refresh, offline=self.offline)
         before = replace(before, unfit={**before.unfit, **(tried or {})})
@@ -85,7 +85,7 @@ class Planner:
         """
         chosen, spec = saved.selection, saved.selection.spec
         self.choosing.check(spec)
-        if spec.backend == EXTERNAL_BACKEND:
+        if spec.backend == EXTERNAL:
             return self._plan_remote(spec, state, chosen)
         pins = Pins({"": LockedPlatform(chosen.release, chosen.model)}, strict=True, holder="the plan")
         before = recall(spec, state, refresh=False, offline=True)
@@ -127,16 +127,18 @@ class Planner:
         """Return what makes a server that somebody else runs the one that is served."""
         from provision.observe.remote import look
 
-        remote = look(spec, self.layout, self.env, state.selection if state else None)
-        if remote.lacks_model and self.offline:
+        known = KnownModels(self.knowledge.catalog, partial(self.prefix.model_file_of, state))
+        remote = look(spec, self.layout, self.env, state.selection if state else None, known)
+        ours = remote.selection.model.path is not None
+        if remote.lacks_model and not ours and self.offline:
             raise UnreachableError(
                 f"{remote.selection.base_url} has no model {remote.selection.model.name}, and --offline was given.",
                 "Run once without --offline.",
             )
         remote = remote.as_saved(saved) if saved else remote
         observed = self.prefix.observe(state, remote.selection, self.prefix.server_for(state, remote.selection))
-        fetch = "that Ollama fetches it" if remote.lacks_model else ""
-        plan = make_plan(remote.selection, replace(observed, model_damage=fetch))
+        how = "it is handed to that Ollama" if ours else "that Ollama fetches it"
+        plan = make_plan(remote.selection, replace(observed, model_damage=how if remote.lacks_model else ""))
         return replace(plan, tried=state.tried if state else {})
 
     @property

@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from provision.apply.store import converted_path, engine_path_of, model_path, paths_of, why_damaged
+from provision.apply.store import converted_path, engine_path_of, model_file, model_path, paths_of, why_damaged
+from provision.domain.model import Model
 from provision.domain.plan import Plan
 from provision.domain.selection import Selection
 from provision.domain.server import Observation, ServerState
+from provision.domain.spec import EXTERNAL
 from provision.domain.state import State
 from provision.engines.registry import ENGINES
+from provision.host.files import explained, sha256_of_file
+from provision.host.hashed import noted_hash
 from provision.host.layout import Layout
 from provision.host.secret import fingerprint, stored_fingerprint
 from provision.plan.desired import Paths, generation_files
@@ -72,6 +76,26 @@ class Prefix:
     def paths(self, selection: Selection, generation: int) -> Paths:
         """Return where the parts of one generation lie."""
         return paths_of(self.layout, ENGINES[selection.backend], selection, generation)
+
+    def model_file_of(self, state: State | None, wish: str) -> Model | None:
+        """Return the model that a wish means with its path and hash: a file of the user's, or one of the store.
+
+        ``None`` where it is neither. Raises ``InvalidInputError`` for a file that is no model.
+        """
+        stored = state.known_models.get(wish) if state else None
+        if stored is not None:
+            known = stored.sha256 or next((file.sha256 for file in stored.files), None)
+            return replace(stored, path=str(model_file(self.layout, stored)), sha256=known)
+        if not wish.startswith("file:"):
+            return None
+        from provision.artifacts.local_model import describe
+
+        model = describe(wish.partition(":")[2])
+        if model.format != "gguf" or model.is_split or model.path is None:
+            return model
+        place = Path(model.path)
+        with explained(f"reading {place}"):
+            return replace(model, sha256=noted_hash(self.layout.engine_state(EXTERNAL), place) or sha256_of_file(place))
 
     def server_for(self, state: State | None, wanted: Selection) -> Observation:
         """Return how the server of this prefix is before ``wanted``; what somebody else runs is not it."""

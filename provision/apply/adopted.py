@@ -1,31 +1,59 @@
-"""What an Ollama that somebody else runs is asked to do: fetch a model. Nothing there is ever removed."""
+"""What an Ollama that somebody else runs is asked to do: get a model. Nothing there is ever replaced or removed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.apply.progress import Progress
+from provision.domain.model import Model
 from provision.domain.selection import Selection
+from provision.errors import InvalidInputError
 from provision.host.endpoint import EndpointClient
+from provision.host.files import explained
+from provision.host.hashed import Hashed, hash_file, note
+from provision.host.layout import Layout
 
 if TYPE_CHECKING:
     from provision.engines.ollama_answers import StreamLine
+    from provision.engines.ollama_api import OllamaApi
 
 _SHOWN_DIGITS = 12
 
 
-def pull(selection: Selection, api_key: str | None, progress: Progress) -> None:
-    """Have the Ollama at the selection's address fetch the model, and return when it is there.
+def provide(selection: Selection, api_key: str | None, layout: Layout, progress: Progress) -> None:
+    """Have the Ollama at the selection's address get the model, and return when it is there.
 
-    Raises what ``OllamaApi.pull`` does, also for what goes wrong inside of a good answer.
+    It fetches the model itself, or is handed the file at the model's path. Raises what ``OllamaApi`` does, also for
+    what goes wrong inside of a good answer.
     """
     from provision.engines.ollama_api import OllamaApi
 
-    name = selection.model.name
-    progress.say(f"The Ollama at {selection.base_url} fetches {name}")
-    OllamaApi(EndpointClient(selection.base_url, api_key)).pull(name, _Told(name, progress).line)
+    api, model = OllamaApi(EndpointClient(selection.base_url, api_key)), selection.model
+    if model.path is None:
+        progress.say(f"The Ollama at {selection.base_url} fetches {model.name}")
+        api.pull(model.name, _Told(model.name, progress).line)
+        return
+    progress.say(f"Handing {model.name} to the Ollama at {selection.base_url}")
+    sent = _send(api, model, progress)
+    api.create(model.name, sent.sha256, _Told(model.name, progress).line)
+    with explained("noting a hash"):
+        note(layout.engine_state(selection.backend), sent)
+
+
+def _send(api: OllamaApi, model: Model, progress: Progress) -> Hashed:
+    """Send the file of a model, unless the server has it; return the file as it was hashed, by the server or here."""
+    file, sha256 = Path(model.path or ""), model.sha256 or ""
+    had = api.has_blob(sha256)
+    with explained(f"reading {file}"):
+        hashed = hash_file(file) if had else Hashed.of(file, sha256)
+    if hashed.sha256 != sha256:
+        raise InvalidInputError(f"{file} was changed since it was planned.", "Plan again.")
+    if not had:
+        api.push_blob(file, sha256, progress.transfer(model.name, model.size_bytes))
+    return hashed
 
 
 @dataclass

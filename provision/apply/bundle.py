@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 from collections.abc import Iterator, Mapping
@@ -26,7 +25,7 @@ from provision.domain.lock import LOCK_FILE, LockedPlatform, content, members
 from provision.domain.plan import Kind, Plan
 from provision.errors import CannotCreateError, InvalidInputError, RefusedError
 from provision.host.capture_files import cannot_write, check_parent
-from provision.host.files import PRIVATE_FILE, explained, make_private_dir, remove_tree, sync
+from provision.host.files import PRIVATE_FILE, explained, make_private_dir, remove_tree, sha256_of_file, sync
 from provision.host.layout import Layout
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 FILES = "sha256"
 MAX_LOCK_BYTES = 64 << 20
-READ_BYTES = 1 << 20
 SLACK_BYTES = 1 << 20  # of a tar archive, which is read ahead by blocks
 _AGAIN = "Nothing was changed. Copy it anew, or make it anew with `fabric bundle create FILE`."
 
@@ -159,19 +157,12 @@ def _check(place: Path, locked: LockedPlatform, bundle: Path) -> None:
         path = place / FILES / sha256
         if path.is_symlink() or not path.is_file():
             raise InvalidInputError(f"{bundle} lacks {file.path} (SHA-256 {sha256}).", _AGAIN)
-        found = _hash(path)
+        with explained(f"reading {path.name}"):
+            found = sha256_of_file(path)
         if found != sha256:
             raise RefusedError(
                 f"{bundle} was altered: the SHA-256 of {file.path} is {found}, and the lock says {sha256}.", _AGAIN
             )
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with explained(f"reading {path.name}"), path.open("rb") as file:
-        while data := file.read(READ_BYTES):
-            digest.update(data)
-    return digest.hexdigest()
 
 
 @contextmanager

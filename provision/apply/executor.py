@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from provision.apply.install import Installer, wheels_of
 from provision.apply.journal import Journal
@@ -71,11 +72,11 @@ class Job:
         """Use a server that somebody else runs; ours is stopped when all else is done, and known by what runs."""
         selection, variable, env = self.plan.selection, self.plan.selection.spec.api_key_env, self.installer.env
         if self.plan.pending(Kind.MODEL):
-            from provision.apply.adopted import pull
+            from provision.apply.adopted import provide
 
             started = self.clock()
             with journal.step("pull"):
-                pull(selection, key_of(variable, env, self.layout), self.installer.progress)
+                provide(selection, key_of(variable, env, self.layout), self.layout, self.installer.progress)
             self.timings_s["pull"] = self.clock() - started
         if self.plan.pending(Kind.CONFIG):
             with journal.step("config"), replaced_key(variable, env, self.layout):
@@ -98,7 +99,7 @@ class Job:
         if model and self._is_damaged(model_path(self.layout, selection.model)):
             made["pull"] = lambda: self._pull(fetcher)
         if engine:
-            made["install"] = lambda: self.installer.install_engine(fetcher)
+            made["install"] = lambda: self._install_engine(fetcher)
         self._side_by_side(journal, made)
         self.plan = replace(self.plan, selection=self.installer.selection)
         with explained("clearing the staging directory"):
@@ -108,8 +109,18 @@ class Job:
         """Fetch the model and go on with what was learnt of it."""
         selection, wish = self.plan.selection, self.plan.selection.model_wish
         entry = self.installer.intake.model(selection.model, fetcher, wish)
-        self.installer = replace(self.installer, selection=replace(selection, model=entry.known_as[wish]))
+        self._learn(model=entry.known_as[wish])
         return entry
+
+    def _install_engine(self, fetcher: Fetcher) -> StoreEntry:
+        """Install the engine and go on with the version that a program of others turned out to have."""
+        entry, release = self.installer.install_engine(fetcher)
+        self._learn(release=release)
+        return entry
+
+    def _learn(self, **known: Any) -> None:
+        with self._recording:
+            self.installer = replace(self.installer, selection=replace(self.installer.selection, **known))
 
     def _side_by_side(self, journal: Journal, made: dict[str, Callable[[], StoreEntry]]) -> None:
         """Run all at once and record each as it is finished. The first failure, or Ctrl-C, stops the others."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from provision.apply.store import (
 )
 from provision.artifacts.fetch import Fetcher
 from provision.domain.artifacts import Wheel
-from provision.domain.engine import Launch, Method
+from provision.domain.engine import EngineRelease, Launch, Method
 from provision.domain.selection import Selection
 from provision.domain.state import StoreEntry
 from provision.engines.engine import Engine
@@ -67,8 +67,8 @@ class Installer:
         finally:
             remove_tree(self.layout.staging)
 
-    def install_engine(self, fetcher: Fetcher) -> StoreEntry:
-        """Make the engine's tree and prove that it starts here.
+    def install_engine(self, fetcher: Fetcher) -> tuple[StoreEntry, EngineRelease]:
+        """Make the engine's tree and prove that it starts here; return it, and the release as it is known now.
 
         Raises ``EngineUnfitError`` with the decoded reason where it does not.
         """
@@ -88,12 +88,14 @@ class Installer:
         with explained("installing the engine"):
             remove_tree(staged)
             shop.make(release, staged)
-            self._preflight(staged)
+            said = self._preflight(staged)
             final = engine_path(self.layout, release, provided)
             make_private_dir(final.parent)
             remove_tree(final)
             commit_tree(staged, final)
-        return record(self.layout, "engine", release.engine, final, follows_links=release.method is not Method.ARCHIVE)
+        existing = release.method is Method.EXISTING
+        entry = record(self.layout, "engine", release.engine, final, follows_links=release.method is not Method.ARCHIVE)
+        return entry, replace(release, version=said) if existing and said else release
 
     def convert_model(self) -> StoreEntry:
         """Turn the model into the form that this engine loads. Raises ``FabricError`` where that fails."""
@@ -113,12 +115,12 @@ class Installer:
             self.intake.keep(staged, final)
         return record(self.layout, "model", f"{model.name} for {self.engine.name}", final)
 
-    def _preflight(self, staged: Path) -> None:
+    def _preflight(self, staged: Path) -> str | None:
         """Try the engine out; what does not run here is not what the next build goes on from."""
         release, provided = self.selection.release, self.selection.provided_libraries
         make_private_dir(self.layout.child_home / "tmp")
         try:
-            prove(
+            return prove(
                 self.engine,
                 self.selection,
                 staged,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import threading
@@ -13,7 +12,7 @@ from pathlib import Path
 from provision.apply.build_output import error_lines, parse_step, tells_of_full_disk, tells_of_killed_compiler
 from provision.apply.toolchain import NINJA, Toolchain, require_toolchain
 from provision.errors import CannotCreateError, FabricError, InterruptedByUserError, InvalidInputError
-from provision.host.files import commit, explained, make_private_dir, read_bytes, remove_tree
+from provision.host.files import commit, explained, make_private_dir, read_bytes, remove_tree, sha256_of_file
 from provision.host.line_log import line_log
 from provision.host.program import Command, CommandResult, follow
 
@@ -157,12 +156,8 @@ def _prepare(build: _Build, sdist: Path) -> None:
 
 def _inputs(build: _Build, sdist: Path) -> bytes:
     """Return what, if it changes, makes everything built before worthless."""
-    digest = hashlib.sha256()
-    with sdist.open("rb") as file:
-        while data := file.read(1 << 20):
-            digest.update(data)
     variables = (build.env.get(name) for name in _COMPILER_VARIABLES)
-    values = (digest.hexdigest(), *variables, *_arguments(build))
+    values = (sha256_of_file(sdist), *variables, *_arguments(build))
     return "\n".join(map(str, values)).encode()
 
 

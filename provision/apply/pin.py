@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +16,7 @@ from provision.domain.lock import LockedPlatform, every_wheel
 from provision.domain.model import Model
 from provision.domain.web_address import without_login
 from provision.errors import UnreachableError
-from provision.host.files import explained, make_private_dir
-
-READ_BYTES = 1 << 20
+from provision.host.files import explained, make_private_dir, sha256_of_file
 
 
 @dataclass
@@ -93,7 +90,7 @@ class Pinning:
         staged = self.fetcher.staging / "learnt"
         self.fetcher.member(member, staged, self.progress.transfer(member.path, member.download_bytes))
         with explained(f"reading {member.path}"):
-            sha256, size_bytes = _hash(staged), staged.stat().st_size
+            sha256, size_bytes = sha256_of_file(staged), staged.stat().st_size
             staged.unlink()
         return replace(member, sha256=sha256, size_bytes=size_bytes)
 
@@ -103,11 +100,3 @@ def _with(model: Model, files: tuple[PinnedFile, ...], source: WheelMember | Non
     size_bytes = sum(file.size_bytes or 0 for file in files) or (source.size_bytes if source else model.size_bytes)
     single = source.sha256 if source else files[0].sha256 if len(files) == 1 else None
     return replace(model, files=files, source=source, size_bytes=size_bytes, sha256=model.sha256 or single)
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while data := file.read(READ_BYTES):
-            digest.update(data)
-    return digest.hexdigest()

@@ -28,11 +28,11 @@ class EngineUnfitError(FabricError):
 
 def prove(
     engine: Engine, selection: Selection, tree: Path, staging: Path, run: Callable[[Launch], CommandResult]
-) -> None:
+) -> str | None:
     """Try the engine in ``tree`` out, and keep there what its trials print and it is started by.
 
-    Raises ``EngineUnfitError`` with the reason in words where it is not for this machine, does not start, or is not
-    what it should be.
+    Returns the version that it says it has, ``None`` where it says none. Raises ``EngineUnfitError`` with the reason
+    in words where it is not for this machine, does not start, or is not what it should be.
     """
     release = selection.release
     why = _why_not_for_this_machine(engine, selection, tree)
@@ -50,9 +50,11 @@ def prove(
     why = engine.why_unfit(selection, tree)
     if why:
         raise _unfit(selection, why, None)
+    version = engine.said_version(tree)
     for trial in trials:
         if trial.kept_as and not trial.lasting:
             (tree / trial.kept_as).unlink()
+    return version
 
 
 def _last_line(text: str) -> str:

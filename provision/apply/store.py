@@ -23,7 +23,8 @@ def engine_path(layout: Layout, release: EngineRelease, provided: tuple[str, ...
     import hashlib
 
     key = hashlib.sha256("\n".join(_content(release, provided)).encode()).hexdigest()[:_KEY_CHARACTERS]
-    return layout.engines / f"{release.engine}-{release.version}-{key}"
+    version = release.method.value if release.path else release.version  # what it turns out to be does not move it
+    return layout.engines / f"{release.engine}-{version}-{key}"
 
 
 def engine_path_of(layout: Layout, selection: Selection) -> Path:

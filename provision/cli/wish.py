@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ import typer
 from provision.artifacts.mirrors import SITES
 from provision.cli.session import adopt_signature
 from provision.domain.reference import FORMS
-from provision.domain.spec import Install, Spec
+from provision.domain.spec import ACCELERATIONS, BACKENDS, KV_CACHE_TYPES, SOURCES, Install, Spec
 from provision.errors import InvalidInputError, UsageError
 
 DEFAULT_FILE = "fabric.yaml"
@@ -49,11 +49,15 @@ def _option(annotation: Any, *names: str, metavar: str | None = None, text: str 
     return Annotated[annotation, typer.Option(*names, metavar=metavar, help=shown, rich_help_panel=_PANEL)]
 
 
+def _one_of(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}."
+
+
 Mirror = _option(
     list[str] | None,
     "--mirror",
     metavar="NAME=URL",
-    text=f"An address in place of {', '.join(SITES[:-1])} or {SITES[-1]}.",
+    text=f"An address in place of {_one_of(SITES)}",
 )
 _SPEC_OPTIONS: dict[str, Any] = {
     "model": _option(
@@ -62,10 +66,8 @@ _SPEC_OPTIONS: dict[str, Any] = {
         metavar="REF",
         text=f"A name of the catalogue or of fabric.models.yaml, {', '.join(FORMS[:-1])} or {FORMS[-1]}",
     ),
-    "backend": _option(str | None, "--backend", metavar="NAME", text="auto, llamacpp, ollama, vllm or external."),
-    "acceleration": _option(
-        str | None, "--acceleration", metavar="NAME", text="auto, cpu, cuda, rocm, vulkan or metal."
-    ),
+    "backend": _option(str | None, "--backend", metavar="NAME", text=_one_of(BACKENDS)),
+    "acceleration": _option(str | None, "--acceleration", metavar="NAME", text=_one_of(ACCELERATIONS)),
     "profile": _option(
         str | None, "--profile", metavar="NAME", text="A rule of profiles/hardware.yaml, or server; auto by default."
     ),
@@ -84,7 +86,7 @@ _SPEC_OPTIONS: dict[str, Any] = {
     "base_url": _option(
         str | None, "--base-url", metavar="URL", text="With --backend external: where the server of others answers."
     ),
-    "kv_cache": _option(str | None, "--kv-cache", metavar="TYPE", text="Of the KV cache: auto, f16, q8_0 or q4_0."),
+    "kv_cache": _option(str | None, "--kv-cache", metavar="TYPE", text=f"Of the KV cache: {_one_of(KV_CACHE_TYPES)}"),
     "keep_alive": _option(
         int | None, "--keep-alive", metavar="SECONDS", text="How long Ollama keeps an idle model; for ever if left out."
     ),
@@ -95,7 +97,7 @@ _INSTALL_OPTIONS: dict[str, Any] = {
         list[str] | None,
         "--source",
         metavar="NAME",
-        text="How the engine may come here, in order: existing, archive, wheel, packages, build.",
+        text=f"How the engine may come here, in order: {', '.join(SOURCES)}.",
     ),
     "program": _option(
         str | None, "--program", metavar="PATH", text="With --backend: the engine that is there already."

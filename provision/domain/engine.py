@@ -110,7 +110,8 @@ class EngineRelease:
         """Tell whether ``other`` is this release, whether or not the files of either have been looked up."""
 
         def known_before(release: EngineRelease) -> EngineRelease:
-            version = "" if release.assets else release.version  # looked up as well
+            learnt = release.assets or release.method is Method.EXISTING
+            version = "" if learnt else release.version
             return replace(release, files=(), wheels=(), version=version)
 
         return known_before(self) == known_before(other)

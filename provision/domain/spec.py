@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
+from typing import Literal, get_args
 
-AUTO = "auto"
+EngineName = Literal["ollama", "llamacpp", "vllm"]
+AUTO, EXTERNAL = "auto", "external"
 
-BACKENDS = ("auto", "ollama", "llamacpp", "vllm", "external")
+ENGINE_NAMES: tuple[str, ...] = get_args(EngineName)
+BACKENDS = (AUTO, *ENGINE_NAMES, EXTERNAL)
 KV_CACHE_TYPES = ("auto", "f16", "q8_0", "q4_0")
 SOURCES = ("existing", "archive", "wheel", "packages", "build")
 ACCELERATIONS = ("auto", "cpu", "cuda", "rocm", "vulkan", "metal")
@@ -55,6 +58,11 @@ class Spec:
     kv_cache: str = AUTO
     keep_alive: int | None = None
     install: Install = Install()
+
+    def asked(self, names: Iterable[str]) -> list[str]:
+        """Return those of the wishes with these names that are not left open, in words."""
+        usual = Spec()
+        return [name.replace("_", " ") for name in names if getattr(self, name) != getattr(usual, name)]
 
     @property
     def deciding(self) -> Spec:

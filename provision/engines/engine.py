@@ -47,6 +47,10 @@ class Engine(ABC):
         """Return the program file of an installed engine; ``None`` where an interpreter runs it."""
         return None
 
+    def said_version(self, engine: Path) -> str | None:
+        """Return the version that a program said it has, by what its trials left there; ``None`` where it did not."""
+        return None
+
     def why_unfit(self, selection: Selection, engine: Path) -> str:
         """Return what speaks against an engine that starts, by what its trials left there; empty where nothing does."""
         return ""
@@ -83,3 +87,16 @@ class Engine(ABC):
     def serves(self, listed: Sequence[object], name: str) -> bool:
         """Tell whether ``listed``, the names that the server lists, have the model."""
         return name in listed
+
+
+def own_python(engine: Path) -> tuple[str, ...]:
+    """Return how the interpreter of an engine's own environment is called.
+
+    Neither the user's site-packages nor PYTHON* variables reach it, and the store is not written to.
+    """
+    return (str(engine / "bin" / "python"), "-I", "-B")
+
+
+def program_beside(name: str) -> dict[str, str]:
+    """Return a small program of ours, which lies beside this file, as a file of a launch."""
+    return {name: Path(__file__).with_name(name).read_text(encoding="utf-8")}

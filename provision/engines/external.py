@@ -8,13 +8,14 @@ from pathlib import Path
 from provision.domain.engine import EngineRelease, Failure, Health, Launch, Trial
 from provision.domain.ollama_name import names_match
 from provision.domain.selection import Selection
+from provision.domain.spec import EXTERNAL
 from provision.engines.engine import Engine, Placement
 
 
 class External(Engine):
     """See ``Engine``. Nothing of it is installed, so most of that has no meaning here."""
 
-    name = "external"
+    name = EXTERNAL
     health = Health("/v1/models", loading=(503,))
 
     def releases(self) -> Sequence[EngineRelease]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from provision.domain.engine import EngineRelease, Launch, Method, Trial
 from provision.domain.selection import Selection
-from provision.engines.engine import Engine, Placement
+from provision.engines.engine import Engine, Placement, own_python, program_beside
 from provision.engines.llamacpp_flags import arguments, missing_options, parse_options, server_settings
 from provision.engines.llamacpp_program import parse_devices, parse_version
 from provision.knowledge.engine_files import load_engine_file
@@ -31,12 +31,26 @@ class LlamaCpp(Engine):
 
     def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Sequence[Trial]:
         if release.method is Method.WHEEL:
-            return [Trial(Launch((*_python(engine), str(generation / LAUNCHER)), _environment(engine), _launcher()))]
+            return [
+                Trial(
+                    Launch(
+                        (*own_python(engine), str(generation / LAUNCHER)),
+                        _environment(engine),
+                        program_beside(LAUNCHER),
+                    )
+                )
+            ]
         asked = (("--version", VERSION_TEXT), ("--help", HELP_TEXT), ("--list-devices", DEVICES_TEXT))
         return [
             Trial(Launch((_server(release, engine), option), {}), kept_as, lasting=kept_as == HELP_TEXT)
             for option, kept_as in asked
         ]
+
+    def said_version(self, engine: Path) -> str | None:
+        version = parse_version(_read(engine / VERSION_TEXT))
+        if version is None:
+            return None
+        return f"b{version.build}" if version.build > 1 or version.version is None else version.version
 
     def why_unfit(self, selection: Selection, engine: Path) -> str:
         release = selection.release
@@ -61,8 +75,8 @@ class LlamaCpp(Engine):
         env = _environment(place.engine)
         if selection.spin_count is not None:
             env["GOMP_SPINCOUNT"] = str(selection.spin_count)
-        files = {**_launcher(), PARAMETERS: json.dumps(_parameters(selection, place), indent=1)}
-        argv = (*_python(place.engine), str(place.generation / LAUNCHER), str(place.generation / PARAMETERS))
+        files = {**program_beside(LAUNCHER), PARAMETERS: json.dumps(_parameters(selection, place), indent=1)}
+        argv = (*own_python(place.engine), str(place.generation / LAUNCHER), str(place.generation / PARAMETERS))
         return Launch(argv, env, files)
 
 
@@ -88,17 +102,8 @@ def _why_not_accelerated(acceleration: str, listed: str) -> str:
     return "" if acceleration in found else f"it lists no device for {acceleration}"
 
 
-def _python(engine: Path) -> tuple[str, ...]:
-    """Neither the user's site-packages nor PYTHON* variables reach the engine, and the store is not written to."""
-    return (str(engine / "bin" / "python"), "-I", "-B")
-
-
 def _environment(engine: Path) -> dict[str, str]:
     return {"LD_LIBRARY_PATH": str(engine / "lib" / "provided")}
-
-
-def _launcher() -> dict[str, str]:
-    return {LAUNCHER: Path(__file__).with_name(LAUNCHER).read_text(encoding="utf-8")}
 
 
 def _quantized_cache(selection: Selection) -> tuple[str, ...]:

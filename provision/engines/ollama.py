@@ -11,15 +11,17 @@ from provision.domain.ollama_name import names_match
 from provision.domain.selection import Selection
 from provision.domain.spec import AUTO
 from provision.engines.engine import Engine, Placement
+from provision.knowledge.engine_files import load_engine_file
 from provision.knowledge.versions import older
 
 FOR_EVER = -1
 VERSION_TEXT = "version.txt"
 MODELS = "models"
 RUNNER = "llama-server"  # which the program starts for every model, since
-FIRST_WITH_RUNNER = "0.30.0"
+PROGRAM_PLACES = ("bin/ollama", "ollama")  # Linux has it in bin, macOS at the top of the archive
 RUNNER_PLACES = ("../lib/ollama", "lib/ollama", ".")  # from the program, links resolved
-_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
+# What the program says of itself comes second where a server answers as well, and alone where none does.
+_VERSION = re.compile(r"^(?:Warning: client|ollama) version is ([0-9]+\.[0-9]+\.[0-9]+)", re.MULTILINE)
 _MASKS = {"cpu": {"CUDA_VISIBLE_DEVICES": "-1", "ROCR_VISIBLE_DEVICES": "-1", "OLLAMA_VULKAN": "0"}}
 
 
@@ -86,14 +88,23 @@ class Ollama(Engine):
 
     def why_unfit(self, selection: Selection, engine: Path) -> str:
         """A program alone starts, answers and cannot run any model."""
+        version, oldest = self.said_version(engine), load_engine_file(self.name).oldest_version
+        if version is None:
+            return "what it says of its version is not what Ollama says"
+        if oldest and older(version, oldest):
+            return (
+                f"its version {version} is too old: {oldest} is the first without known security holes that heeds a "
+                "model's own chat template"
+            )
         program = Path(_program(selection.release, engine)).resolve()
-        version = _VERSION.search((engine / VERSION_TEXT).read_text(encoding="utf-8", errors="replace"))
-        if version is None or older(version[0], FIRST_WITH_RUNNER):
-            return ""
         places = [program.parent / place / RUNNER for place in RUNNER_PLACES]
         if any(place.is_file() for place in places):
             return ""
         return f"it is not whole: there is no {RUNNER} at {' or '.join(str(place.parent) for place in places)}"
+
+    def said_version(self, engine: Path) -> str | None:
+        said = _VERSION.findall((engine / VERSION_TEXT).read_text(encoding="utf-8", errors="replace"))
+        return str(said[-1]) if said else None
 
     def serves(self, listed: Sequence[object], name: str) -> bool:
         return any(isinstance(each, str) and names_match(each, name) for each in listed)
@@ -105,7 +116,10 @@ def models_directory(place: Placement) -> Path:
 
 
 def _program(release: EngineRelease, engine: Path) -> str:
-    return str(engine / Path(release.path).name if release.path else engine / "bin" / "ollama")
+    if release.path:
+        return str(engine / Path(release.path).name)
+    places = [engine / place for place in PROGRAM_PLACES]
+    return str(next((place for place in places if place.exists()), places[0]))
 
 
 def _nobody(directory: Path) -> dict[str, str]:

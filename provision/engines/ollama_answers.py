@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -13,44 +13,11 @@ from provision.host.endpoint import Response
 T = TypeVar("T")
 
 
-class ModelDetails(msgspec.Struct, frozen=True):
-    """What a model is. A text is empty where the server does not know it."""
-
-    format: str = ""
-    family: str = ""
-    parameter_size: str = ""
-    quantization_level: str = ""
-
-
-class ListedModel(msgspec.Struct, frozen=True):
-    """A model that is on this server's disk; ``digest`` is the SHA-256 of its manifest."""
-
-    name: str
-    size_bytes: int = msgspec.field(name="size", default=0)
-    digest: str = ""
-    details: ModelDetails = ModelDetails()
-
-
 class RunningModel(msgspec.Struct, frozen=True):
     """A model that is in memory. ``context_length`` is 0 where an old server does not tell it."""
 
     name: str
-    size_bytes: int = msgspec.field(name="size", default=0)
-    size_vram_bytes: int = msgspec.field(name="size_vram", default=0)
-    digest: str = ""
     context_length: int = 0
-    expires_at: str = ""
-
-
-class ShownModel(msgspec.Struct, frozen=True):
-    """What one model is made of. ``facts`` are the keys of its GGUF header."""
-
-    details: ModelDetails = ModelDetails()
-    parameters: str = ""
-    template: str = ""
-    license: str = ""
-    capabilities: tuple[str, ...] = ()
-    facts: dict[str, Any] = msgspec.field(name="model_info", default_factory=dict)
 
 
 class StreamLine(msgspec.Struct, frozen=True):
@@ -61,14 +28,6 @@ class StreamLine(msgspec.Struct, frozen=True):
     total_bytes: int = msgspec.field(name="total", default=0)
     completed_bytes: int = msgspec.field(name="completed", default=0)
     error: str = ""
-
-
-class _Version(msgspec.Struct, frozen=True):
-    version: str
-
-
-class _Models(msgspec.Struct, frozen=True):
-    models: tuple[ListedModel, ...] | None = ()
 
 
 class _Running(msgspec.Struct, frozen=True):
@@ -96,21 +55,8 @@ def _reader(kind: type[T]) -> Callable[[bytes], T]:
     return read
 
 
-read_shown = _reader(ShownModel)
 read_line = _reader(StreamLine)
-_read_version = _reader(_Version)
-_read_models = _reader(_Models)
 _read_running = _reader(_Running)
-
-
-def read_version(data: bytes) -> str:
-    """Return the server's version. Raises ``BadAnswerError``."""
-    return _read_version(data).version
-
-
-def read_models(data: bytes) -> tuple[ListedModel, ...]:
-    """Return the models on disk. Raises ``BadAnswerError``."""
-    return _read_models(data).models or ()
 
 
 def read_running(data: bytes) -> tuple[RunningModel, ...]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import msgspec
 
 from provision.domain.model import Model
 from provision.engines.ollama_manifest import LocalModel, compose, without_context
 from provision.engines.ollama_store import (
-    CHUNK_BYTES,
     blob_path,
     is_blob_of,
     list_models,
@@ -21,9 +17,9 @@ from provision.engines.ollama_store import (
     write_manifest,
 )
 from provision.host.files import commit, explained, make_private_dir, read_bytes, remove_tree
+from provision.host.hashed import hash_file, note, noted_hash
 
 MANIFEST = "manifest.json"  # among the files of a model that came from Ollama's registry
-HASHED = "hashed.json"  # beside the models: what a file of the user's was when it was hashed
 
 
 @dataclass(frozen=True)
@@ -33,16 +29,6 @@ class _Wanted:
     manifest: bytes
     files: dict[str, Path]
     small: dict[str, bytes] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Hashed:
-    """A file as it was when it was hashed."""
-
-    path: str
-    size_bytes: int
-    modified_ns: int
-    sha256: str
 
 
 def arrange(models: Path, model: Model, place: Path) -> None:
@@ -89,7 +75,7 @@ def _wanted(model: Model, place: Path, sha256: str) -> _Wanted:
     if any(file.path == MANIFEST for file in model.files):
         return _from_registry(model, place)
     size_bytes = place.stat().st_size if place.is_file() else 0
-    described = LocalModel(sha256, size_bytes, model.shape.architecture, quantization=model.quantization or "")
+    described = LocalModel(sha256, size_bytes, model.shape.architecture, model.quantization or "")
     manifest, small = compose(described)
     return _Wanted(manifest, {sha256: place}, small)
 
@@ -107,27 +93,13 @@ def _known_hash(models: Path, model: Model, place: Path) -> str | None:
     """Return the hash of the file, where it is known and the file is still what was hashed; else ``None``."""
     if model.sha256 or model.files:
         return model.sha256 or next(file.sha256 for file in model.files)
-    data = read_bytes(models.with_name(HASHED))
-    try:
-        noted = msgspec.json.decode(data, type=_Hashed) if data else None
-    except msgspec.MsgspecError:
-        return None
-    return noted.sha256 if noted and place.is_file() and noted == _described(place, noted.sha256) else None
+    return noted_hash(models.parent, place)
 
 
 def _hash(models: Path, path: Path) -> str:
     """Hash a file of the user's, which nobody has hashed before, and note that."""
-    digest = hashlib.sha256()
-    with explained(f"reading {path}"), path.open("rb") as file:
-        before = _described(path, "")  # whoever writes to it meanwhile changes its time
-        while data := file.read(CHUNK_BYTES):
-            digest.update(data)
-    noted = replace(before, sha256=digest.hexdigest())
+    with explained(f"reading {path}"):
+        hashed = hash_file(path)
     with explained("noting a hash"):
-        commit(models.with_name(HASHED), msgspec.json.encode(noted))
-    return noted.sha256
-
-
-def _described(path: Path, sha256: str) -> _Hashed:
-    status = path.stat()
-    return _Hashed(str(path), status.st_size, status.st_mtime_ns, sha256)
+        note(models.parent, hashed)
+    return hashed.sha256

@@ -1,4 +1,4 @@
-"""What Ollama says when something goes wrong, as errors of the contract: one row for each kind."""
+"""What Ollama says when it cannot get a model, as errors of the contract: one row for each kind."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _KINDS = (
     _Kind(
         r"no space left on device|disk quota exceeded|file too large",
         CannotCreateError,
-        "Free some space where Ollama keeps its models, or choose another disk with --home.",
+        "Free some space where that Ollama keeps its models: see OLLAMA_MODELS.",
     ),
     _Kind(
         r"permission denied|read-only file system",
         CannotCreateError,
-        "Ollama may not write where it keeps its models: see OLLAMA_MODELS.",
+        "That Ollama may not write where it keeps its models: see OLLAMA_MODELS.",
     ),
     _Kind(
         r"unauthorized|access denied|\b40[13]\b|does not match original host",
@@ -53,7 +53,7 @@ _KINDS = (
         r"pull model manifest: file does not exist|model ['\"].*['\"] not found|model not found|manifest unknown|"
         r"\b404\b",
         UsageError,
-        "Check the model's name and tag at the registry; `fabric models list` shows what this server has.",
+        "Check the model's name and tag at the registry; `ollama list` shows what that Ollama has.",
     ),
     _Kind(
         r"invalid model name|name ['\"].*['\"] is invalid|is invalid$|model is required|unqualified name",
@@ -62,24 +62,9 @@ _KINDS = (
     ),
     _Kind(
         r"not in gguf format|unknown type|no files provided|validate gguf|unknown model architecture|"
-        r"error loading model|failed to load model|unsupported model format|invalid file magic",
+        r"unsupported model format|invalid file magic",
         InvalidInputError,
         "The file is damaged, not a GGUF, or of an architecture that this version of Ollama does not know.",
-    ),
-    _Kind(
-        r"llama-server binary not found|llama-quantize",
-        FabricError,
-        "This Ollama is not whole: lib/ollama is missing beside its bin directory. Install it again.",
-    ),
-    _Kind(
-        r"out of memory|requires more system memory|failed to allocate|not enough memory|insufficient memory",
-        FabricError,
-        "Use a smaller --context, fewer --parallel requests or a smaller model.",
-    ),
-    _Kind(
-        r"server busy|maximum pending requests",
-        UnreachableError,
-        "Ollama has more requests waiting than it takes (OLLAMA_MAX_QUEUE); try again in a moment.",
     ),
     _Kind(
         r"dial tcp|lookup .*: no such host|no such host|connection refused|connection reset|i/o timeout|timed? out|"
@@ -96,15 +81,13 @@ def explain(said: str, doing: str) -> FabricError:
     for kind in _KINDS:
         if re.search(kind.pattern, text, re.IGNORECASE):
             return kind.error(f"Ollama failed {doing}: {text}.", kind.hint)
-    return FabricError(f"Ollama failed {doing}: {text}.", "See `fabric logs`.")
+    return FabricError(f"Ollama failed {doing}: {text}.", "See that Ollama's own log.")
 
 
 def explain_response(response: Response, doing: str) -> FabricError:
     """Return the error for an answer that is not a good one, or that never came."""
     if response.status == 0:
-        return UnreachableError(
-            f"Ollama does not answer while {doing}: {response.error}.", "See `fabric status` and `fabric logs`."
-        )
+        return UnreachableError(f"Ollama does not answer while {doing}: {response.error}.", "See whether it runs.")
     said = error_text(response)
     if said:
         return explain(said, doing)

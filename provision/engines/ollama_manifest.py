@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,18 +94,12 @@ def _checked(layer: _Layer) -> Layer:
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A GGUF file of our own, as Ollama describes one: the texts are those that its API lists.
-
-    Without a ``template`` the one in the GGUF is used. ``parameters`` are Ollama's (``num_ctx``, ``stop``, …).
-    """
+    """A GGUF file of our own, as Ollama describes one: the texts are those that its API lists."""
 
     sha256: str
     size_bytes: int
     family: str
-    parameter_size: str = ""
     quantization: str = ""
-    parameters: Mapping[str, Any] | None = None
-    template: str | None = None
 
 
 def compose(model: LocalModel) -> tuple[bytes, dict[str, bytes]]:
@@ -113,29 +107,23 @@ def compose(model: LocalModel) -> tuple[bytes, dict[str, bytes]]:
 
     The same model gives the same bytes everywhere.
     """
-    layers = [_entry(MODEL_TYPE, sha256_of(model.sha256), model.size_bytes)]
-    blobs: dict[str, bytes] = {}
-
-    def add(media_type: str, data: bytes) -> dict[str, Any]:
-        sha256 = hashlib.sha256(data).hexdigest()
-        blobs[sha256] = data
-        return _entry(media_type, sha256, len(data))
-
-    if model.template is not None:
-        layers.append(add(TEMPLATE_TYPE, model.template.encode()))
-    if model.parameters:
-        layers.append(add(PARAMETERS_TYPE, _json(model.parameters)))
     config = {
         "model_format": "gguf",
         "model_family": model.family,
         "model_families": [model.family],
-        "model_type": model.parameter_size,
         "file_type": model.quantization,
         "architecture": "amd64",  # what Ollama writes on every machine
         "os": "linux",
     }
-    head = {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": add(CONFIG_TYPE, _json(config))}
-    return _json({**head, "layers": layers}), blobs
+    small = _json(config)
+    sha256 = hashlib.sha256(small).hexdigest()
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": _entry(CONFIG_TYPE, sha256, len(small)),
+        "layers": [_entry(MODEL_TYPE, sha256_of(model.sha256), model.size_bytes)],
+    }
+    return _json(manifest), {sha256: small}
 
 
 def without_context(data: bytes, read: Callable[[str], bytes]) -> tuple[bytes, dict[str, bytes]]:

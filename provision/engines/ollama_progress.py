@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import Any
 
 from provision.engines.ollama_answers import StreamLine, read_line
 from provision.engines.ollama_errors import explain, explain_response
-from provision.errors import InterruptedByUserError, UnreachableError
+from provision.errors import UnreachableError
 from provision.host.endpoint import EndpointClient, Response
 from provision.host.line_stream import LineStream, post_for_lines
 
@@ -40,20 +39,19 @@ class CutError(UnreachableError):
 
 @dataclass
 class Following:
-    """One long request. ``stop`` ends it at the next line; ``clock`` counts seconds."""
+    """One long request. ``clock`` counts seconds."""
 
     client: EndpointClient
     doing: str
     patience: Patience = field(default_factory=Patience)
     progress: Progress = tell_nobody
-    stop: threading.Event = field(default_factory=threading.Event)
     clock: Callable[[], float] = time.monotonic
 
     def run(self, path: str, document: Any) -> None:
         """POST and return after ``success``.
 
         Raises ``CutError`` where the connection breaks, ``UnreachableError`` for a stall or a server that is away,
-        ``InterruptedByUserError`` after ``stop``, and what ``explain`` makes of an error that the server tells.
+        and what ``explain`` makes of an error that the server tells.
         """
         try:
             with post_for_lines(self.client, path, document, self.patience.idle_s) as answer:
@@ -73,7 +71,6 @@ class Following:
         """Return the last status."""
         before, since = StreamLine(), self.clock()
         for data in answer.lines():
-            self._heed_stop()
             line = read_line(data)
             if line.error:
                 raise explain(line.error, self.doing)
@@ -81,14 +78,9 @@ class Following:
                 before, since = line, self.clock()
                 answer.allow_silence(self.patience.for_status(line.status))
                 self.progress(line)
-                self._heed_stop()
             elif self.clock() - since > self.patience.for_status(line.status):
                 raise self._stalled(f"it says {line.status!r} again and again")
         return before.status
-
-    def _heed_stop(self) -> None:
-        if self.stop.is_set():
-            raise InterruptedByUserError("Stopped.")
 
     def _refused(self, answer: LineStream) -> Exception:
         response = Response(answer.status, b"\n".join(answer.lines()))
@@ -103,5 +95,5 @@ class Following:
     def _cut(self, why: str) -> CutError:
         return CutError(
             f"The connection to Ollama broke while {self.doing}: {why}.",
-            "See `fabric logs`; try again, and it goes on where it was.",
+            "Try again, and it goes on where it was.",
         )

@@ -1,25 +1,20 @@
 """The directory in which Ollama keeps its models (OLLAMA_MODELS), read and written without Ollama.
 
 Layout: ``blobs/sha256-<digits>``, and ``manifests/<host>/<namespace>/<model>/<tag>``, each a manifest as the registry
-sent it. A file of our store becomes a blob by a hard link, so that there is one copy on the disk. Ollama itself
-neither hashes a blob that is there already nor writes manifests in one step: ``verify`` tells what came of that.
+sent it. A file of our store becomes a blob by a hard link, so that there is one copy on the disk.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from provision.domain.ollama_name import OllamaName, name_of_path, parse_name, sha256_of
-from provision.engines.ollama_manifest import Layer, LocalModel, Manifest, compose, parse_manifest
+from provision.engines.ollama_manifest import Layer, Manifest, parse_manifest
 from provision.errors import FabricError, InvalidInputError, RefusedError, UsageError
-from provision.host.files import commit, explained, link_or_copy, make_private_dir, read_bytes, remove_tree
-
-CHUNK_BYTES = 1 << 20
-_BLOB_NAME = re.compile(r"sha256-[0-9a-f]{64}", re.ASCII)
+from provision.host.files import commit, explained, link_or_copy, make_private_dir, read_bytes
 
 
 @dataclass(frozen=True)
@@ -80,40 +75,10 @@ def write_manifest(models: Path, name: str, data: bytes) -> KeptModel:
     return KeptModel(parse_name(name).short, hashlib.sha256(data).hexdigest(), manifest)
 
 
-def add_local(models: Path, name: str, gguf: Path, model: LocalModel) -> KeptModel:
-    """Make a GGUF file of our own a model of Ollama's, without a second copy and without asking the server.
-
-    Raises ``InvalidInputError`` where the file's size is not the model's.
-    """
-    with explained(f"reading {gguf}"):
-        size_bytes = gguf.stat().st_size
-    if size_bytes != model.size_bytes:
-        raise InvalidInputError(f"{gguf} has {size_bytes} bytes instead of {model.size_bytes}.")
-    data, blobs = compose(model)
-    put_blob(models, gguf, model.sha256)
-    for sha256, content in blobs.items():
-        with explained(f"adding {name} to Ollama's models"):
-            commit(blob_path(models, sha256), content)
-    return write_manifest(models, name, data)
-
-
 def list_models(models: Path) -> tuple[KeptModel, ...]:
     """Return the models whose manifests can be read, by name."""
     found = (_read(path, name) for path, name in _manifests(models))
     return tuple(sorted((model for model in found if model), key=lambda model: model.name))
-
-
-def verify(models: Path, name: str) -> list[str]:
-    """Hash every blob of a model and return what is wrong with it; empty where it is whole."""
-    path = manifest_path(models, name)
-    data = read_bytes(path)
-    if data is None:
-        return [f"{name}: there is no manifest"]
-    try:
-        manifest = parse_manifest(data)
-    except InvalidInputError as error:
-        return [f"{name}: {error.message}"]
-    return [trouble for blob in manifest.blobs if (trouble := _trouble(models, blob))]
 
 
 def remove_model(models: Path, name: str) -> None:
@@ -132,15 +97,6 @@ def remove_model(models: Path, name: str) -> None:
             blob_path(models, sha256).unlink(missing_ok=True)
 
 
-def remove_partial(models: Path) -> None:
-    """Remove what interrupted transfers left. No server may run on this directory."""
-    blobs = models / "blobs"
-    with explained("cleaning Ollama's models"):
-        for path in blobs.iterdir() if blobs.is_dir() else ():
-            if not _BLOB_NAME.fullmatch(path.name):
-                remove_tree(path)
-
-
 def _same_size(source: Path, target: Path) -> bool:
     return target.is_file() and target.stat().st_size == source.stat().st_size
 
@@ -151,18 +107,6 @@ def _size_trouble(models: Path, blob: Layer) -> str:
         return f"blob {blob.sha256} is missing"
     size_bytes = path.stat().st_size
     return "" if size_bytes == blob.size_bytes else f"blob {blob.sha256} has {size_bytes} bytes, not {blob.size_bytes}"
-
-
-def _trouble(models: Path, blob: Layer) -> str:
-    trouble = _size_trouble(models, blob)
-    if trouble:
-        return trouble
-    digest = hashlib.sha256()
-    with explained(f"reading blob {blob.sha256}"), blob_path(models, blob.sha256).open("rb") as file:
-        while data := file.read(CHUNK_BYTES):
-            digest.update(data)
-    found = digest.hexdigest()
-    return "" if found == blob.sha256 else f"blob {blob.sha256} has other bytes: their SHA-256 is {found}"
 
 
 def _manifests(models: Path) -> Iterator[tuple[Path, OllamaName]]:

@@ -10,7 +10,7 @@ from provision.domain.engine import EngineRelease, Launch, Trial
 from provision.domain.model import Model
 from provision.domain.selection import Selection
 from provision.domain.spec import AUTO
-from provision.engines.engine import Engine, Placement
+from provision.engines.engine import Engine, Placement, own_python, program_beside
 
 LAUNCHER, CONVERTER, PARAMETERS = "vllm_launcher.py", "vllm_convert.py", "parameters.json"
 VERSION_TEXT = "version.txt"
@@ -33,9 +33,9 @@ class Vllm(Engine):
     stop_grace_s = 30
 
     def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Sequence[Trial]:
-        argv = (*_python(engine), str(generation / LAUNCHER))
+        argv = (*own_python(engine), str(generation / LAUNCHER))
         env = _environment(release.acceleration, engine, generation)
-        return [Trial(Launch(argv, env, _program(LAUNCHER)), VERSION_TEXT)]
+        return [Trial(Launch(argv, env, program_beside(LAUNCHER)), VERSION_TEXT)]
 
     def launch(self, selection: Selection, place: Placement) -> Launch:
         parameters = {
@@ -43,8 +43,8 @@ class Vllm(Engine):
             "api_key_file": str(place.api_key) if place.api_key else None,
             "work_directory": str(place.state / "work"),
         }
-        files = {**_program(LAUNCHER), PARAMETERS: json.dumps(parameters, indent=1)}
-        argv = (*_python(place.engine), str(place.generation / LAUNCHER))
+        files = {**program_beside(LAUNCHER), PARAMETERS: json.dumps(parameters, indent=1)}
+        argv = (*own_python(place.engine), str(place.generation / LAUNCHER))
         env = _environment(selection.acceleration, place.engine, place.state)
         return Launch((*argv, str(place.generation / PARAMETERS)), env, files)
 
@@ -52,8 +52,8 @@ class Vllm(Engine):
         return "safetensors" if model.format == "gguf" else None
 
     def convert(self, engine: Path, model: Path, target: Path, generation: Path) -> Launch:
-        argv = (*_python(engine), str(generation / CONVERTER), str(model), str(target))
-        return Launch(argv, _environment("cpu", engine, generation), _program(CONVERTER))
+        argv = (*own_python(engine), str(generation / CONVERTER), str(model), str(target))
+        return Launch(argv, _environment("cpu", engine, generation), program_beside(CONVERTER))
 
 
 def _arguments(selection: Selection, place: Placement) -> list[str]:
@@ -75,14 +75,6 @@ def _arguments(selection: Selection, place: Placement) -> list[str]:
 def kv_cache_bytes(selection: Selection) -> int:
     """Return the room for the cache: a whole context for each request, and a tenth for the blocks it is kept in."""
     return max(selection.fit.kv_cache_bytes, LEAST_CACHE_BYTES) * 11 // 10
-
-
-def _python(engine: Path) -> tuple[str, ...]:
-    return (str(engine / "bin" / "python"), "-I", "-B")
-
-
-def _program(name: str) -> dict[str, str]:
-    return {name: Path(__file__).with_name(name).read_text(encoding="utf-8")}
 
 
 def _environment(acceleration: str, engine: Path, directory: Path) -> dict[str, str]:

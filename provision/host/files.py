@@ -14,6 +14,7 @@ from provision.errors import CannotCreateError, FabricError
 
 PRIVATE_DIR = 0o700
 PRIVATE_FILE = 0o600
+READ_BYTES = 1 << 20
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS)
@@ -136,6 +137,17 @@ def read_bytes(path: Path) -> bytes | None:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content, as hexadecimal digits. Raises ``OSError``."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(READ_BYTES):
+            digest.update(data)
+    return digest.hexdigest()
 
 
 def link_or_copy(source: Path, target: Path, mode: int = PRIVATE_FILE) -> bool:

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from provision.domain.spec import EngineName
 from provision.knowledge.load import load
 from provision.knowledge.versions import numbers, older
 
 Acceleration = Literal["cpu", "cuda", "rocm", "vulkan", "metal"]
-EngineName = Literal["ollama", "llamacpp", "vllm"]
 Version = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)*$", description="A version, such as 12.8, as a string.")]
 
 

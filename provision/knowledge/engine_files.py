@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import cache
 from typing import Any
 
@@ -9,14 +10,19 @@ import msgspec
 
 from provision import assets
 from provision.domain.engine import EngineRelease, Failure
+from provision.domain.spec import Spec
 from provision.knowledge.load import check
 
 
 class EngineFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file: releases, best first, and known failures, of which the first match wins.
 
-    ``program`` is the name under which the engine may be on PATH already, ``oldest_build`` the number of the first
-    build without known security holes, for engines that count their builds.
+    ``program`` is the name under which the engine may be on PATH already. ``oldest_version``, or ``oldest_build`` for
+    an engine that counts its builds, is the first that may be used: those before it have known security holes.
+
+    What sets an engine apart: with ``whole_file`` it loads a GGUF from one file only, with ``keyless`` it answers
+    whoever asks, with ``tensor_parallel`` several GPUs compute each layer together. ``unheeded`` are the wishes that
+    mean nothing to it, by their names in ``Spec``.
     """
 
     version: int
@@ -24,7 +30,18 @@ class EngineFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     releases: tuple[EngineRelease, ...]
     failures: tuple[Failure, ...]
     program: str | None = None
+    oldest_version: str | None = None
     oldest_build: int | None = None
+    whole_file: bool = False
+    keyless: bool = False
+    tensor_parallel: bool = False
+    unheeded: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse the name of a wish that there is not."""
+        unknown = set(self.unheeded) - {each.name for each in fields(Spec)}
+        if unknown:
+            raise ValueError(f"unheeded: there is no {', '.join(sorted(unknown))} in a spec")
 
 
 @cache

@@ -6,7 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from provision.knowledge.builds import Acceleration, EngineName
+from provision.domain.spec import EngineName
+from provision.knowledge.builds import Acceleration
 from provision.knowledge.load import load, refuse_twins
 
 
@@ -61,7 +62,7 @@ class Hardware(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file.
 
     ``server_parallel`` is how many requests at once make a server of a machine. ``file_engines`` is the order of
-    the engines where the model is a file of the user's.
+    the engines where the model is a file of the user's; those that it leaves out come last.
     """
 
     version: int

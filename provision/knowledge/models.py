@@ -13,7 +13,7 @@ from msgspec import structs
 
 from provision.domain.artifacts import WheelMember
 from provision.domain.model import Model, ModelShape
-from provision.knowledge.builds import EngineName
+from provision.domain.spec import EngineName
 from provision.knowledge.load import check, load, read_yaml, refuse_twins
 
 

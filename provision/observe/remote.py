@@ -14,12 +14,12 @@ from provision.host.layout import Layout
 from provision.host.resolve import check_resolved
 from provision.host.secret import check_key, key_of
 from provision.observe.fingerprint import fingerprint
-from provision.select.external import lacks_model, select_external
+from provision.select.external import KnownModels, lacks_model, select_external
 
 
 @dataclass(frozen=True)
 class Remote:
-    """What is used of it, and whether its Ollama has to fetch the model first."""
+    """What is used of it, and whether its Ollama has to get the model first."""
 
     selection: Selection
     lacks_model: bool
@@ -31,7 +31,7 @@ class Remote:
         return replace(self, selection=saved) if same else self
 
 
-def look(spec: Spec, layout: Layout, env: Mapping[str, str], previous: Selection | None) -> Remote:
+def look(spec: Spec, layout: Layout, env: Mapping[str, str], previous: Selection | None, known: KnownModels) -> Remote:
     """Ask the server at ``spec.base_url`` what it is. ``previous`` is what is served now, whose key may be stored.
 
     Only GETs, and no key before it is wanted. Raises ``UsageError`` or ``RefusedError`` for an address that nothing
@@ -43,5 +43,5 @@ def look(spec: Spec, layout: Layout, env: Mapping[str, str], previous: Selection
     check_key(variable, env, layout, stored_counts=same)
     check_resolved(urlsplit(base_url).hostname or "")
     seen = fingerprint(EndpointClient(base_url, key_of(variable, env, layout), env=env))
-    selection = select_external(spec, base_url, seen)
+    selection = select_external(spec, base_url, seen, known)
     return Remote(selection, lacks_model(selection, seen))

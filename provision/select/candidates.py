@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from provision.domain.engine import EngineRelease
@@ -11,13 +11,14 @@ from provision.domain.gpu import VENDOR_NAMES, Gpu, GpuMemory, GpuState
 from provision.domain.spec import AUTO, Spec
 from provision.domain.units import GIB
 from provision.knowledge.builds import Build
+from provision.knowledge.engine_files import EngineFile
 from provision.knowledge.hardware import GpuRule, Hardware, HardwareProfile, HostRule
 from provision.select.devices import why_unusable
+from provision.select.knowledge import Knowledge
 from provision.select.requirements import unmet
 from provision.select.sources import Way
 
 SERVER, ON_REQUEST, WITH_ENGINE = "server", "on-request", "with-engine"
-KEYLESS_ENGINES = ("ollama",)  # they answer whoever asks, whatever key is set
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,14 @@ class Candidate:
         return self.profile.acceleration
 
 
-def candidates(spec: Spec, facts: Facts, hardware: Hardware, ways: Sequence[Way]) -> tuple[Candidate, ...]:
+def candidates(spec: Spec, facts: Facts, knowledge: Knowledge, ways: Sequence[Way]) -> tuple[Candidate, ...]:
     """Return what ``spec`` allows, best first, with the first of the ``ways`` to each that runs here.
 
     Total and deterministic: the same facts give the same list, and every profile that is allowed is in it.
     """
+    hardware = knowledge.hardware
     return tuple(
-        _with_key(_candidate(profile, engine, facts, ways), spec)
+        _with_key(_candidate(profile, engine, facts, ways), spec, knowledge.engines)
         for profile in hardware.profiles
         if _allowed(profile, spec, hardware)
         for engine in _engines(profile, spec, hardware)
@@ -76,13 +78,13 @@ def _engines(profile: HardwareProfile, spec: Spec, hardware: Hardware) -> Iterab
     """A file of the user's is served by the engine that takes it as it lies."""
     engines = profile.engines
     if spec.model.startswith("file:"):
-        engines = tuple(sorted(engines, key=hardware.file_engines.index))
+        engines = tuple(sorted(engines, key=[*hardware.file_engines, *engines].index))
     return [engine for engine in engines if spec.backend in (AUTO, engine)]
 
 
-def _with_key(candidate: Candidate, spec: Spec) -> Candidate:
+def _with_key(candidate: Candidate, spec: Spec, engines: Mapping[str, EngineFile]) -> Candidate:
     """Refuse an engine that would not keep anybody out where a key is wanted."""
-    if spec.api_key_env is None or candidate.reason or candidate.engine not in KEYLESS_ENGINES:
+    if spec.api_key_env is None or candidate.reason or not engines[candidate.engine].keyless:
         return candidate
     return replace(candidate, reason=f"{candidate.engine} knows no API key: it answers whoever reaches it")
 

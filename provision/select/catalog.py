@@ -9,11 +9,14 @@ from provision.domain.reference import is_reference
 from provision.domain.spec import AUTO
 from provision.errors import UsageError, did_you_mean
 from provision.knowledge.models import Catalog
+from provision.select.aliases import find_row
 from provision.select.offer import Wanted
 
 
 def find_model(reference: str, catalog: Catalog, describe: Callable[[str], Model]) -> Wanted:
     """Resolve ``--model``; ``None`` where any will do. ``describe`` tells of the model that a reference names.
+
+    A model of the catalogue may be called as any engine calls it.
 
     Raises ``UsageError`` for an unknown name, with the nearest known one, and what ``describe`` raises.
     """
@@ -21,10 +24,11 @@ def find_model(reference: str, catalog: Catalog, describe: Callable[[str], Model
         return None
     if is_reference(reference):
         return describe(reference)
-    rows = {row.name: row for row in catalog.models}
-    if reference not in rows:
+    row = find_row(reference, catalog)
+    if row is None:
+        names = [each.name for each in catalog.models]
         raise UsageError(
-            f"There is no model {reference!r} in the catalogue.{did_you_mean(reference, list(rows))}",
-            f"Known: {', '.join(rows)}. A file of your own: --model file:PATH; else hf:ORG/REPO, ollama:NAME.",
+            f"There is no model {reference!r} in the catalogue.{did_you_mean(reference, names)}",
+            f"Known: {', '.join(names)}. A file of your own: --model file:PATH; else hf:ORG/REPO, ollama:NAME.",
         )
-    return rows[reference]
+    return row

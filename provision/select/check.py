@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from provision.domain.spec import ACCELERATIONS, AUTO, BACKENDS, KV_CACHE_TYPES, SOURCES, Spec
+from provision.domain.spec import ACCELERATIONS, AUTO, BACKENDS, EXTERNAL, KV_CACHE_TYPES, SOURCES, Spec
 from provision.domain.web_address import is_loopback
 from provision.errors import RefusedError, UsageError, did_you_mean
 from provision.knowledge.hardware import Hardware
@@ -41,12 +41,12 @@ def check_spec(spec: Spec, hardware: Hardware) -> None:
 
 def _check_pairs(spec: Spec) -> None:
     """Refuse options that need each other and stand alone, and those that contradict each other."""
-    if (spec.backend == "external") != (spec.base_url is not None):
+    if (spec.backend == EXTERNAL) != (spec.base_url is not None):
         raise UsageError(
             "--backend external and --base-url belong together: the address of a server that somebody else runs.",
             "Such as: fabric up --backend external --base-url http://127.0.0.1:1234/v1",
         )
-    if spec.install.program and spec.backend in (AUTO, "external"):
+    if spec.install.program and spec.backend in (AUTO, EXTERNAL):
         raise UsageError("--program needs --backend: which engine it is.", "Such as: --backend llamacpp.")
     if spec.install.program and spec.install.sources and EXISTING not in spec.install.sources:
         raise UsageError("--program and the sources contradict each other.", f"Add --source {EXISTING}.")

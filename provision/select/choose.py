@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from provision.domain.choice import Alternative, Recommendation
-from provision.domain.engine import EngineRelease
+from provision.domain.engine import EngineRelease, Method
 from provision.domain.facts import Cpu, Facts
 from provision.domain.gpu import Gpu
 from provision.domain.lock import LOCK_FILE, LockedPlatform
@@ -16,7 +16,7 @@ from provision.domain.spec import AUTO, Spec
 from provision.errors import FabricError
 from provision.select.candidates import Candidate, candidates
 from provision.select.devices import device_names
-from provision.select.explain import fit_line, why_recommended, why_selected
+from provision.select.explain import fit_line, not_heeded, why_recommended, why_selected
 from provision.select.knowledge import Knowledge
 from provision.select.offer import Offer, Wanted, offer_model
 from provision.select.refusal import NATIVE, TRANSLATED, Against, Judged, distance, narrowed, why_not_locked
@@ -73,12 +73,12 @@ class Chooser:
         known = (*pinned, *map(Way, self.knowledge.builds))
         open_ways = (*self._kept_way(), *ways(self.knowledge, self.spec, self.facts, self.tried))
         ways_here = known if self.locked else open_ways
-        listed = candidates(self.spec, self.facts, self.knowledge.hardware, ways_here)
+        listed = candidates(self.spec, self.facts, self.knowledge, ways_here)
         judged = self._judge(listed)
         best = next((pair for pair in judged if not pair[1].reason), None)
         recommended = self._recommend(*best, listed) if best else None
         alternatives = tuple(self._alternative(*pair) for pair in judged if pair is not best)
-        only = candidates(self.spec, self.facts, self.knowledge.hardware, pinned) if self.locked else listed
+        only = candidates(self.spec, self.facts, self.knowledge, pinned) if self.locked else listed
         installed, misses = self._install(only)
         if installed is None:
             refusal = (
@@ -90,6 +90,8 @@ class Chooser:
         chosen, offer = installed
         selection = self._select(chosen, offer)
         why, why_not = why_selected(selection, self.facts, chosen), self._against.others(chosen, judged, recommended)
+        unheeded = self.knowledge.engines[chosen.engine].unheeded
+        why = (*why, *not_heeded(self.spec, unheeded, f"{chosen.engine} has no such setting"))
         return Choice(recommended, alternatives, replace(selection, why=why, why_not=why_not))
 
     @property
@@ -186,8 +188,10 @@ class Chooser:
         if release is None or offer.model is None or offer.fit is None:
             raise AssertionError("only what has a release and a model is installed")
         rule, libraries = serving.threads, self.facts.libraries
-        same = self.previous is not None and release.is_same(self.previous.release)
-        kept = self.previous.provided_libraries if same and self.previous else ()
+        kept: tuple[str, ...] = ()
+        if self.previous is not None and release.is_same(self.previous.release):
+            kept = self.previous.provided_libraries
+            release = self.previous.release if release.method is Method.EXISTING else release  # its version is known
         provided = tuple(lib.name for lib in release.libraries if lib.name in kept or not libraries.get(lib.name))
         return Selection(
             spec=spec,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from provision.domain.facts import Facts
 from provision.domain.gpu import Gpu
 from provision.domain.selection import Fit, Selection
-from provision.domain.spec import AUTO
+from provision.domain.spec import AUTO, Spec
 from provision.domain.units import GIB
 from provision.select.candidates import Candidate
 from provision.select.devices import device_lines, device_names, why_unusable
@@ -39,6 +39,13 @@ def fit_line(judged: Fit) -> str:
         layers = f", {judged.layers_on_gpu} of {judged.layers} layers on the GPU"
     need = f"{judged.need_bytes / GIB:.2f} GiB of {budget}"
     return f"{judged.verdict}{layers}, {need} at {judged.context_length} tokens"
+
+
+def not_heeded(spec: Spec, unheeded: Iterable[str], because: str) -> Iterator[str]:
+    """Say of wishes that are not left open and change nothing, and why they do not."""
+    asked = spec.asked(unheeded)
+    if asked:
+        yield f"not heeded, because {because}: {', '.join(asked)}"
 
 
 def why_selected(selection: Selection, facts: Facts, candidate: Candidate) -> tuple[str, ...]:

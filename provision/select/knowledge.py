@@ -17,8 +17,8 @@ from provision.knowledge.sizing import Sizing
 class Knowledge:
     """The data that a choice rests on.
 
-    ``engines`` are the files of the engines that this version can install, by name; ``builds`` are those that others
-    publish; ``serving`` is profiles/serving.yaml.
+    ``engines`` are the files of all engines by name, with the releases that this version can install; ``builds`` are
+    those that others publish; ``serving`` is profiles/serving.yaml.
     """
 
     engines: Mapping[str, EngineFile]

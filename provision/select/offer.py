@@ -23,7 +23,6 @@ from provision.select.requirements import unmet_by_quantization
 from provision.select.sources import Tried
 
 SLACK_BYTES = GIB // 2  # of disk, for the engine and everything else
-WHOLE_FILE_ENGINES = ("ollama",)
 SERVED = ("comfortable", "fits", "unknown")
 
 Wanted = Model | CatalogModel | None
@@ -118,7 +117,7 @@ def _room(candidate: Candidate, facts: Facts, knowledge: Knowledge) -> Room:
     host = budget_for_cpu(facts.memory, knowledge.sizing)
     if not candidate.devices:
         return Room(host, host)
-    together = candidate.engine == "vllm"
+    together = knowledge.engines[candidate.engine].tensor_parallel
     return Room(budget_for_gpus(candidate.devices, facts.memory, knowledge.sizing, tensor_parallel=together), host)
 
 
@@ -177,7 +176,7 @@ def _offer(candidate: Candidate, spec: Spec, room: Room, model: Model, knowledge
     if build is None or model.format not in build.formats:
         loads = " and ".join(build.formats) if build else "nothing"
         return Offer(reason=f"{candidate.engine} loads {loads}, and {model.name} is {model.format}")
-    if model.is_split and candidate.engine in WHOLE_FILE_ENGINES:
+    if model.is_split and knowledge.engines[candidate.engine].whole_file:
         return Offer(reason=f"{candidate.engine} loads a model from one file, and {model.name} is split into several")
     lacking = unmet_by_quantization(build, model.quantization, candidate.devices)
     if lacking:

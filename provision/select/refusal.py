@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from provision.domain.choice import Recommendation
 from provision.domain.lock import LockedPlatform
-from provision.domain.spec import AUTO, BACKENDS, Spec
+from provision.domain.spec import AUTO, BACKENDS, EXTERNAL, Spec
 from provision.select.candidates import Candidate, is_far
 from provision.select.knowledge import Knowledge
 from provision.select.offer import Offer
@@ -15,7 +15,7 @@ from provision.select.sources import Tried, methods_of
 
 Judged = tuple[Candidate, Offer]
 
-UNLED = {"external": "only where it is asked for: --backend external --base-url URL"}
+UNLED = {EXTERNAL: "only where it is asked for: --backend external --base-url URL"}
 TRANSLATED = "Rosetta translates this Python, and what it installs would be for Intel's processors"
 NATIVE = "Run fabric with a Python for Apple silicon: arch -arm64 ./bootstrap.sh"
 _PIN_ANEW = "`fabric lock` pins what runs here instead."

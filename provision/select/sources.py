@@ -12,8 +12,8 @@ from msgspec import structs
 from provision.domain.engine import EngineRelease, Method
 from provision.domain.facts import Facts
 from provision.domain.lock import LockedPlatform
-from provision.domain.spec import Spec
-from provision.knowledge.builds import Acceleration, Build, EngineName
+from provision.domain.spec import EngineName, Spec
+from provision.knowledge.builds import Acceleration, Build
 from provision.knowledge.engine_files import EngineFile
 from provision.select.knowledge import Knowledge
 

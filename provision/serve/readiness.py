@@ -143,7 +143,7 @@ def _answered(server: Server, model: str, waiting: _Waiting) -> Response:
     """
     request = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
     client, path, answers = server.client(), "/v1/chat/completions", Queue[Response]()
-    if server.runtime() is None:
+    if server.is_remote or server.runtime() is None:  # what was told of ours, stopped for it, says nothing of theirs
         return client.post(path, request, FIRST_TOKEN_TIMEOUT_S)
     Thread(target=lambda: answers.put(client.post(path, request, LOADING_TIMEOUT_S)), daemon=True).start()
     while True:

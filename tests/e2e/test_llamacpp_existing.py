@@ -13,6 +13,8 @@ from tests.standin import llama_release
 from tests.standin.command import Fabric
 from tests.standin.llama_release import LIBRARY, script
 
+VERSION = "0.5.0-dev"  # of a stand-in that was built without upstream's history
+
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
@@ -45,7 +47,8 @@ def started_as(fabric: Fabric) -> str:
 def test_the_program_on_path_serves_from_its_own_place_and_stays(on_path: Fabric, program: Path) -> None:
     before = (program.read_bytes(), program.stat())
     up = on_path.succeed(*PROVEN)
-    assert (up["engine_version"], up["smoke"]["ok"]) == ("existing", True)
+    assert (up["engine_version"], up["smoke"]["ok"]) == (VERSION, True)
+    assert on_path.succeed("status")["engine_version"] == VERSION
     assert started_as(on_path) == str(program)
     kept = [path for path in (on_path.prefix / "engines").rglob("*") if path.is_file() and not path.is_symlink()]
     assert [path.name for path in kept] == ["help.txt"], "what the launch needs; the rest differs from run to run"
@@ -71,16 +74,27 @@ def test_an_upgraded_program_is_noticed_and_asked_anew(on_path: Fabric, program:
     assert on_path.succeed(*UP)["changed"] is False
 
 
+def test_its_version_is_known_from_then_on_and_follows_an_upgrade(on_path: Fabric, program: Path) -> None:
+    on_path.succeed(*UP)
+    changes = on_path.succeed("plan", *PROVEN[1:], "--context", "512")["changes"]
+    reasons = {change["resource"]: change["reason"] for change in changes}
+    assert reasons["engine/llamacpp"] == f"{VERSION} is installed"
+    assert "engine" not in reasons["config/llamacpp"]
+    install(program, script(STANDIN_VERSION="version: 0.6.0-dev (build 11999, commit 0123abcd)"))
+    assert on_path.succeed(*UP)["engine_version"] == "b11999"
+    assert on_path.succeed("status")["engine_version"] == "b11999"
+
+
 def test_an_upgrade_that_does_not_run_here_gives_way_to_the_next_source(on_path: Fabric, program: Path) -> None:
     on_path.succeed(*UP)
     install(program, b"#!/bin/sh\nexit 3\n")
     up = on_path.succeed(*UP)
-    assert up["engine_version"] != "existing"
+    assert started_as(on_path) != str(program)
     assert [str(program) in told for told in unfit(on_path)] == [True]
     assert on_path.succeed(*UP)["pid"] == up["pid"]
     install(program, script())
     assert on_path.succeed(*UP)["pid"] == up["pid"]
-    assert on_path.succeed(*UP, "--refresh")["engine_version"] == "existing"
+    assert on_path.succeed(*UP, "--refresh")["engine_version"] == VERSION
     assert unfit(on_path) == []
 
 
@@ -94,7 +108,8 @@ def test_a_program_that_starts_only_in_the_users_own_environment_gives_way(on_pa
     libraries.mkdir()
     (program.parent / LIBRARY).rename(libraries / "libllama.so.0")
     on_path.variables["LD_LIBRARY_PATH"] = str(libraries)
-    assert on_path.succeed(*UP)["engine_version"] != "existing"
+    on_path.succeed(*UP)
+    assert started_as(on_path) != str(program)
     assert ["libllama.so.0" in told for told in unfit(on_path)] == [True]
 
 
@@ -102,8 +117,8 @@ def test_where_the_program_is_gone_the_next_source_is_taken(on_path: Fabric, pro
     on_path.succeed(*UP)
     program.unlink()
     assert "is missing" in on_path.succeed("status")["drift"][0]["reason"]
-    up = on_path.succeed(*UP)
-    assert up["engine_version"] != "existing"
+    on_path.succeed(*UP)
+    assert started_as(on_path) != str(program)
     assert on_path.succeed("status")["state"] == "ready"
 
 
@@ -118,7 +133,8 @@ def test_another_program_is_tried_although_the_one_before_did_not_run(llamacpp: 
     bad, good = tmp_path / "bad", tmp_path / "good"
     install(bad, b"#!/bin/sh\nexit 3\n")
     install(good, script())
-    assert llamacpp.succeed(*UP, "--program", str(bad))["engine_version"] != "existing"
+    llamacpp.succeed(*UP, "--program", str(bad))
+    assert started_as(llamacpp) != str(bad)
     llamacpp.succeed(*UP, "--program", str(good))
     assert started_as(llamacpp) == str(good)
 

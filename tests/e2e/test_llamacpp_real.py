@@ -53,7 +53,8 @@ def test_a_release_with_the_real_program_serves_the_real_model(
 def test_the_real_program_serves_where_it_lies(fabric: Fabric, llama_server: Path) -> None:
     before = llama_server.stat()
     up = fabric.succeed(*PROVEN, "--program", str(llama_server))
-    assert (up["engine_version"], up["smoke"]["ok"]) == ("existing", True)
+    assert up["smoke"]["ok"] is True
+    assert up["engine_version"].removeprefix("b") in said(llama_server, "--version")
     fabric.succeed("destroy", "--yes")
     assert llama_server.stat().st_mtime_ns == before.st_mtime_ns
 

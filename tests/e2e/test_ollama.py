@@ -201,7 +201,7 @@ def test_a_program_on_the_path_serves_with_a_home_of_its_own(
     path = f"{place / 'bin'}:{ollama.environment()['PATH']}"
     env = {"PATH": path, "FABRIC_MIRROR_GITHUB_API": "http://127.0.0.1:9", "OLLAMA_MODELS": str(home / "models")}
     up = ollama.succeed("up", *FROM_REGISTRY, env=env)
-    assert (up["engine_version"], up["smoke"]["ok"]) == ("existing", True)
+    assert (up["engine_version"], up["smoke"]["ok"]) == ("0.32.15", True)
     inherited = psutil.Process(up["pid"]).environ()
     assert inherited["HOME"].startswith(str(ollama.prefix))
     assert inherited["OLLAMA_MODELS"].startswith(str(ollama.prefix))
@@ -210,7 +210,7 @@ def test_a_program_on_the_path_serves_with_a_home_of_its_own(
     assert (place / "bin" / "ollama").exists()
 
     named = ollama.succeed("up", "--no-smoke", *FROM_REGISTRY, "--program", str(place / "bin" / "ollama"))
-    assert named["engine_version"] == "existing"
+    assert named["engine_version"] == "0.32.15"
 
 
 def test_the_users_choice_of_gpus_reaches_the_engine_and_their_secrets_do_not(ollama: Fabric) -> None:

@@ -20,7 +20,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-ARCHIVE = "ollama-linux-amd64.tar.zst"
+ARCHIVE, DARWIN_ARCHIVE = "ollama-linux-amd64.tar.zst", "ollama-darwin.tgz"
 SUMS = "sha256sum.txt"
 HERE = Path(__file__).parent
 LIBRARIES = ("libggml-base.so", "libggml-cpu-haswell.so", "cuda_v12/libggml-cuda.so", "cuda_v13/libggml-cuda.so",
@@ -62,6 +62,18 @@ def _script(path: Path, interpreter: str, program: Path, first: str = "") -> Non
     command = f"{shlex.quote(interpreter)} -B {shlex.quote(str(program))}"
     path.write_text(f'#!/bin/sh\nexec {command} {first}"$@"\n', encoding="utf-8")
     path.chmod(0o755)
+
+
+def make_darwin_archive(target: Path) -> Path:
+    """Write the archive for macOS into ``target`` and return its path: all programs lie at its top, side by side."""
+    lay_out(target / "linux")
+    tree, archive = target / "tree", target / DARWIN_ARCHIVE
+    (target / "linux" / "lib" / "ollama").rename(tree)
+    (target / "linux" / "bin" / "ollama").rename(tree / "ollama")
+    with tarfile.open(archive, "w:gz") as tar:
+        for path in sorted(tree.iterdir()):
+            tar.add(path, path.name)
+    return archive
 
 
 def packed(data: bytes) -> bytes:

@@ -9,9 +9,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import ollama
 import pytest
 
 from provision.domain.selection import Selection
+from provision.engines.ollama_manifest import parse_manifest
+from provision.engines.ollama_store import blob_path, manifest_path
 from tests.standin.ollama_archive import lay_out, real_ollama
 from tests.standin.ollama_registry import OllamaRegistry, serving_registry
 from tests.standin.ollama_server import OllamaServer, serving_ollama
@@ -42,6 +45,16 @@ def tiny_gguf(architecture: str = "llama", name: str = "tiny") -> bytes:
     """A whole GGUF of a few kilobytes; other names give other digests."""
     keys = [string("general.architecture", architecture), string("general.name", name), *KEYS[1:]]
     return gguf(keys, [tensor("blk.0.attn_q.weight", [32, 32], 0, 0)])
+
+
+def spoilt(models: Path, name: str) -> list[str]:
+    """Return the blobs of a model in Ollama's directory that are not the bytes which their names promise."""
+    blobs = parse_manifest(manifest_path(models, name).read_bytes()).blobs
+    return [
+        blob.sha256
+        for blob in blobs
+        if hashlib.sha256(blob_path(models, blob.sha256).read_bytes()).hexdigest() != blob.sha256
+    ]
 
 
 @pytest.fixture(scope="session", params=[STAND_IN, REAL])
@@ -88,6 +101,34 @@ def server(program: Path, start: Start) -> OllamaServer:
 def standin(standin_program: Path, start: Start) -> OllamaServer:
     """A stand-in without models, for trouble on purpose."""
     return start(standin_program)
+
+
+Connect = Callable[[OllamaServer], ollama.Client]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Ask a server with the client of Ollama's own authors."""
+    with ExitStack() as stack:
+
+        def connected(server: OllamaServer) -> ollama.Client:
+            client = ollama.Client(server.base_url)
+            stack.callback(client._client.close)
+            return client
+
+        yield connected
+
+
+@pytest.fixture
+def client(server: OllamaServer, connect: Connect) -> ollama.Client:
+    return connect(server)
+
+
+def make_model(client: ollama.Client, file: Gguf, name: str = "tiny") -> None:
+    """Send a file and make a model of it."""
+    digest = client.create_blob(file.path)
+    assert digest == file.digest
+    assert [step.status for step in client.create(name, files={"model.gguf": digest}, stream=True)][-1] == "success"
 
 
 @pytest.fixture

@@ -18,11 +18,13 @@ from provision.domain.artifacts import PinnedFile
 from provision.domain.model import Model, ModelShape
 from provision.domain.ollama_name import names_match, parse_name
 from provision.domain.safe_name import client_name
-from provision.engines.ollama_arrange import HASHED, MANIFEST, arrange, why_not_arranged
+from provision.engines.ollama_arrange import MANIFEST, arrange, why_not_arranged
 from provision.engines.ollama_manifest import MODEL_TYPE, PARAMETERS_TYPE, parse_manifest, without_context
-from provision.engines.ollama_store import blob_path, list_models, manifest_path, verify
+from provision.engines.ollama_store import blob_path, list_models, manifest_path
 from provision.host import files
+from provision.host.hashed import NOTE
 from tests.standin.ollama_registry import OllamaRegistry
+from tests.unit.engines.conftest import spoilt
 
 SHAPE = ModelShape("llama", 30, 3, 64, 64, 8192)
 GGUF = b"GGUF and so on"
@@ -66,7 +68,7 @@ def test_a_file_of_the_users_is_linked_and_left_as_it_was(models: Path, tmp_path
     after = path.stat()
     assert (after.st_mode, after.st_mtime_ns, after.st_ino) == (before.st_mode, before.st_mtime_ns, before.st_ino)
     assert [kept.name for kept in list_models(models)] == ["mine:latest"]
-    assert verify(models, "mine") == []
+    assert spoilt(models, "mine") == []
     assert why_not_arranged(models, model, path) == ""
 
 
@@ -101,14 +103,14 @@ def test_a_file_that_the_user_changes_is_hashed_anew(models: Path, tmp_path: Pat
     assert [kept.manifest.model.sha256 for kept in list_models(models) if kept.manifest.model] == [
         sha256(b"GGUF of another kind")
     ]
-    assert verify(models, "mine") == []
+    assert spoilt(models, "mine") == []
 
 
 def test_a_note_that_makes_no_sense_is_no_note(models: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.gguf"
     model = of_the_user(path)
     arrange(models, model, path)
-    models.with_name(HASHED).write_bytes(b"{")
+    models.with_name(NOTE).write_bytes(b"{")
     assert why_not_arranged(models, model, path)
     arrange(models, model, path)
     assert why_not_arranged(models, model, path) == ""
@@ -133,7 +135,7 @@ def test_a_context_that_the_model_brings_does_not_win_over_the_chosen_one(models
     (kept,) = list_models(models)
     (layer,) = [layer for layer in kept.manifest.layers if layer.media_type == PARAMETERS_TYPE]
     assert json.loads(blob_path(models, layer.sha256).read_bytes()) == {"stop": ["x"]}
-    assert verify(models, "tiny-1b") == []
+    assert spoilt(models, "tiny-1b") == []
     assert why_not_arranged(models, model, place) == ""
     blob_path(models, layer.sha256).write_bytes(b"{}")
     assert why_not_arranged(models, model, place)
@@ -178,7 +180,7 @@ def test_what_was_damaged_is_told_and_repaired(
     assert why_not_arranged(models, model, place)
     arrange(models, model, place)
     assert why_not_arranged(models, model, place) == ""
-    assert verify(models, model.name) == []
+    assert spoilt(models, model.name) == []
     assert place.read_bytes() == GGUF
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import ollama
 import openai
@@ -12,25 +13,15 @@ from provision.observe import smoke
 from tests.standin.ollama_disk import MODEL
 from tests.standin.ollama_registry import OllamaRegistry
 from tests.standin.ollama_server import OllamaServer
-from tests.unit.engines.conftest import REAL, Gguf, tiny_gguf
+from tests.unit.engines.conftest import REAL, Connect, Gguf, make_model, tiny_gguf, write_gguf
 
 SCHEMA = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
 
 
 @pytest.fixture
-def client(server: OllamaServer) -> Iterator[ollama.Client]:
-    client = ollama.Client(server.base_url)
-    yield client
-    client._client.close()
-
-
-@pytest.fixture
 def loaded(client: ollama.Client, model_file: Gguf) -> str:
     """The name of a model that was made of a file."""
-    digest = client.create_blob(model_file.path)
-    assert digest == model_file.digest
-    statuses = [step.status for step in client.create("tiny", files={"tiny.gguf": digest}, stream=True)]
-    assert statuses[-1] == "success"
+    make_model(client, model_file)
     return "tiny"
 
 
@@ -116,6 +107,24 @@ def test_a_copy_is_the_same_model(client: ollama.Client, loaded: str) -> None:
     assert len({model.digest for model in client.list().models}) == 1
     client.delete(loaded)
     assert client.generate("second:one", "hello", options={"num_predict": 2}).eval_count == 2
+
+
+def test_a_busy_server_is_a_503(standin: OllamaServer, connect: Connect, tmp_path: Path) -> None:
+    client = connect(standin)
+    make_model(client, write_gguf(tmp_path / "own.gguf", tiny_gguf()), "odd-busy")
+    with pytest.raises(ollama.ResponseError, match="server busy") as caught:
+        client.generate("odd-busy")
+    assert caught.value.status_code == 503
+
+
+def test_an_architecture_that_nobody_knows_is_not_loaded(
+    standin: OllamaServer, connect: Connect, tmp_path: Path
+) -> None:
+    client = connect(standin)
+    make_model(client, write_gguf(tmp_path / "own.gguf", tiny_gguf("hyperbolic")))
+    with pytest.raises(ollama.ResponseError, match="unknown model architecture: 'hyperbolic'"):
+        client.generate("tiny")
+    assert client.ps().models == []
 
 
 def test_openai_lists_and_retrieves_the_model(openai_client: openai.OpenAI, loaded: str) -> None:

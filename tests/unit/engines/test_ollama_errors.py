@@ -39,14 +39,7 @@ SAID: list[tuple[str, type[FabricError]]] = [
         InvalidInputError,
     ),
     ("supplied file was not in GGUF format", InvalidInputError),
-    (
-        "llama-server process has terminated: exit status 1: error loading model: unknown model architecture: 'x'",
-        InvalidInputError,
-    ),
-    ("llama-server binary not found (checked: /p/lib/ollama/llama-server). Run 'cmake …' first", FabricError),
-    ("model requires more system memory (8.0 GiB) than is available (2.0 GiB)", FabricError),
-    ("llama-server reported out-of-memory during startup: cudaMalloc failed: out of memory", FabricError),
-    ("server busy, please try again.  maximum pending requests exceeded", UnreachableError),
+    ("unknown model architecture: 'x'", InvalidInputError),
     (
         (
             'pull model manifest: Get "https://registry.ollama.ai/v2/library/x/manifests/latest": dial tcp: lookup '

@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
-from provision.domain.engine import EngineRelease, Method
+from provision.apply.preflight import EngineUnfitError, prove
+from provision.artifacts.unpack import unpack
+from provision.domain.engine import EngineRelease, Launch, Method
 from provision.domain.selection import Selection
 from provision.domain.spec import Spec
 from provision.engines.engine import Placement
 from provision.engines.ollama import RUNNER, VERSION_TEXT, Ollama
+from provision.host.program import Command, CommandResult, run
+from tests.standin.ollama_archive import make_darwin_archive
 from tests.standin.selections import select_for_small_machine
 
 PLACE = Placement(Path("/p/engine"), Path("/p/model.gguf"), Path("/p/gen/1"), Path("/p/var/ollama"), None)
@@ -117,14 +121,45 @@ def served_by(release: EngineRelease) -> Selection:
         (f"bin/{RUNNER}", "ollama version is 0.32.15", True),
         (None, "ollama version is 0.32.15", False),
         (None, "Warning: could not connect\nWarning: client version is 0.30.0", False),
-        (None, "ollama version is 0.24.0", True),  # it ran models itself
-        (None, "who knows", True),
     ],
 )
 def test_a_program_alone_is_unfit(tmp_path: Path, runner: str | None, said: str, fits: bool) -> None:
     why = Ollama().why_unfit(served_by(release()), installed(tmp_path, runner, said))
     assert (why == "") is fits
     assert fits or (RUNNER in why and str(tmp_path) in why)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("", "not what Ollama says"),  # as /bin/true
+        ("who knows", "not what Ollama says"),
+        ("true (GNU coreutils) 9.1.0", "not what Ollama says"),
+        ("ollama version is 0.1.20", "0.1.20 is too old: 0.30.0"),
+        ("ollama version is 0.29.9", "0.29.9 is too old"),
+        ("ollama version is 0.32.15\nWarning: client version is 0.24.0", "0.24.0 is too old"),
+        ("ollama version is 0.24.0\nWarning: client version is 0.30.0", ""),
+        ("ollama version is 0.30.0-rc1", ""),
+    ],
+)
+def test_another_program_and_an_old_ollama_are_unfit(tmp_path: Path, said: str, why: str) -> None:
+    told = Ollama().why_unfit(served_by(release()), installed(tmp_path, f"lib/ollama/{RUNNER}", said))
+    assert why in told
+    assert bool(told) is bool(why)
+
+
+def test_the_archive_for_macos_has_its_programs_at_the_top_and_is_proven_like_any_other(tmp_path: Path) -> None:
+    tree = tmp_path / "unpacked"
+    unpack(make_darwin_archive(tmp_path), tree)
+
+    def ran(launch: Launch) -> CommandResult:
+        return run(Command(launch.argv, 30.0, launch.env), {})
+
+    assert prove(Ollama(), served_by(release()), tree, tmp_path, ran) == "0.32.15"
+    assert Ollama().launch(served_by(release()), replace(PLACE, engine=tree)).argv == (str(tree / "ollama"), "serve")
+    (tree / RUNNER).unlink()
+    with pytest.raises(EngineUnfitError, match="not whole"):
+        prove(Ollama(), served_by(release()), tree, tmp_path, ran)
 
 
 def test_what_belongs_to_an_existing_program_is_looked_for_where_it_really_lies(tmp_path: Path) -> None:

@@ -8,15 +8,14 @@ import sys
 import tarfile
 from pathlib import Path
 
+import ollama
 import psutil
 import pytest
 
-from provision.engines.ollama_api import OllamaApi
-from provision.errors import FabricError
 from tests.standin.command import eventually, free_port
 from tests.standin.ollama_archive import make_archive, real_ollama
 from tests.standin.ollama_server import OllamaServer, environment
-from tests.unit.engines.conftest import Gguf, Start, tiny_gguf, write_gguf
+from tests.unit.engines.conftest import Connect, Gguf, Start, make_model, tiny_gguf, write_gguf
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -39,7 +38,8 @@ def test_without_a_server_the_version_is_that_of_the_client(program: Path, tmp_p
 
 def test_with_a_server_the_version_is_told(server: OllamaServer, program: Path, tmp_path: Path) -> None:
     told = run(program, tmp_path, server.port, "--version")
-    assert told.stdout == f"ollama version is {OllamaApi(server.client()).version()}\n"
+    answer = server.client().get("/api/version").json()
+    assert told.stdout == f"ollama version is {answer['version']}\n"
 
 
 def test_a_taken_port_ends_it_at_once(server: OllamaServer, program: Path, tmp_path: Path) -> None:
@@ -48,11 +48,11 @@ def test_a_taken_port_ends_it_at_once(server: OllamaServer, program: Path, tmp_p
     assert f"listen tcp 127.0.0.1:{server.port}: bind: address already in use" in told.stderr
 
 
-def test_it_ends_well_at_sigterm_and_takes_its_children_along(server: OllamaServer, model_file: Gguf) -> None:
-    api = OllamaApi(server.client())
-    api.push_blob(model_file.path, model_file.sha256)
-    api.create("tiny", {"tiny.gguf": model_file.sha256})
-    api.load("tiny")
+def test_it_ends_well_at_sigterm_and_takes_its_children_along(
+    server: OllamaServer, client: ollama.Client, model_file: Gguf
+) -> None:
+    make_model(client, model_file)
+    client.generate("tiny")
     children = psutil.Process(server.process.pid).children(recursive=True)
     assert children
     server.process.terminate()
@@ -84,44 +84,61 @@ def test_the_archive_is_laid_out_as_upstreams(tmp_path: Path) -> None:
     assert (tmp_path / "sha256sum.txt").read_text(encoding="utf-8").endswith(f"  ./{archive.name}\n")
 
 
-def test_a_model_stays_loaded_only_as_long_as_it_was_told(program: Path, start: Start, model_file: Gguf) -> None:
-    api = OllamaApi(start(program, {"OLLAMA_KEEP_ALIVE": "1s"}).client())
-    api.push_blob(model_file.path, model_file.sha256)
-    api.create("tiny", {"tiny.gguf": model_file.sha256})
-    api.load("tiny", keep_alive="5m")
-    assert len(api.running()) == 1
-    api.load("tiny")
-    assert eventually(api.running, until=lambda running: running == ()) == ()
+def test_a_model_stays_loaded_only_as_long_as_it_was_told(
+    program: Path, start: Start, connect: Connect, model_file: Gguf
+) -> None:
+    client = connect(start(program, {"OLLAMA_KEEP_ALIVE": "1s"}))
+    make_model(client, model_file)
+    client.generate("tiny", keep_alive="5m")
+    assert len(client.ps().models) == 1
+    client.generate("tiny")
+    assert is_unloaded(client)
+
+
+def is_unloaded(client: ollama.Client) -> bool:
+    """Wait until no model is in memory."""
+    return not eventually(lambda: client.ps().models, until=lambda running: not running)
 
 
 def test_what_the_environment_says_reaches_the_process_that_runs_the_model(
-    standin_program: Path, start: Start, tmp_path: Path
+    standin_program: Path, start: Start, connect: Connect, tmp_path: Path
 ) -> None:
     server = start(standin_program, {"OLLAMA_NUM_PARALLEL": "2", "OLLAMA_KV_CACHE_TYPE": "q8_0"})
-    file, api = write_gguf(tmp_path / "own.gguf", tiny_gguf()), OllamaApi(server.client())
-    api.push_blob(file.path, file.sha256)
-    api.create("tiny", {"tiny.gguf": file.sha256})
-    api.load("tiny", context=512)
+    client = connect(server)
+    make_model(client, write_gguf(tmp_path / "own.gguf", tiny_gguf()))
+    client.generate("tiny", options={"num_ctx": 512})
     (child,) = psutil.Process(server.process.pid).children()
     told = " ".join(child.cmdline())
     assert "-c 1024 -np 2 --cache-type-k q8_0 --cache-type-v q8_0" in told
-    assert api.running()[0].context_length == 512
+    assert client.ps().models[0].context_length == 512
 
 
 def test_a_model_process_that_dies_is_told_and_started_again(
-    standin_program: Path, start: Start, tmp_path: Path
+    standin: OllamaServer, connect: Connect, tmp_path: Path
 ) -> None:
-    server = start(standin_program)
-    file, api = write_gguf(tmp_path / "own.gguf", tiny_gguf()), OllamaApi(server.client())
-    api.push_blob(file.path, file.sha256)
-    api.create("tiny", {"tiny.gguf": file.sha256})
+    server, client = standin, connect(standin)
+    file = write_gguf(tmp_path / "own.gguf", tiny_gguf())
+    make_model(client, file)
     crash = server.models / "blobs" / f"sha256-{file.sha256}.crash"
     crash.touch()
-    with pytest.raises(FabricError, match=r"llama-server process has terminated: signal: SIGABRT: GGML_ASSERT"):
-        api.load("tiny")
+    with pytest.raises(ollama.ResponseError, match=r"process has terminated: signal: SIGABRT: GGML_ASSERT"):
+        client.generate("tiny")
     crash.unlink()
-    api.load("tiny")
+    client.generate("tiny")
     psutil.Process(server.process.pid).children()[0].kill()
-    assert eventually(api.running, until=lambda running: running == ()) == ()
-    api.load("tiny")
-    assert len(api.running()) == 1
+    assert is_unloaded(client)
+    client.generate("tiny")
+    assert len(client.ps().models) == 1
+
+
+def test_a_program_without_its_runner_is_not_whole(
+    standin_program: Path, start: Start, connect: Connect, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare" / "bin" / "ollama"
+    bare.parent.mkdir(parents=True)
+    bare.write_bytes(standin_program.read_bytes())
+    bare.chmod(0o755)
+    client = connect(start(bare))
+    make_model(client, write_gguf(tmp_path / "own.gguf", tiny_gguf()))
+    with pytest.raises(ollama.ResponseError, match="llama-server binary not found"):
+        client.generate("tiny")

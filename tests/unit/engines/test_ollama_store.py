@@ -12,13 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provision.domain.model import Model, ModelShape
 from provision.engines import ollama_store
 from provision.engines.ollama_api import OllamaApi
-from provision.engines.ollama_manifest import MODEL_TYPE, LocalModel, compose, parse_manifest
+from provision.engines.ollama_arrange import arrange
+from provision.engines.ollama_manifest import MODEL_TYPE, parse_manifest
 from provision.errors import FabricError, InvalidInputError, RefusedError, UsageError
 from tests.standin.ollama_registry import OllamaRegistry
 from tests.standin.ollama_server import OllamaServer
-from tests.unit.engines.conftest import Gguf, Start, tiny_gguf, write_gguf
+from tests.unit.engines.conftest import Connect, Gguf, Start, spoilt, tiny_gguf, write_gguf
 
 
 def offered(registry: OllamaRegistry, model: str, data: bytes) -> tuple[bytes, dict[str, bytes]]:
@@ -51,7 +53,7 @@ def test_a_manifest_is_kept_byte_for_byte_and_blobs_are_one_copy(tmp_path: Path)
     assert kept.sha256 == hashlib.sha256(manifest).hexdigest()
     for sha256 in blobs:
         assert (models / f"blobs/sha256-{sha256}").samefile(tmp_path / "store" / sha256)
-    assert ollama_store.verify(models, "tiny:1b") == []
+    assert spoilt(models, "tiny:1b") == []
     assert ollama_store.list_models(models) == (kept,)
 
 
@@ -87,29 +89,9 @@ def test_a_manifest_without_all_its_blobs_is_not_written(tmp_path: Path) -> None
     assert not (tmp_path / "manifests").exists()
 
 
-def test_what_became_of_a_blob_is_told(fetched: tuple[Path, ollama_store.KeptModel]) -> None:
-    models, kept = fetched
-    assert kept.manifest.model
-    gguf, config = kept.manifest.model.sha256, kept.manifest.blobs[-1].sha256
-    blob = ollama_store.blob_path(models, gguf)
-    whole = blob.read_bytes()
-    blob.unlink()
-    assert ollama_store.verify(models, "tiny:1b") == [f"blob {gguf} is missing"]
-    blob.write_bytes(whole[:-1])
-    ollama_store.blob_path(models, config).unlink()
-    assert [trouble.partition(" has ")[0] for trouble in ollama_store.verify(models, "tiny:1b")] == [
-        f"blob {gguf}",
-        f"blob {config} is missing",
-    ]
-    blob.write_bytes(whole[:-1] + b"x")
-    assert "other bytes" in ollama_store.verify(models, "tiny:1b")[0]
-
-
-def test_a_manifest_that_is_gone_or_broken_is_told(fetched: tuple[Path, ollama_store.KeptModel]) -> None:
+def test_a_manifest_that_is_broken_is_of_no_model(fetched: tuple[Path, ollama_store.KeptModel]) -> None:
     models, _ = fetched
-    assert ollama_store.verify(models, "nothere") == ["nothere: there is no manifest"]
     ollama_store.manifest_path(models, "tiny:1b").write_bytes(b'{"schemaVersion": 2, "lay')
-    assert "no manifest" in ollama_store.verify(models, "tiny:1b")[0]
     assert ollama_store.list_models(models) == ()
 
 
@@ -117,7 +99,7 @@ def test_a_model_goes_with_its_blobs_but_not_those_of_others(fetched: tuple[Path
     models, kept = fetched
     ollama_store.write_manifest(models, "me/second", ollama_store.manifest_path(models, "tiny:1b").read_bytes())
     ollama_store.remove_model(models, "tiny:1b")
-    assert ollama_store.verify(models, "me/second") == []
+    assert spoilt(models, "me/second") == []
     assert not (models / "manifests/registry.ollama.ai/library").exists()
     ollama_store.remove_model(models, "me/second")
     assert list((models / "blobs").iterdir()) == []
@@ -135,18 +117,9 @@ def test_no_blob_goes_while_a_manifest_cannot_be_read(fetched: tuple[Path, ollam
     assert ollama_store.blob_path(models, kept.manifest.blobs[0].sha256).exists()
 
 
-def test_what_interrupted_transfers_left_goes(fetched: tuple[Path, ollama_store.KeptModel]) -> None:
-    models, kept = fetched
-    for end in ("-partial", "-partial-0"):
-        (models / "blobs" / f"sha256-{'0' * 64}{end}").write_bytes(b"")
-    ollama_store.remove_partial(models)
-    assert len(list((models / "blobs").iterdir())) == len(kept.manifest.blobs)
-    assert ollama_store.verify(models, "tiny:1b") == []
-
-
 @pytest.mark.parametrize("name", ["../x", "a/../../b", "/etc/x", "x:../y"])
 def test_names_do_not_leave_the_directory(tmp_path: Path, name: str) -> None:
-    for act in (ollama_store.verify, ollama_store.remove_model, ollama_store.manifest_path):
+    for act in (ollama_store.remove_model, ollama_store.manifest_path):
         with pytest.raises(UsageError):
             act(tmp_path, name)
     with pytest.raises(InvalidInputError):
@@ -188,46 +161,31 @@ def test_no_bytes_do_more_than_be_refused(data: bytes) -> None:
         parse_manifest(data)
 
 
-def test_the_same_local_model_gives_the_same_bytes() -> None:
-    def model(order: list[str]) -> LocalModel:
-        values = {"num_ctx": 4096, "stop": ["a", "b"]}
-        return LocalModel("0" * 64, 10, "llama", parameters={name: values[name] for name in order})
-
-    assert compose(model(["num_ctx", "stop"])) == compose(model(["stop", "num_ctx"]))
-
-
-def add_local(models: Path, file: Gguf, **own: Any) -> ollama_store.KeptModel:
-    described = LocalModel(file.sha256, file.path.stat().st_size, "llama", "134.52M", "Q4_1", **own)
-    return ollama_store.add_local(models, "own", file.path, described)
-
-
-def test_a_file_of_another_size_than_described_is_refused(tmp_path: Path) -> None:
-    file = write_gguf(tmp_path / "own.gguf", tiny_gguf())
-    with pytest.raises(InvalidInputError):
-        ollama_store.add_local(tmp_path / "models", "own", file.path, LocalModel(file.sha256, 1, "llama"))
-
-
 # What Ollama and we write, seen by the other.
 
 
-def test_ollama_serves_what_we_wrote(program: Path, start: Start, tmp_path: Path, model_file: Gguf) -> None:
-    kept = add_local(tmp_path / "models", model_file, parameters={"num_ctx": 1024})
+def arranged(models: Path, file: Gguf) -> None:
+    shape = ModelShape("llama", 30, 3, 64, 64, 8192)
+    size_bytes = file.path.stat().st_size
+    arrange(models, Model("own", "own", "gguf", "Q4_1", size_bytes, file.sha256, shape), file.path)
+
+
+def test_ollama_serves_what_we_wrote(
+    program: Path, start: Start, connect: Connect, tmp_path: Path, model_file: Gguf
+) -> None:
+    arranged(tmp_path / "models", model_file)
+    (kept,) = ollama_store.list_models(tmp_path / "models")
     before = model_file.path.stat()
-    server = start(program)
-    api = OllamaApi(server.client())
-    (listed,) = api.models()
-    assert (listed.name, listed.digest) == ("own:latest", kept.sha256)
+    client = connect(start(program))
+    (listed,) = client.list().models
+    assert (listed.model, listed.digest) == ("own:latest", kept.sha256)
+    assert listed.details
     assert (listed.details.family, listed.details.quantization_level) == ("llama", "Q4_1")
-    assert "num_ctx" in api.show("own").parameters
-    api.load("own")
-    assert api.running()[0].context_length == 1024
-    answer = server.client(120).post("/v1/chat/completions", {
-        "model": "own", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 4})  # fmt: skip
-    assert answer.status == 200, answer.body
-    assert answer.json()["usage"]["completion_tokens"] == 4
+    answer = client.chat("own", [{"role": "user", "content": "Say hello."}], options={"num_predict": 4})
+    assert answer.eval_count == 4
     after = model_file.path.stat()
     assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
-    api.delete("own")
+    client.delete("own")
     assert model_file.path.exists()
 
 
@@ -239,7 +197,7 @@ def test_we_read_what_ollama_pulled(server: OllamaServer, registry: OllamaRegist
     assert kept.name == registry.name("tiny:1b")
     assert kept.sha256 == hashlib.sha256(manifest).hexdigest()
     assert ollama_store.manifest_path(server.models, kept.name).read_bytes() == manifest
-    assert ollama_store.verify(server.models, kept.name) == []
+    assert spoilt(server.models, kept.name) == []
 
 
 def test_our_files_and_those_that_ollama_pulls_are_the_same(
@@ -255,23 +213,13 @@ def test_our_files_and_those_that_ollama_pulls_are_the_same(
     assert tree(tmp_path / "ours") == tree(server.models)
 
 
-def test_a_blob_that_ollama_did_not_hash_again_is_found(server: OllamaServer, registry: OllamaRegistry) -> None:
-    """Ollama takes a blob that is there for whole; the reason why every pull is verified."""
-    data = tiny_gguf()
-    registry.add("tiny:1b", (MODEL_TYPE, data))
-    sha256 = hashlib.sha256(data).hexdigest()
-    (server.models / "blobs" / f"sha256-{sha256}").write_bytes(data[:-1] + b"x")
-    OllamaApi(server.client()).pull(registry.name("tiny:1b"))
-    assert "other bytes" in ollama_store.verify(server.models, registry.name("tiny:1b"))[0]
-
-
 def test_ollama_keeps_our_blobs_when_it_prunes(program: Path, start: Start, tmp_path: Path) -> None:
     file = write_gguf(tmp_path / "own.gguf", tiny_gguf())
-    add_local(tmp_path / "models", file)
+    arranged(tmp_path / "models", file)
     unused = tmp_path / "models" / "blobs" / f"sha256-{'0' * 64}"
     unused.write_bytes(b"nobody names this")
     for path in (tmp_path / "models" / "blobs").iterdir():
         os.utime(path, (0, 0))
     start(program)
     assert not unused.exists()
-    assert ollama_store.verify(tmp_path / "models", "own") == []
+    assert spoilt(tmp_path / "models", "own") == []

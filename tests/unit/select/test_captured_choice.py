@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from provision.choosing import read_knowledge
-from provision.domain.spec import Spec
+from provision.domain.spec import ENGINE_NAMES, EXTERNAL, Spec
 from provision.facts.stored import read_facts
 from provision.planner import plan_from_nothing
 from provision.select.choose import Choice, Chooser
@@ -64,7 +64,7 @@ def test_every_captured_machine_gets_a_plan_or_a_reason(host: Path) -> None:
         assert made.refusal.hint
     else:
         assert plan_from_nothing(made, read_facts(host)).changed
-        assert set(made.selection.why_not) == {"ollama", "llamacpp", "vllm", "external"} - {made.selection.backend}
+        assert set(made.selection.why_not) == {*ENGINE_NAMES, EXTERNAL} - {made.selection.backend}
 
 
 def test_nearly_every_captured_machine_has_an_expectation() -> None:
