@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from provision.domain.visible import visible
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
@@ -19,8 +21,9 @@ class ProgressOutput:
 
     def say(self, text: str) -> None:
         """Tell one thing that happens now."""
+        text = visible(text)
         if self._bars is not None:
-            self._bars.console.print(text, highlight=False)
+            self._bars.console.print(text, highlight=False, markup=False)
         else:
             sys.stderr.write(f"{text}\n")
             sys.stderr.flush()

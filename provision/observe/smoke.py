@@ -14,8 +14,8 @@ from typing import Any
 from provision.domain.measure import SmokeCheck, SmokeReport
 from provision.host.endpoint import EndpointClient, Response
 from provision.host.recording import record
+from provision.host.server_said import server_said
 from provision.observe.chat_stream import parse_recording
-from provision.observe.server_said import server_said
 from provision.observe.token_count import CHAT_PATH
 
 MODELS_PATH = "/v1/models"
