@@ -9,6 +9,7 @@ from typing import Any
 
 from provision.domain.benchmark import BenchReport, LevelReport, Sample
 from provision.errors import UnreachableError
+from provision.host.chat_request import CHAT_PATH
 from provision.host.contention import foreign_share, snapshot
 from provision.host.endpoint import EndpointClient
 from provision.host.recording import record
@@ -16,7 +17,7 @@ from provision.observe.chat_stream import to_sample
 from provision.observe.level_report import level_report
 from provision.observe.load import closed_loop
 from provision.observe.prompts import Prompt, PromptMaker
-from provision.observe.token_count import CHAT_PATH, counters
+from provision.observe.token_count import counters
 
 # Understood by llama.cpp and vLLM (the first) and by llama.cpp (the second); left out where a server refuses them.
 EXTENSIONS = {"ignore_eos": True, "cache_prompt": False}

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from provision.host.chat_request import CHAT_PATH
 from provision.host.endpoint import EndpointClient
 
 Messages = Sequence[dict[str, str]]
 COUNT_TIMEOUT_S = 30.0
-CHAT_PATH = "/v1/chat/completions"
 
 
 class TokenCounter(Protocol):
