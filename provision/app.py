@@ -179,14 +179,14 @@ class Fabric:
         """Return what ``up`` would do on a machine with these facts, where nothing is set up yet."""
         from provision.planner import plan_from_nothing
 
-        return plan_from_nothing(self.planner.chooser(spec)(facts), facts)
+        return plan_from_nothing(self.planner.choosing.anywhere(spec)(facts), facts)
 
     def matrix(self, spec: Spec, paths: Iterable[Path]) -> Iterator[PlannedMachine]:
         """Yield what ``up`` would do on each of many machines."""
         from provision.facts.stored import read_machines
         from provision.planner import plan_from_nothing
 
-        choose = self.planner.chooser(spec)
+        choose = self.planner.choosing.anywhere(spec)
         for name, facts, error in read_machines(paths):
             if facts is None:
                 yield PlannedMachine(name, error=error)

@@ -93,7 +93,7 @@ class Changes:
                 plan = planner.plan(spec, state, facts, tried=tried, refresh=options.refresh, pins=options.pins)
             except CannotRunError as error:
                 raise unfit or error from error
-            self._tell_failures(plan, state, tried)
+            self._tell_failures(plan, state, tried, offline=options.offline)
             try:
                 return self._carry_out(plan, state, options, run)
             except (EngineUnfitError, NoCompilerError, BuildFailedError) as error:
@@ -108,10 +108,13 @@ class Changes:
                 self.fabric.progress.say("Somebody was faster and has the port now; taking another one")
             state = read_state(self.fabric.layout) or state
 
-    def _tell_failures(self, plan: Plan, state: State, told: Mapping[str, str]) -> None:
+    def _tell_failures(self, plan: Plan, state: State, told: Mapping[str, str], *, offline: bool) -> None:
         """Say aloud what could not be had, and what is done instead."""
-        fresh = [reason for what, reason in plan.tried.items() if what not in state.tried and what not in told]
-        for reason in fresh:
+        same = state.selection is not None and state.selection.spec == plan.selection.spec
+        known = state.tried if same else state.unfit
+        fresh = [reason for what, reason in plan.tried.items() if what not in known and what not in told]
+        left_out = f"{len(fresh)} engines and models are not known here, and --offline was given"
+        for reason in [left_out] if offline and len(fresh) > 1 else fresh:
             self.fabric.progress.say(reason)
         if fresh:
             chosen = plan.selection
@@ -126,7 +129,10 @@ class Changes:
             if saved.lineage not in ("", state.lineage) or saved.serial != state.serial:
                 raise InvalidInputError("This plan does not fit any more: the state has changed.", _PLAN_AGAIN)
             known = state if saved.lineage else None
-            plan = self.fabric.planner.plan(saved.selection.spec, known, self.fabric.facts(), saved=saved.selection)
+            try:
+                plan = self.fabric.planner.plan_saved(saved, known, self.fabric.facts())
+            except CannotRunError as error:
+                raise InvalidInputError(f"This plan does not fit this machine. {error.message}", _PLAN_AGAIN) from error
             if plan.digest != saved.digest:
                 raise InvalidInputError(
                     "This plan does not fit any more: the machine or the data files have changed.", _PLAN_AGAIN

@@ -61,14 +61,14 @@ class UnreachableError(FabricError):
 class UnavailableError(UnreachableError):
     """What is to be installed cannot be had from its place.
 
-    ``what`` is the release, the reference or the place (such as ``github``) that is of no use.
+    ``what`` is the release, the reference or, where ``is_place``, the place (such as ``github``) that is of no use.
     """
 
     code = "unavailable"
 
-    def __init__(self, what: str, message: str, hint: str | None = None) -> None:
+    def __init__(self, what: str, message: str, hint: str | None = None, *, is_place: bool = False) -> None:
         super().__init__(message, hint)
-        self.what = what
+        self.what, self.is_place = what, is_place
 
 
 class CannotCreateError(FabricError):

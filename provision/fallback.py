@@ -75,4 +75,4 @@ class Fallback:
 def _is_same(before: _Before, state: State) -> bool:
     """Tell whether what failed is what served before, so that it would only fail again."""
     old, new = before.selection, state.selection
-    return new is not None and new == replace(old, spec=new.spec, fit=new.fit, why=new.why, why_not=new.why_not)
+    return new is not None and new == replace(old, fit=new.fit, why=new.why, why_not=new.why_not)

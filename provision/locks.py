@@ -164,14 +164,7 @@ class Locks:
         sources = tuple(each for each in wished if each != Method.EXISTING.value)
         resolvable = replace(spec, install=replace(spec.install, sources=sources))
         with changing(fabric, "lock") as state:
-            selection, failed = fabric.planner.resolve(resolvable, fabric.facts(), state.selection)
-            for reason in failed.values():
-                self._say(reason)
-            if failed:
-                chosen, model = selection.release, selection.model
-                self._say(
-                    f"Pinning {chosen.engine} {chosen.version} ({chosen.source}) and the model {model.name} instead"
-                )
+            selection = fabric.planner.resolve(resolvable, fabric.facts(), state.selection)
             try:
                 wheels = every_wheel(selection.release, selection.model)
                 fetcher = BringUp(fabric).installer(selection).prepare(wheels, 0)

@@ -23,7 +23,6 @@ from provision.host.layout import Layout
 from provision.host.secret import key_of, replaced_key
 
 KEPT_GENERATIONS = 2
-STOP_WAIT_S = 2.0
 
 
 @dataclass
@@ -69,7 +68,7 @@ class Job:
                 self.restart(self.plan.selection, self.state.generation)
 
     def _adopt(self, journal: Journal) -> None:
-        """Use a server that somebody else runs; ours is stopped before it is forgotten."""
+        """Use a server that somebody else runs; ours is stopped when all else is done, and known by what runs."""
         selection, variable, env = self.plan.selection, self.plan.selection.spec.api_key_env, self.installer.env
         if self.plan.pending(Kind.MODEL):
             from provision.apply.adopted import pull
@@ -78,12 +77,12 @@ class Job:
             with journal.step("pull"):
                 pull(selection, key_of(variable, env, self.layout), self.installer.progress)
             self.timings_s["pull"] = self.clock() - started
-        if self.plan.pending(Kind.SERVER):
-            with journal.step("server"):
-                self.restart(selection, self.state.generation)
         if self.plan.pending(Kind.CONFIG):
             with journal.step("config"), replaced_key(variable, env, self.layout):
                 self._configure()
+        if self.plan.pending(Kind.SERVER):
+            with journal.step("server"):
+                self.restart(selection, self.state.generation)
 
     def _install(self, journal: Journal, engine: Change | None, model: Change | None) -> None:
         """Engine and model side by side: one waits for the network while the other unpacks."""
@@ -123,10 +122,9 @@ class Job:
                 failed.result()
         except BaseException:
             self.installer.stop.set()
-            wait(futures, timeout=STOP_WAIT_S)
             raise
         finally:
-            pool.shutdown(wait=False)
+            pool.shutdown()  # every wait heeds the stop; what ended later would record a state that is old by then
 
     def _remember_unfit(self, error: EngineUnfitError) -> None:
         """What was learnt by trying is a finding: `fabric doctor` shows it until it is tried again and runs."""

@@ -87,11 +87,10 @@ class Tensors:
 class GgufHeader:
     """What the header says. ``end_bytes`` is where the last tensor ends, at least.
 
-    ``keys`` holds ``None`` for what was skipped; ``lengths`` has the number of elements of every array.
+    ``keys`` holds ``None`` for what was skipped.
     """
 
     keys: dict[str, Any]
-    lengths: dict[str, int]
     tensors: Tensors
     end_bytes: int
 
@@ -120,7 +119,6 @@ class _Reader:
     def __init__(self, cursor: Cursor, size_bytes: int) -> None:
         self._cursor = cursor
         self._size = size_bytes
-        self._lengths: dict[str, int] = {}
         self._kept = 0
         self._strings = 0
 
@@ -139,7 +137,7 @@ class _Reader:
         end = -(-self._cursor.position // alignment) * alignment + data_bytes
         if end > self._size:
             raise _broken(f"it is cut short: {self._size} of at least {end} bytes are there")
-        return GgufHeader(keys, self._lengths, table, end)
+        return GgufHeader(keys, table, end)
 
     def _key(self, keys: dict[str, Any]) -> None:
         name = self._name().decode("utf-8", "replace")
@@ -149,7 +147,7 @@ class _Reader:
         if kind == _STRING:
             keys[name] = self._text()
         elif kind == _ARRAY:
-            keys[name] = self._array(name)
+            keys[name] = self._array()
         else:
             keys[name] = self._scalar(_SCALARS[kind])
         self._keep(len(name) + ELEMENT_BYTES)
@@ -193,9 +191,9 @@ class _Reader:
             raise _unsafe(f"a row of {dimensions[0]} elements is not made of blocks of {block}")
         return elements // block * block_bytes, elements, offset
 
-    def _array(self, name: str) -> list[Any] | None:
+    def _array(self) -> list[Any] | None:
         inner = self._scalar("<I")
-        count = self._lengths[name] = self._bounded("<Q", MAX_ARRAY, "elements in an array")
+        count = self._bounded("<Q", MAX_ARRAY, "elements in an array")
         if inner == _STRING:
             self._strings += count
             if self._strings > MAX_STRINGS:

@@ -53,7 +53,7 @@ class _Shape:
         architecture = header.keys.get("general.architecture")
         if not isinstance(architecture, str):
             raise _missing("general.architecture")
-        self._keys, self._lengths = header.keys, header.lengths
+        self._keys = header.keys
         self._architecture = architecture
         self._numbers = Numbers(header.keys, _missing, f"{architecture}.")
         self._layers = self._numbers.need("block_count", least=1, most=MAX_LAYERS)
@@ -72,8 +72,6 @@ class _Shape:
             context_length=self._numbers.need("context_length", least=1),
             attention=() if alike else groups,
             recurrent_bytes=self._recurrent_layers(layers) * self._state_bytes(embedding),
-            embedding_length=embedding,
-            vocabulary=self._lengths.get("tokenizer.ggml.tokens") or self._numbers.maybe("vocab_size"),
         )
 
     def _attention(self) -> list[tuple[int, int, int, int | None] | None]:

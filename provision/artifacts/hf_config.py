@@ -128,8 +128,6 @@ class _Config:
             context_length=self._numbers.need("max_position_embeddings", least=1),
             attention=() if alike else groups,
             recurrent_bytes=sum(kind in CACHE_FREE for kind in kinds) * self._state_bytes(),
-            embedding_length=self._numbers.maybe("hidden_size"),
-            vocabulary=self._numbers.maybe("vocab_size"),
         )
 
     def _kinds(self) -> list[str]:

@@ -140,7 +140,8 @@ class Resolver:
         try:
             yield
         except UnreachableError as error:
-            raise UnavailableError(place, f"Cannot look up {named}: {error.message}", error.hint) from error
+            message = f"Cannot look up {named}: {error.message}"
+            raise UnavailableError(place, message, error.hint, is_place=True) from error
         except InvalidInputError as error:
             raise UnavailableError(what, f"Cannot have {named}: {error.message}", error.hint) from error
 

@@ -41,12 +41,14 @@ class Lock:
 class Pins:
     """What of a lock is used for a plan: its ``entries``, by the name of their kind of machine.
 
-    ``strict`` forbids everything else. ``bundle`` is the archive that holds their files, where nothing is fetched.
+    ``strict`` forbids everything else. ``bundle`` is the archive that holds their files, where nothing is fetched;
+    ``holder`` is what people call the lock.
     """
 
     entries: dict[str, LockedPlatform] = field(default_factory=dict)
     strict: bool = False
     bundle: Path | None = None
+    holder: str = LOCK_FILE
 
     def of(self, system: str | None, arch: str | None) -> tuple[LockedPlatform, ...]:
         """Return the entries for machines of this system and processor, whatever computes there.
@@ -56,8 +58,9 @@ class Pins:
         here = (system, arch)
         found = tuple(each for each in self.entries.values() if (each.release.system, each.release.arch) == here)
         if self.strict and not found:
+            told = ", ".join(sorted(self.entries)) or "none"
             raise InvalidInputError(
-                f"{LOCK_FILE} has no entry for {system} on {arch}; it has {', '.join(sorted(self.entries)) or 'none'}.",
+                f"{self.holder} has no entry for {system} on {arch}; it has {told}.",
                 "Run `fabric lock` with the same options on such a machine: it adds one.",
             )
         return found

@@ -32,7 +32,7 @@ class ModelShape:
     ``heads_kv``, ``key_length`` and ``value_length`` are those of the largest layer, and hold for every one of
     ``layers`` where ``attention`` is empty. Where it is not, its groups are all layers that have a KV cache.
     ``recurrent_bytes`` is the state of all recurrent and linear-attention layers for one sequence, of any length.
-    ``context_length`` is the number of tokens the model was trained for, ``vocabulary`` the number of its tokens.
+    ``context_length`` is the number of tokens the model was trained for.
     """
 
     architecture: str
@@ -43,8 +43,6 @@ class ModelShape:
     context_length: int
     attention: tuple[AttentionGroup, ...] = ()
     recurrent_bytes: int = 0
-    embedding_length: int | None = None
-    vocabulary: int | None = None
 
     @property
     def groups(self) -> tuple[AttentionGroup, ...]:

@@ -24,6 +24,8 @@ _NAMED: dict[str, Callable[[Selection], object]] = {
     "parallel": lambda s: s.parallel,
     "threads": lambda s: s.threads,
     "spin count": lambda s: s.spin_count,
+    "kv-cache": lambda s: s.spec.kv_cache,
+    "keep-alive": lambda s: "the engine's" if s.spec.keep_alive is None else s.spec.keep_alive,
     "host": lambda s: s.host,
     "port": lambda s: s.port,
     "engine": lambda s: s.engine_name,
@@ -37,8 +39,7 @@ def make_plan(selection: Selection, observed: Observed) -> Plan:
     config = _config(selection, observed)
     engine, model = _engine(selection, observed), _model(selection, observed)
     server = _server(selection, observed, (engine, model, config))
-    # Ours is stopped before it is forgotten; somebody else's is there already.
-    changes = (engine, model, server, config) if selection.is_remote else (engine, model, config, server)
+    changes = (engine, model, config, server)
     state = observed.state
     plan = Plan(selection, changes, state.lineage if state else "", state.serial if state else 0)
     return replace(plan, digest=digest(plan))

@@ -9,20 +9,18 @@ from provision.domain.choice import Alternative, Recommendation
 from provision.domain.engine import EngineRelease
 from provision.domain.facts import Cpu, Facts
 from provision.domain.gpu import Gpu
-from provision.domain.lock import LockedPlatform
+from provision.domain.lock import LOCK_FILE, LockedPlatform
 from provision.domain.model import Model
 from provision.domain.selection import Selection
-from provision.domain.spec import AUTO, BACKENDS, Spec
+from provision.domain.spec import AUTO, Spec
 from provision.errors import FabricError
 from provision.select.candidates import Candidate, candidates
 from provision.select.devices import device_names
 from provision.select.explain import fit_line, why_recommended, why_selected
 from provision.select.knowledge import Knowledge
 from provision.select.offer import Offer, Wanted, offer_model
-from provision.select.refusal import NATIVE, TRANSLATED, UNLED, distance, narrowed, why_not_locked
-from provision.select.sources import Tried, Way, locked_ways, ways
-
-Judged = tuple[Candidate, Offer]
+from provision.select.refusal import NATIVE, TRANSLATED, Against, Judged, distance, narrowed, why_not_locked
+from provision.select.sources import Tried, Way, locked_ways, way_of, ways
 
 
 class CannotRunError(FabricError):
@@ -53,7 +51,7 @@ class Chooser:
     that failed here, with the reason; they are not chosen again. What is served already, the ``previous`` choice, is
     kept as long as the same is wished for and it can still run: free memory changes from minute to minute, and a
     second run shall change nothing. A library that was provided to its engine stays provided. Where ``locked`` is
-    given, only its releases are installed, each with its own model.
+    given, only its releases are installed, each with its own model; ``holder`` is what people call it.
     """
 
     spec: Spec
@@ -64,6 +62,7 @@ class Chooser:
     previous: Selection | None = None
     tried: Tried = field(default_factory=dict)
     locked: tuple[LockedPlatform, ...] = ()
+    holder: str = LOCK_FILE
 
     def choose(self) -> Choice:
         """Choose engine, acceleration, devices, model, context and threads.
@@ -72,7 +71,8 @@ class Chooser:
         """
         pinned = locked_ways(self.knowledge, self.locked, self.tried)
         known = (*pinned, *map(Way, self.knowledge.builds))
-        ways_here = known if self.locked else ways(self.knowledge, self.spec, self.facts, self.tried)
+        open_ways = (*self._kept_way(), *ways(self.knowledge, self.spec, self.facts, self.tried))
+        ways_here = known if self.locked else open_ways
         listed = candidates(self.spec, self.facts, self.knowledge.hardware, ways_here)
         judged = self._judge(listed)
         best = next((pair for pair in judged if not pair[1].reason), None)
@@ -82,15 +82,19 @@ class Chooser:
         installed, misses = self._install(only)
         if installed is None:
             refusal = (
-                CannotRunError(*why_not_locked(self.locked, only, misses, self.tried))
+                CannotRunError(*why_not_locked(self.holder, self.locked, only, misses, self.tried))
                 if self.locked
                 else self._refuse(judged, misses)
             )
             return Choice(recommended, alternatives, refusal=refusal)
         chosen, offer = installed
         selection = self._select(chosen, offer)
-        why, why_not = why_selected(selection, self.facts, chosen), self._why_not(chosen, judged, recommended)
+        why, why_not = why_selected(selection, self.facts, chosen), self._against.others(chosen, judged, recommended)
         return Choice(recommended, alternatives, replace(selection, why=why, why_not=why_not))
+
+    @property
+    def _against(self) -> Against:
+        return Against(self.spec, self.knowledge, self.tried, self.holder if self.locked else None)
 
     def _judge(self, listed: Sequence[Candidate]) -> list[Judged]:
         """Look for a model for each candidate until there is one; what comes later is weighed by its hardware alone."""
@@ -120,7 +124,7 @@ class Chooser:
             fit=offer.fit,
             installable=candidate.release is not None,
             why=why_recommended(candidate, offer, runner_up, self._unused()),
-            obstacle=None if candidate.release else self._not_installable(candidate),
+            obstacle=None if candidate.release else self._against.build(candidate),
             advice=candidate.profile.advice,
         )
 
@@ -149,6 +153,13 @@ class Chooser:
                 return (candidate, offer), misses
             misses.append(offer)
         return None, misses
+
+    def _kept_way(self) -> tuple[Way, ...]:
+        """Return the way to what is served now, where the same is wished for: it comes before all others."""
+        previous = self.previous
+        if previous is None or previous.spec != self.spec or previous.release.name in self.tried:
+            return ()
+        return (way_of(previous.release, self.knowledge.builds),)
 
     def _kept(self, listed: Sequence[Candidate]) -> Judged | None:
         """Return what is served now, where the same is wished for and it still runs here."""
@@ -195,49 +206,17 @@ class Chooser:
             locked=bool(self.locked),
         )
 
-    def _why_not(
-        self, chosen: Candidate, judged: Sequence[Judged], recommended: Recommendation | None
-    ) -> dict[str, str]:
-        """Say for every other engine, and for the chosen one on what suits better, why it is not this."""
-        told = {}
-        for backend in BACKENDS:
-            if backend not in (AUTO, chosen.engine):
-                told[backend] = self._reason_against(backend, judged)
-        if recommended and not recommended.installable and recommended.backend in told:
-            reason = told[recommended.backend]
-            told[recommended.backend] = f"recommended here, on {recommended.acceleration}, but {reason}"
-        return told
-
-    def _reason_against(self, backend: str, judged: Sequence[Judged]) -> str:
-        """Tell the reason of the nearest: one that would run, one that has a build, one for a GPU that is here."""
-        own = [(candidate, offer) for candidate, offer in judged if candidate.engine == backend]
-        runs = next((candidate for candidate, offer in own if not offer.reason), None)
-        if runs is not None:
-            return "it comes later" if runs.release else self._not_installable(runs)
-        nearest = min(own, key=lambda pair: distance(*pair), default=None)
-        return nearest[1].reason if nearest else UNLED.get(backend, "no rule leads to it as asked")
-
-    def _not_installable(self, candidate: Candidate) -> str:
-        """Say why what would run here is not installed: it was tried, it is not allowed, or nobody offers it."""
-        name = candidate.build.name if candidate.build else candidate.acceleration
-        failed = [reason for release, reason in self.tried.items() if release.startswith(f"{candidate.engine}/")]
-        if failed:
-            return failed[-1]
-        if self.spec.install.sources:
-            return f"the build {name} comes from none of the sources {', '.join(self.spec.install.sources)}"
-        return f"this version of fabric does not install the build {name} of {candidate.engine}"
-
     def _refuse(self, judged: Sequence[Judged], misses: Sequence[Offer]) -> CannotRunError:
         """Say why nothing is installed, and the nearest thing that can be."""
         if misses:
             best = next((offer for _, offer in judged if offer.fit is not None and not offer.reason), None)
             would = f" Its memory would do: {fit_line(best.fit)}." if best and best.fit and self.wanted else ""
-            return CannotRunError(f"It cannot be served here: {misses[0].reason}.{would}", misses[0].hint)
+            return CannotRunError(f"It cannot be served here: {misses[0].reason.rstrip('.')}.{would}", misses[0].hint)
         backends = dict.fromkeys(candidate.engine for candidate, _ in judged) or {self.spec.backend: None}
-        told = "; ".join(f"{backend}: {self._reason_against(backend, judged)}" for backend in backends)
+        told = "; ".join(f"{backend}: {self._against.engine(backend, judged)}" for backend in backends)
         asked = narrowed(self.spec)
         return CannotRunError(
-            f"Nothing that fabric can install runs here{f' with {asked}' if asked else ''}. {told}.",
+            f"Nothing that fabric can install runs here{f' with {asked}' if asked else ''}. {told.rstrip('.')}.",
             self._nearest(asked),
         )
 

@@ -1,19 +1,66 @@
-"""How far a candidate is from running, and why nothing of a lock does. Pure."""
+"""Why something else is not chosen, how far it is from running, and why nothing of a lock does. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from provision.domain.lock import LOCK_FILE, LockedPlatform
-from provision.domain.spec import Spec
+from provision.domain.choice import Recommendation
+from provision.domain.lock import LockedPlatform
+from provision.domain.spec import AUTO, BACKENDS, Spec
 from provision.select.candidates import Candidate, is_far
+from provision.select.knowledge import Knowledge
 from provision.select.offer import Offer
-from provision.select.sources import Tried
+from provision.select.sources import Tried, methods_of
+
+Judged = tuple[Candidate, Offer]
 
 UNLED = {"external": "only where it is asked for: --backend external --base-url URL"}
 TRANSLATED = "Rosetta translates this Python, and what it installs would be for Intel's processors"
 NATIVE = "Run fabric with a Python for Apple silicon: arch -arm64 ./bootstrap.sh"
 _PIN_ANEW = "`fabric lock` pins what runs here instead."
+
+
+@dataclass(frozen=True)
+class Against:
+    """The reasons against what is not chosen; ``tried`` is what failed here, ``holder`` the lock that decides."""
+
+    spec: Spec
+    knowledge: Knowledge
+    tried: Tried
+    holder: str | None
+
+    def others(self, chosen: Candidate, judged: Sequence[Judged], recommended: Recommendation | None) -> dict[str, str]:
+        """Say for every other engine, and for the chosen one on what suits better, why it is not this."""
+        told = {backend: self.engine(backend, judged) for backend in BACKENDS if backend not in (AUTO, chosen.engine)}
+        if recommended and not recommended.installable and recommended.backend in told:
+            reason = told[recommended.backend]
+            told[recommended.backend] = f"recommended here, on {recommended.acceleration}, but {reason}"
+        return told
+
+    def engine(self, backend: str, judged: Sequence[Judged]) -> str:
+        """Tell the reason of the nearest: one that would run, one that has a build, one for a GPU that is here."""
+        own = [(candidate, offer) for candidate, offer in judged if candidate.engine == backend]
+        runs = next((candidate for candidate, offer in own if not offer.reason), None)
+        if runs is not None:
+            return "it comes later" if runs.release else self.build(runs)
+        nearest = min(own, key=lambda pair: distance(*pair), default=None)
+        return nearest[1].reason if nearest else UNLED.get(backend, "no rule leads to it as asked")
+
+    def build(self, candidate: Candidate) -> str:
+        """Say why what would run here is not installed: it was tried, it is not allowed, or nobody offers it."""
+        if self.holder:
+            return f"{self.holder} holds something else"
+        name = candidate.build.name if candidate.build else candidate.acceleration
+        methods = methods_of(self.spec)
+        releases = self.knowledge.engines[candidate.engine].releases
+        places = {release.place for release in releases if release.method in methods}
+        failed = [why for what, why in self.tried.items() if what.startswith(f"{candidate.engine}/") or what in places]
+        if failed:
+            return failed[-1].rstrip(".")
+        if self.spec.install.sources:
+            return f"the build {name} comes from none of the sources {', '.join(self.spec.install.sources)}"
+        return f"this version of fabric does not install the build {name} of {candidate.engine}"
 
 
 def distance(candidate: Candidate, offer: Offer) -> int:
@@ -32,11 +79,12 @@ def narrowed(spec: Spec) -> str:
 
 
 def why_not_locked(
-    locked: Sequence[LockedPlatform], only: Sequence[Candidate], misses: Sequence[Offer], tried: Tried
+    holder: str, locked: Sequence[LockedPlatform], only: Sequence[Candidate], misses: Sequence[Offer], tried: Tried
 ) -> tuple[str, str]:
     """Return what keeps each release of a lock from running here, and what helps.
 
-    ``only`` are the candidates that it leaves, ``misses`` the models that do not fit.
+    ``holder`` is what people call the lock, ``only`` are the candidates that it leaves, ``misses`` the models that
+    do not fit.
     """
     told = []
     for release in (each.release for each in locked):
@@ -46,5 +94,5 @@ def why_not_locked(
         why = tried.get(release.name) or (nearest.reason if nearest else "")
         told += [f"{release.name} {release.version}: {why}"] if why else []
     told += [offer.reason for offer in misses]
-    message = f"What {LOCK_FILE} holds for this kind of machine does not run here. {'; '.join(told)}."
+    message = f"What {holder} holds for this kind of machine does not run here. {'; '.join(told).rstrip('.')}."
     return message, next((offer.hint for offer in misses if offer.hint), _PIN_ANEW)

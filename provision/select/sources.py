@@ -57,20 +57,17 @@ def ways(knowledge: Knowledge, spec: Spec, facts: Facts, tried: Tried) -> tuple[
 
 def locked_ways(knowledge: Knowledge, locked: Sequence[LockedPlatform], tried: Tried) -> tuple[Way, ...]:
     """Return the releases of a lock as the only ways, each judged as the build that it is."""
-    return tuple(
-        Way(_build_of(each.release, knowledge.builds), each.release)
-        for each in locked
-        if each.release.name not in tried
-    )
+    return tuple(way_of(each.release, knowledge.builds) for each in locked if each.release.name not in tried)
 
 
-def _build_of(release: EngineRelease, builds: Sequence[Build]) -> Build:
-    """Return what is known of a release's build; where nobody knows it any more, what it says of itself."""
+def way_of(release: EngineRelease, builds: Sequence[Build]) -> Way:
+    """Return a release with what is known of its build; where nobody knows it any more, what it says of itself."""
     named = (
         build for build in builds if release.builds and (build.engine, build.name) == (release.engine, release.build)
     )
     build = next(named, None)
-    return structs.replace(build, systems=(release.system,), archs=(release.arch,)) if build else as_build(release)
+    own = structs.replace(build, systems=(release.system,), archs=(release.arch,)) if build else as_build(release)
+    return Way(own, release)
 
 
 def methods_of(spec: Spec) -> tuple[Method, ...]:

@@ -106,3 +106,15 @@ def test_a_refresh_without_the_hub_serves_on(fabric: Fabric, places: Places) -> 
     assert outcome.json["model"] == "smollm2-135m"
     assert f"Cannot look up the model {TIER}" in outcome.stderr
     assert up["model"] == TIER
+
+
+def test_a_saved_plan_that_chooses_anew_is_applied_as_it_was_shown(
+    fabric: Fabric, places: Places, tmp_path: Path
+) -> None:
+    saved = tmp_path / "plan.json"
+    assert without_hub(fabric).json["model"] == "smollm2-135m"
+    planned = fabric.succeed("plan", "--refresh", "--out", str(saved))
+    assert planned["model"]["name"] == TIER
+    applied = fabric.succeed("apply", str(saved))
+    assert (applied["model"], applied["changed"], applied["smoke"]["ok"]) == (TIER, True, True)
+    assert fabric.succeed("up")["pid"] == applied["pid"], "and it is kept"

@@ -48,7 +48,7 @@ def test_the_program_on_path_serves_from_its_own_place_and_stays(on_path: Fabric
     assert (up["engine_version"], up["smoke"]["ok"]) == ("existing", True)
     assert started_as(on_path) == str(program)
     kept = [path for path in (on_path.prefix / "engines").rglob("*") if path.is_file() and not path.is_symlink()]
-    assert sorted(path.name for path in kept) == ["devices.txt", "help.txt", "version.txt"]
+    assert [path.name for path in kept] == ["help.txt"], "what the launch needs; the rest differs from run to run"
     assert on_path.succeed(*PROVEN)["changed"] is False
     on_path.succeed("down")
     on_path.succeed("destroy", "--yes")

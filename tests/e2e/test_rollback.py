@@ -83,6 +83,15 @@ def test_a_model_that_is_fine_later_is_served_then(quick: Fabric, tmp_path: Path
     assert quick.succeed("status")["model"] == served.json["model"]
 
 
+def test_a_change_of_one_option_that_the_engine_refuses_leaves_the_previous_server(quick: Fabric) -> None:
+    before = quick.succeed("up", "--no-smoke")
+    failed = quick("up", "--no-smoke", "--kv-cache", "q8_0", "--json")
+    assert failed.returncode == 1, failed.said
+    assert "cache_type_k" in failed.json["error"]["message"], "the stand-in engine has no such setting"
+    assert "The previous server serves again" in failed.json["error"]["hint"]
+    serves_as_before(quick, before)
+
+
 def test_a_server_that_is_not_ready_in_time_leaves_the_previous_one_serving(quick: Fabric, tmp_path: Path) -> None:
     before = quick.succeed("up", "--no-smoke")
     failed = up_with(quick, model_file(tmp_path), "--timeout", "0")
@@ -158,7 +167,9 @@ def test_an_engine_that_does_not_run_here_never_stops_the_server(quick: Fabric, 
     program = tmp_path / "llama-server"
     program.write_text("#!/bin/sh\necho 'stand-in: no such thing' >&2\nkill -ILL $$\n", encoding="utf-8")
     program.chmod(0o755)
-    failed = quick("up", "--no-smoke", "--source", "existing", "--program", str(program), "--json")
+    failed = quick(
+        "up", "--no-smoke", "--backend", "llamacpp", "--program", str(program), "--source", "existing", "--json"
+    )
     assert failed.returncode == 1, failed.said
     assert "serves again" not in failed.stdout
     status = serves_as_before(quick, before)

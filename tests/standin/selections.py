@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from provision.choosing import read_knowledge
 from provision.domain.facts import Cpu, Facts, Libc, Memory, OperatingSystem
 from provision.domain.selection import Selection
 from provision.domain.spec import Install, Spec
-from provision.planner import read_knowledge
 from provision.select.choose import Chooser
 
 KNOWLEDGE = read_knowledge()

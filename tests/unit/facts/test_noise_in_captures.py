@@ -10,12 +10,12 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from provision.choosing import read_knowledge
 from provision.domain.facts import Outcome
 from provision.domain.spec import Spec
 from provision.facts.detect import detect
 from provision.host.machine import Command, CommandResult
 from provision.host.replay import ReplayMachine
-from provision.planner import read_knowledge
 from provision.select.choose import Chooser
 
 HOSTS = sorted((Path(__file__).parents[2] / "hosts").iterdir())

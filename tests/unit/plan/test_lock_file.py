@@ -53,7 +53,6 @@ SHAPES = st.builds(
     *[SIZES] * 5,
     attention=st.lists(st.builds(AttentionGroup, *[SIZES] * 4, st.none() | SIZES), max_size=2).map(tuple),
     recurrent_bytes=SIZES,
-    embedding_length=st.none() | SIZES,
 )
 MODELS = st.builds(
     Model,

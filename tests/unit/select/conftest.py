@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from provision.choosing import read_knowledge
 from provision.domain.engine import EngineRelease
 from provision.domain.facts import Cpu, Disk, Facts, Libc, Memory, OperatingSystem
 from provision.domain.model import Model
 from provision.engines.llamacpp import LlamaCpp
-from provision.planner import read_knowledge
 from provision.select.knowledge import Knowledge
 
 GIB = 1 << 30

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from provision.choosing import read_knowledge
 from provision.domain.spec import Spec
 from provision.facts.stored import read_facts
-from provision.planner import plan_from_nothing, read_knowledge
+from provision.planner import plan_from_nothing
 from provision.select.choose import Choice, Chooser
 
 GIB = 1 << 30

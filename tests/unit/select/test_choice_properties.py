@@ -5,12 +5,13 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from provision.choosing import read_knowledge
 from provision.domain.facts import Cpu, Disk, Facts, Libc, Memory, OperatingSystem
 from provision.domain.gpu import Gpu, GpuInstance, GpuMemory, GpuState, Obstacle
 from provision.domain.spec import ACCELERATIONS, BACKENDS, Spec
 from provision.errors import UsageError
 from provision.knowledge.versions import numbers
-from provision.planner import plan_from_nothing, read_knowledge
+from provision.planner import plan_from_nothing
 from provision.select.choose import Chooser
 
 KNOWLEDGE = read_knowledge()

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from provision.choosing import read_knowledge
 from provision.domain.engine import EngineRelease
 from provision.domain.facts import Cpu, Facts, Libc, Memory, OperatingSystem
 from provision.domain.model import Model
 from provision.domain.selection import Selection
 from provision.domain.spec import Install, Spec
 from provision.errors import FabricError, RefusedError, UsageError
-from provision.planner import read_knowledge
 from provision.select.check import check_spec
 from provision.select.choose import CannotRunError, Chooser
 from provision.select.requirements import unmet

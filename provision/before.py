@@ -1,0 +1,65 @@
+"""What an earlier run left that counts for the next one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from provision.domain.engine import Method
+from provision.domain.lock import LockedPlatform
+from provision.domain.model import Model
+from provision.domain.selection import Selection
+from provision.domain.spec import Spec
+from provision.domain.state import State
+from provision.select.sources import Tried
+
+
+@dataclass(frozen=True)
+class Before:
+    """What of the state is used for one wish.
+
+    ``served`` is what our own server serves. ``known`` is the same, unless all is to be chosen anew: what it was
+    resolved to is not looked up again, and it is kept where ``is_same_wish`` and it still can run. ``unfit`` are the
+    releases that did not run on this machine; ``absent`` is what could not be had when ``known`` was chosen, which
+    says nothing once that is not kept: a network comes back. ``models`` are those of the store by the wishes that led
+    to them.
+    """
+
+    served: Selection | None = None
+    known: Selection | None = None
+    is_same_wish: bool = False
+    unfit: Tried = field(default_factory=dict)
+    absent: Tried = field(default_factory=dict)
+    models: Mapping[str, Model] = field(default_factory=dict)
+
+    @property
+    def locked(self) -> tuple[LockedPlatform, ...]:
+        """What a lock told when the same was wished for: it stays, wherever that lock is now."""
+        if self.known is None or not self.is_same_wish or not self.known.locked:
+            return ()
+        return (LockedPlatform(self.known.release, self.known.model),)
+
+    def is_kept(self, selection: Selection | None) -> bool:
+        """Tell whether a choice leaves engine and model as they are."""
+        known = self.known
+        return bool(selection and known and (selection.release, selection.model) == (known.release, known.model))
+
+
+def recall(spec: Spec, state: State | None, *, refresh: bool, offline: bool) -> Before:
+    """Return what counts for ``spec``. To ``refresh`` is to choose as if nothing were served and nothing had failed."""
+    selection = state.selection if state else None
+    served = None if selection is None or selection.is_remote else selection  # nothing of somebody else's is ours
+    models = state.known_models if state and (offline or not refresh) else {}
+    if state is None or refresh:
+        return Before(served, models=models)
+    known = served if served and not _is_gone(served) else None
+    same = known is not None and known.spec == spec
+    absent = {what: why for what, why in state.tried.items() if what not in state.unfit} if same else {}
+    return Before(served, known, same, state.unfit, absent, models)
+
+
+def _is_gone(served: Selection) -> bool:
+    """Tell whether the program of others that serves is not there any more."""
+    release = served.release
+    return release.method is Method.EXISTING and not os.access(release.path or "", os.X_OK)
