@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from provision.domain.engine import EngineRelease, Launch, Trial
+from provision.domain.engine import EngineRelease, Health, Launch, Trial
 from provision.domain.model import Model
 from provision.domain.selection import Selection
 from provision.domain.spec import AUTO
@@ -30,6 +30,7 @@ class Vllm(Engine):
     """See ``Engine``. It is started from a directory of weights, never from a name on a hub."""
 
     name = "vllm"
+    health = Health("/health")  # it listens once it can serve, and answers 503 when its engine has died
     stop_grace_s = 30
 
     def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Sequence[Trial]:

@@ -10,7 +10,7 @@ from provision.domain.facts import Facts
 from provision.domain.gpu import Gpu
 from provision.domain.model import Model
 from provision.domain.selection import Fit
-from provision.domain.spec import Spec
+from provision.domain.spec import AUTO, Spec
 from provision.domain.units import GB, GIB
 from provision.errors import UsageError
 from provision.knowledge.models import CatalogModel
@@ -179,6 +179,8 @@ def _offer(candidate: Candidate, spec: Spec, room: Room, model: Model, knowledge
         return Offer(reason=f"{candidate.engine} loads {loads}, and {model.name} is {model.format}")
     if model.is_split and candidate.engine in WHOLE_FILE_ENGINES:
         return Offer(reason=f"{candidate.engine} loads a model from one file, and {model.name} is split into several")
+    if spec.kv_cache not in (AUTO, *knowledge.sizing.kv_types_of(candidate.engine)):
+        return _without_kv_type(candidate, spec, knowledge)
     lacking = unmet_by_quantization(build, model.quantization, candidate.devices)
     if lacking:
         return Offer(reason=lacking)
@@ -193,6 +195,14 @@ def _offer(candidate: Candidate, spec: Spec, room: Room, model: Model, knowledge
         host_budget=room.host,
     )
     return Offer(model, judged, devices=room.budget.devices)
+
+
+def _without_kv_type(candidate: Candidate, spec: Spec, knowledge: Knowledge) -> Offer:
+    reason = f"{candidate.engine} has no KV cache of type {spec.kv_cache}"
+    hint = f"Use --kv-cache {' or '.join(knowledge.sizing.kv_types_of(candidate.engine))}, or leave it out."
+    if spec.backend == candidate.engine:
+        raise UsageError(f"{reason}.", hint)
+    return Offer(reason=reason, hint=hint)
 
 
 def _asked_for(candidate: Candidate, spec: Spec) -> bool:
