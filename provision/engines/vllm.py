@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,7 +47,7 @@ class Vllm(Engine):
         }
         files = {**_program(LAUNCHER), PARAMETERS: json.dumps(parameters, indent=1)}
         argv = (*_python(place.engine), str(place.generation / LAUNCHER))
-        env = _environment(selection.acceleration, place.engine, place.state)
+        env = _environment(selection.acceleration, place.engine, place.state) | _visible_gpus(selection)
         return Launch((*argv, str(place.generation / PARAMETERS)), env, files)
 
     def converted(self, model: Model) -> str | None:
@@ -66,7 +67,7 @@ def _arguments(selection: Selection, place: Placement) -> list[str]:
     said = ["--model", str(place.model), "--served-model-name", selection.model.name]
     said += ["--load-format", "safetensors", "--host", selection.host, "--port", str(selection.port)]
     said += ["--max-model-len", str(selection.context), "--max-num-seqs", str(selection.parallel)]
-    said += ["--kv-cache-memory-bytes", str(kv_cache_bytes(selection))]
+    said += ["--kv-cache-memory-bytes", str(kv_cache_bytes(selection)), *_share_of_gpus(selection)]
     said += ["--disable-uvicorn-access-log"]
     said += ["--enforce-eager"] if selection.acceleration == "cpu" else []  # compiling takes longer than it saves
     said += ["--kv-cache-dtype", "fp8"] if spec.kv_cache not in (AUTO, "f16") else []
@@ -74,8 +75,30 @@ def _arguments(selection: Selection, place: Placement) -> list[str]:
 
 
 def kv_cache_bytes(selection: Selection) -> int:
-    """Return the room for the cache: a whole context for each request, and a tenth for the blocks it is kept in."""
-    return max(selection.fit.kv_cache_bytes, LEAST_CACHE_BYTES) * 11 // 10
+    """Return each worker's room for the cache: a whole context for each request, and a tenth for the blocks."""
+    of_each = -(-selection.fit.kv_cache_bytes // selection.fit.workers)
+    return max(of_each, LEAST_CACHE_BYTES) * 11 // 10
+
+
+def _share_of_gpus(selection: Selection) -> list[str]:
+    """Return among how many GPUs each layer is divided, and the share of their memory that has to be free.
+
+    By itself vLLM does not start where less than nine tenths are free, although its cache has a size already.
+    """
+    fit = selection.fit
+    if selection.acceleration == "cpu":
+        return []
+    said = ["--tensor-parallel-size", str(fit.workers)]
+    if fit.total_bytes:
+        share = min(1.0, math.ceil(fit.need_bytes / fit.total_bytes * 100) / 100)
+        said += ["--gpu-memory-utilization", f"{share:.2f}"]
+    return said
+
+
+def _visible_gpus(selection: Selection) -> dict[str, str]:
+    """Return what shows vLLM its GPUs and no others, where all of them can be named; else it takes the first ones."""
+    named = selection.acceleration == "cuda" and all(key.startswith(("GPU-", "MIG-")) for key in selection.devices)
+    return {"CUDA_VISIBLE_DEVICES": ",".join(selection.devices)} if named and selection.devices else {}
 
 
 def _python(engine: Path) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ def why_selected(selection: Selection, facts: Facts, candidate: Candidate) -> tu
         lines.append("what the processor can do is not known; the engine proves itself after it is installed")
     if release.acceleration == "cpu" and not facts.gpus:
         lines.append("cpu: no GPU was found")
-    lines += device_lines(candidate.devices)
+    lines += device_lines(candidate.devices, selection.devices)
     lines += [
         f"{library} is missing on this system and is provided to the engine alone"
         for library in selection.provided_libraries
