@@ -71,7 +71,14 @@ def _arguments(selection: Selection, place: Placement) -> list[str]:
     said += ["--disable-uvicorn-access-log"]
     said += ["--enforce-eager"] if selection.acceleration == "cpu" else []  # compiling takes longer than it saves
     said += ["--kv-cache-dtype", "fp8"] if spec.kv_cache not in (AUTO, "f16") else []
-    return said
+    return said + _parsers(selection.model)
+
+
+def _parsers(model: Model) -> list[str]:
+    """Return how it tells calls of tools, and what a model thinks, from its answer: by itself it does not."""
+    parsers = model.parsers
+    said = ["--reasoning-parser", parsers.reasoning] if parsers.reasoning else []
+    return said + (["--enable-auto-tool-choice", "--tool-call-parser", parsers.tool_call] if parsers.tool_call else [])
 
 
 def kv_cache_bytes(selection: Selection) -> int:

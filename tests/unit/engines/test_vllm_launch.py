@@ -87,6 +87,22 @@ def test_as_much_memory_has_to_be_free_as_it_takes() -> None:
         assert taken <= share < taken + 0.011
 
 
+@pytest.mark.parametrize(
+    ("model", "tool_call", "reasoning"),
+    [
+        ("qwen3.5-4b", "qwen3_coder", "qwen3"),
+        ("gpt-oss-20b", "openai", "openai_gptoss"),
+        ("smollm2-135m", None, None),
+    ],
+)
+def test_calls_of_tools_and_thoughts_are_told_from_the_answer(
+    model: str, tool_call: str | None, reasoning: str | None
+) -> None:
+    said = arguments(chosen(cards(2), known(model)))
+    assert (said.get("--tool-call-parser"), said.get("--reasoning-parser")) == (tool_call, reasoning)
+    assert ("--enable-auto-tool-choice" in said) is (tool_call is not None), "one is nothing without the other"
+
+
 def test_on_a_processor_nothing_is_said_of_gpus() -> None:
     here = chosen((), known("smollm2-135m"), Spec(backend="vllm"))
     assert here.acceleration == "cpu"
