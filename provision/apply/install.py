@@ -21,7 +21,7 @@ from provision.apply.store import (
 )
 from provision.artifacts.fetch import Fetcher
 from provision.domain.artifacts import Wheel
-from provision.domain.engine import EngineRelease, Launch, Method
+from provision.domain.engine import Launch, Method
 from provision.domain.selection import Selection
 from provision.domain.state import StoreEntry
 from provision.engines.engine import Engine
@@ -29,11 +29,9 @@ from provision.errors import FabricError, InterruptedByUserError
 from provision.host.files import commit_tree, explained, make_private_dir, remove_tree
 from provision.host.layout import Layout
 from provision.host.program import Command, CommandResult, run
-from provision.knowledge.versions import older
 
 PREFLIGHT_TIMEOUT_S = 60.0
 CONVERSION_TIMEOUT_S = 1800.0
-_OLDEST_GLIBC = "2.28"  # of the platforms that wheels are looked for; what they need themselves, the choice has seen
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,7 @@ class Installer:
 
     def prepare(self, wheels: list[Wheel], need_bytes: int) -> Fetcher:
         """See ``Intake.prepare``."""
-        release = self.selection.release
-        return self.intake.prepare(wheels, need_bytes, _platform(release), release.python)
+        return self.intake.prepare(wheels, need_bytes, self.selection.release.python)
 
     def install_engine(self, fetcher: Fetcher) -> StoreEntry:
         """Make the engine's tree and prove that it starts here.
@@ -141,14 +138,6 @@ class Installer:
         return Intake(
             self.layout, self.env, self.progress, self.stop, mirrors, self.offline, self.bundle, self.addresses
         )
-
-
-def _platform(release: EngineRelease) -> str:
-    """Return uv's name for the kind of machine that a release is for."""
-    if release.system == "Darwin":
-        return f"{'aarch64' if release.arch == 'arm64' else release.arch}-apple-darwin"
-    glibc = _OLDEST_GLIBC if older(release.glibc, _OLDEST_GLIBC) else release.glibc or _OLDEST_GLIBC
-    return f"{release.arch}-manylinux_{glibc.replace('.', '_')}"
 
 
 def wheels_of(selection: Selection, *, engine: bool, model: bool) -> list[Wheel]:

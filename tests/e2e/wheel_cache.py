@@ -10,7 +10,11 @@ import hashlib
 import os
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from provision.domain.artifacts import Wheel
 from provision.domain.selection import Selection
@@ -39,6 +43,37 @@ def fetch_wheels(spec: Spec) -> dict[str, Path]:
     if missing:
         _fetch(missing, selection, directory)
     return {wheel.filename: directory / wheel.filename for wheel in wanted}
+
+
+@contextmanager
+def needing_index() -> Iterator[None]:
+    """Skip where this machine's package index does not answer at all. Whatever else cannot be reached is a failure."""
+    from provision.errors import UnreachableError
+
+    try:
+        yield
+    except UnreachableError as error:
+        if _index_answers():
+            raise
+        pytest.skip(f"the package index does not answer: {error.message}")
+
+
+def _index_answers() -> bool:
+    """Tell whether anything comes back from the index that pip and uv are told of here, be it an error."""
+    from provision.artifacts.pip_settings import read_local, uv_environment
+    from provision.artifacts.uv_program import PYPI
+    from provision.errors import UnreachableError
+    from provision.host.site import get_range
+    from provision.host.transport import Transport
+
+    settings = read_local(os.environ)
+    env = {**os.environ, **uv_environment(settings, os.environ)}
+    url = env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL") or PYPI
+    try:
+        get_range(f"{url.rstrip('/')}/pip/", Transport(env, settings.certificate, settings.trusted_hosts), {}, 0, 1)
+    except UnreachableError:
+        return url.startswith("file:")
+    return True
 
 
 def cache_directory() -> Path:

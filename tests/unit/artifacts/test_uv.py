@@ -19,7 +19,6 @@ from tests.standin.index_server import IndexServer, serving
 
 OLD = "only_old-1.0-cp38-cp38-manylinux_2_17_x86_64.whl"
 STABLE = "stable_abi-1.0-cp39-abi3-manylinux_2_17_x86_64.whl"  # its project asks for a later Python than its tag
-PLATFORM = "x86_64-manylinux_2_28"
 
 
 def make(directory: Path, name: str, requires: str) -> Path:
@@ -60,9 +59,9 @@ def test_a_wheel_is_looked_for_on_behalf_of_the_interpreter_that_it_is_for(
     tmp_path: Path, wheels: dict[str, Path], index: IndexServer, python: str | None
 ) -> None:
     asked = uv(tmp_path, PIP_INDEX_URL=index.index_url)
-    assert asked.locate([pinned(wheels[OLD])], PLATFORM, python) == {OLD: index.file_url(OLD)}
+    assert asked.locate([pinned(wheels[OLD])], python) == {OLD: index.file_url(OLD)}
     with pytest.raises(UnreachableError, match="other"):
-        asked.locate([Wheel("other", "1.0", "other-1.0-py3-none-any.whl", "0" * 64, 1)], PLATFORM, python)
+        asked.locate([Wheel("other", "1.0", "other-1.0-py3-none-any.whl", "0" * 64, 1)], python)
 
 
 @pytest.mark.parametrize("python", ["3.10", "3.12", None])
@@ -70,7 +69,48 @@ def test_a_wheel_for_many_pythons_is_looked_for_on_behalf_of_the_one_that_there_
     tmp_path: Path, wheels: dict[str, Path], index: IndexServer, python: str | None
 ) -> None:
     asked = uv(tmp_path, PIP_INDEX_URL=index.index_url)
-    assert asked.locate([pinned(wheels[STABLE])], PLATFORM, python) == {STABLE: index.file_url(STABLE)}
+    assert asked.locate([pinned(wheels[STABLE])], python) == {STABLE: index.file_url(STABLE)}
+
+
+NEWER = "many-1.0-cp311-abi3-manylinux_2_34_x86_64.whl"
+OLDER = "many-1.0-cp311-abi3-manylinux_2_28_x86_64.whl"
+MAC = "many-1.0-cp311-abi3-macosx_11_0_arm64.whl"
+PURE = "many-1.0-py3-none-any.whl"
+MANY = (NEWER, OLDER, MAC, PURE)
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> dict[str, Path]:
+    return {name: make(tmp_path, name, ">=3.10") for name in MANY}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_each_file_of_a_version_is_found_by_its_name(tmp_path: Path, many: dict[str, Path], name: str) -> None:
+    with serving(many) as index:
+        found = uv(tmp_path, PIP_INDEX_URL=index.index_url).locate([pinned(many[name])], "3.12")
+        assert found == {name: index.file_url(name)}
+
+
+def test_the_files_of_one_version_may_lie_in_several_indexes(tmp_path: Path, many: dict[str, Path]) -> None:
+    with serving({PURE: many[PURE]}) as index, serving({NEWER: many[NEWER]}) as one, serving({MAC: many[MAC]}) as two:
+        asked = uv(tmp_path, PIP_INDEX_URL=index.index_url, PIP_EXTRA_INDEX_URL=f"{one.index_url} {two.index_url}")
+        found = asked.locate([pinned(many[name]) for name in (PURE, NEWER, MAC)], "3.12")
+        assert found == {PURE: index.file_url(PURE), NEWER: one.file_url(NEWER), MAC: two.file_url(MAC)}
+        with pytest.raises(UnreachableError, match=OLDER):
+            asked.locate([pinned(many[OLDER])], "3.12")
+
+
+def test_a_build_with_a_label_is_another_version(tmp_path: Path) -> None:
+    """uv would weigh it for some platforms, and then take the files that are wanted for too few."""
+    links = tmp_path / "links"
+    links.mkdir()
+    make(links, "one-1.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl", ">=3.10")
+    wanted = [make(tmp_path, f"{name}-1.0-cp312-cp312-manylinux_2_28_x86_64.whl", ">=3.10") for name in ("one", "two")]
+    other = make(tmp_path, "two-1.0-cp311-cp311-macosx_11_0_arm64.whl", ">=3.10")
+    with serving({path.name: path for path in wanted}) as index, serving({other.name: other}) as extra:
+        settings = {"PIP_EXTRA_INDEX_URL": extra.index_url, "PIP_FIND_LINKS": str(links)}
+        found = uv(tmp_path, PIP_INDEX_URL=index.index_url, **settings).locate(list(map(pinned, wanted)), "3.12")
+        assert found == {path.name: index.file_url(path.name) for path in wanted}
 
 
 def test_an_interpreter_that_is_nowhere_is_named(tmp_path: Path) -> None:
