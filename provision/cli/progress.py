@@ -34,7 +34,7 @@ class ProgressOutput:
             self.say(f"Fetching {name} ({total_bytes / 1e6:.1f} MB)")
             return lambda _: None
         bars = self._open()
-        task = bars.add_task(name, total=total_bytes)
+        task = bars.add_task(visible(name, kept=""), total=total_bytes)
         return lambda count: bars.update(task, advance=count)
 
     def steps(self, name: str) -> Callable[[int, int], None]:
@@ -68,7 +68,7 @@ class ProgressOutput:
             from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
             self._bars = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 DownloadColumn(),
                 TransferSpeedColumn(),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 CHAT_PATH = "/v1/chat/completions"
+LIMITS = ("max_tokens", "max_completion_tokens")  # of the answer: its old name, and its newer one
 BAD_REQUEST = 400
 ROOM_TO_THINK = 512  # tokens: the newer limit counts what a model thinks before it answers
 _REFUSED = re.compile(rb"\b(max_tokens|temperature)\b")
@@ -39,6 +40,7 @@ def ask(request: Mapping[str, Any], send: Callable[[Mapping[str, Any]], AnswerT]
 
 def _without(request: Mapping[str, Any], named: list[bytes]) -> dict[str, Any]:
     kept = {name: value for name, value in request.items() if name != "temperature"}
-    if b"max_tokens" in named and "max_tokens" in kept:
-        kept["max_completion_tokens"] = max(ROOM_TO_THINK, kept.pop("max_tokens"))
+    old, new = LIMITS
+    if old.encode() in named and old in kept:
+        kept[new] = max(ROOM_TO_THINK, kept.pop(old))
     return kept

@@ -16,6 +16,7 @@ from provision.host import ports, process
 from provision.host.endpoint import EndpointClient, Response
 from provision.host.files import read_bytes
 from provision.host.layout import Layout
+from provision.host.server_said import server_said
 from provision.host.url import is_loopback
 from provision.serve.proof import Proof
 from provision.serve.server_log import ServerLog
@@ -113,9 +114,7 @@ class Server:
         if health.status in engine.health.loading:
             return Observation(ServerState.LOADING, runtime)
         if health.status != 200:
-            return Observation(
-                ServerState.DEGRADED, runtime, health.error or f"{engine.health.path} answers {health.status}"
-            )
+            return Observation(ServerState.DEGRADED, runtime, health.error or _refusal(engine.health.path, health))
         listed = _names(health if engine.health.path == MODELS else self.client().get(MODELS))
         if not engine.serves(listed, self._selection.model.name):
             shown = ", ".join(listed[:SHOWN_MODELS]) or "nothing"
@@ -151,6 +150,11 @@ class Server:
         """Return the end of what our own server has said since it was started; nothing of one that others run."""
         runtime = None if self.is_remote else self.runtime()
         return self.log.last_lines(count, runtime.log_start) if runtime else []
+
+
+def _refusal(path: str, answer: Response) -> str:
+    said = f": {server_said(answer.body)}" if answer.body else ""
+    return f"{path} answers {answer.status}{said}"
 
 
 def _names(answer: Response) -> list[str]:

@@ -131,6 +131,15 @@ def test_an_answer_without_a_token_is_no_proof(layout: Layout, status: int, body
     assert '{"error"' not in failed.message
 
 
+def test_a_list_that_is_refused_is_told_in_the_words_of_who_refused_it(layout: Layout) -> None:
+    script = Script()
+    with serving(script) as server:
+        known = remote(layout, server.base_url)
+        script.models = (403, error("this key has expired"))
+        with pytest.raises(ServerFailedError, match="/v1/models answers 403: this key has expired"):
+            wait_until_ready(known, script.model, SHORT, never)
+
+
 def test_what_our_own_server_said_is_no_word_of_somebody_elses(layout: Layout) -> None:
     failed = why_not(layout, Script(answer=(500, error("out of memory"))))
     assert OUR_LOG not in failed.message
