@@ -51,6 +51,7 @@ def test_a_model_takes_as_few_cards_as_it_fits_on() -> None:
     assert (small.devices, small.fit.workers) == (("GPU-0",), 1)
     large = chosen(cards(4), known("qwen3.5-9b"))
     assert (large.devices, large.fit.workers) == (("GPU-0", "GPU-1"), 2)
+    assert [len([line for line in each.why if "stays free" in line]) for each in (small, large)] == [3, 2]
 
 
 def test_heads_that_cannot_be_divided_stay_on_one_card() -> None:
