@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from provision.domain.facts import Memory
 from provision.domain.gpu import Gpu, GpuInstance, GpuMemory
-from provision.domain.units import MIB
+from provision.domain.units import GIB, MIB
 from provision.knowledge.sizing import Sizing
 
 CPU, DEDICATED, UNIFIED = "cpu", "dedicated", "unified"
@@ -114,11 +114,15 @@ def _in_step(cards: Sequence[Budget]) -> list[Budget]:
 
 
 def _equal_share(cards: Sequence[Budget], like: Budget, count: int) -> Budget:
-    """Return what ``count`` cards of the size of ``like`` have together, nothing where there are not so many."""
-    equal = sorted((card for card in cards if card.total_bytes == like.total_bytes), key=_usable, reverse=True)[:count]
+    """Return what ``count`` cards of the size of ``like`` have together, nothing where there are not so many.
+
+    The emptiest are taken, by whole GiB: cards that idle differ by a few MiB, from minute to minute.
+    """
+    alike = (card for card in cards if card.total_bytes == like.total_bytes)
+    equal = sorted(alike, key=lambda card: _usable(card) // GIB, reverse=True)[:count]
     if len(equal) < count:
         return Budget(DEDICATED, 0)
-    return Budget(DEDICATED, _usable(equal[-1]) * count, _names(equal), (like.total_bytes or 0) * count, count)
+    return Budget(DEDICATED, min(map(_usable, equal)) * count, _names(equal), (like.total_bytes or 0) * count, count)
 
 
 _DIVISORS = (1, 2, 4, 8)  # of the number of attention heads of nearly every model

@@ -111,6 +111,13 @@ def test_fewer_cards_come_first_each_number_with_the_emptiest() -> None:
     assert len(budgets_for_gpus(cards, RAM, SIZING)) == 1, "layers are spread over all of them"
 
 
+def test_cards_that_idle_are_taken_in_their_order() -> None:
+    cards = [card(24, 23.5, uuid="a"), card(24, 23.6, uuid="b"), card(24, 23.7, uuid="c")]
+    one, two = budgets_for_gpus(cards, RAM, SIZING, tensor_parallel=True)
+    assert (one.devices, two.devices) == (("a",), ("a", "b"))
+    assert two.usable_bytes == int(22.5 * GIB) * 2
+
+
 def test_a_card_that_is_in_use_does_not_drag_the_others_down() -> None:
     assert in_step(card(24, 23.5, uuid="a"), card(24, 3, uuid="b")).devices == ("a",)
 
