@@ -20,25 +20,19 @@ class Before:
     """What of the state is used for one wish.
 
     ``served`` is what our own server serves. ``known`` is the same, unless all is to be chosen anew: what it was
-    resolved to is not looked up again, and it is kept where ``is_same_wish`` and it still can run. ``unfit`` are the
-    releases that did not run on this machine; ``absent`` is what could not be had when ``known`` was chosen, which
+    resolved to is not looked up again, and it is kept where the same is wished for and it still can run. ``locked`` is
+    what a lock told of ``known``: it stays while the same is to be installed, wherever that lock is now. ``unfit`` are
+    the releases that did not run on this machine; ``absent`` is what could not be had when ``known`` was chosen, which
     says nothing once that is not kept: a network comes back. ``models`` are those of the store by the wishes that led
     to them.
     """
 
     served: Selection | None = None
     known: Selection | None = None
-    is_same_wish: bool = False
+    locked: tuple[LockedPlatform, ...] = ()
     unfit: Tried = field(default_factory=dict)
     absent: Tried = field(default_factory=dict)
     models: Mapping[str, Model] = field(default_factory=dict)
-
-    @property
-    def locked(self) -> tuple[LockedPlatform, ...]:
-        """What a lock told when the same was wished for: it stays, wherever that lock is now."""
-        if self.known is None or not self.is_same_wish or not self.known.locked:
-            return ()
-        return (LockedPlatform(self.known.release, self.known.model),)
 
     def is_kept(self, selection: Selection | None) -> bool:
         """Tell whether a choice leaves engine and model as they are."""
@@ -56,7 +50,13 @@ def recall(spec: Spec, state: State | None, *, refresh: bool, offline: bool) -> 
     known = served if served and not _is_gone(served) else None
     same = known is not None and known.spec == spec
     absent = {what: why for what, why in state.tried.items() if what not in state.unfit} if same else {}
-    return Before(served, known, same, state.unfit, absent, models)
+    return Before(served, known, _locked(spec, known), state.unfit, absent, models)
+
+
+def _locked(spec: Spec, known: Selection | None) -> tuple[LockedPlatform, ...]:
+    if known is None or not known.locked or known.spec.deciding != spec.deciding:
+        return ()
+    return (LockedPlatform(known.release, known.model),)
 
 
 def _is_gone(served: Selection) -> bool:

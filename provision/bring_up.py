@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from provision.app import Fabric
 from provision.domain.lock import NO_PINS, Pins
-from provision.domain.plan import Plan
+from provision.domain.plan import Kind, Plan
 from provision.domain.selection import Selection
 from provision.domain.server import Observation
 from provision.domain.state import State
@@ -35,12 +35,11 @@ class BringUp:
         from provision.apply.executor import Job
 
         selection = plan.selection
-        installer = replace(
-            self.installer(selection),
-            offline=offline,
-            bundle=unpacked(pins.bundle, self.fabric.layout, plan, self.fabric.progress),
-            addresses=pins.urls(selection.release),
-        )
+        installer = replace(self.installer(selection), offline=offline, addresses=pins.urls(selection.release))
+        if plan.pending(Kind.ENGINE):
+            installer.check_interpreter()
+        bundle = unpacked(pins.bundle, self.fabric.layout, plan, self.fabric.progress)
+        installer = replace(installer, bundle=bundle)
         return Job(
             layout=self.fabric.layout,
             plan=plan,

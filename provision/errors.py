@@ -4,7 +4,7 @@
 
     FabricError            1    failed
     ├── UsageError         64   wrong usage
-    ├── InvalidInputError  65   bad spec, state or plan file
+    ├── InvalidInputError  65   bad spec, lock, state or plan file
     ├── UnreachableError   69   something remote, or the server, cannot be reached
     │   └── UnavailableError    a release or a model cannot be had from its place
     ├── CannotCreateError  73   disk full, permission, read-only
@@ -45,7 +45,7 @@ class UsageError(FabricError):
 
 
 class InvalidInputError(FabricError):
-    """A spec, state, plan, capture or model file cannot be used as it is."""
+    """A spec, lock, state, plan, capture or model file cannot be used as it is."""
 
     code = "invalid-input"
     exit_code = 65

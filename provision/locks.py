@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,16 +12,17 @@ from provision import __version__
 from provision.bring_up import BringUp
 from provision.changes import Changes
 from provision.changing import changing
-from provision.domain.engine import Method
-from provision.domain.lock import LOCK_FILE, NO_PINS, Lock, LockedPlatform, Pins, every_wheel, platform_name
+from provision.domain.engine import EngineRelease, Method
+from provision.domain.lock import LOCK_FILE, NO_PINS, Lock, LockedPlatform, Pins, every_wheel, platform_name, wish_of
 from provision.domain.spec import Spec
-from provision.errors import InvalidInputError, UsageError
+from provision.errors import InvalidInputError, UnavailableError, UsageError
 from provision.host.files import commit, explained, read_bytes, remove_tree
 from provision.plan.lock_file import check_complete, check_wish, lock_text, parse_lock, said
 from provision.select.sources import DEFAULT_METHODS
 
 LOCKABLE = tuple(method for method in DEFAULT_METHODS if method is not Method.EXISTING)
 LOCK_MODE = 0o644
+_NO_NEXT_BEST = "A lock takes no next best: where that place is never reached, name another --source or --model."
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,12 @@ class Locks:
         """
         _check_lockable(spec)
         old = self._old(path)
-        kept = old.platforms if list(old.wish) == spec.options() else {}
+        kept = old.platforms if old.wish == wish_of(spec) else {}
         if old.platforms and not kept:
             self._say(f"{path.name} was made for {said(old.wish)}; what it holds is replaced")
         locked = self._pinned(spec)
         entries = dict(sorted({**kept, platform_name(locked.release): locked}.items()))
-        lock = Lock(tuple(spec.options()), entries, old.fabric_version)
+        lock = Lock(wish_of(spec), entries, old.fabric_version)
         if lock != old:
             lock = replace(lock, fabric_version=__version__)
         text = lock_text(lock).encode()
@@ -79,7 +81,7 @@ class Locks:
         """Return a lock that is complete and made for ``spec``. Raises ``InvalidInputError`` for any other."""
         lock = self.read(path)
         check_complete(lock, path.name)
-        check_wish(lock, spec.options(), path.name)
+        check_wish(lock, wish_of(spec), path.name)
         return lock
 
     def read(self, path: Path) -> Lock:
@@ -100,7 +102,7 @@ class Locks:
         if _read(path) is None:
             return NO_PINS
         lock = self.read(path)
-        if list(lock.wish) != spec.options():
+        if lock.wish != wish_of(spec):
             self._say(f"{path} was made for {said(lock.wish)} and is not used. `fabric lock` makes it anew")
             return NO_PINS
         return Pins(lock.platforms)
@@ -112,11 +114,11 @@ class Locks:
         name = f"{LOCK_FILE} in {bundle.name}"
         lock = parse_lock(read_lock(bundle), name)
         check_complete(lock, name)
-        check_wish(lock, spec.options(), name)
+        check_wish(lock, wish_of(spec), name)
         return self._strict(lock, bundle.absolute())
 
-    def bundle(self, lock_path: Path, target: Path) -> Bundled:
-        """Fetch all that a lock names and put it into one archive."""
+    def bundle(self, lock_path: Path, target: Path, mirrors: Mapping[str, str]) -> Bundled:
+        """Fetch all that a lock names, from its sites or their ``mirrors``, and put it into one archive."""
         from provision.apply import bundle
         from provision.apply.pull import Intake
 
@@ -129,8 +131,10 @@ class Locks:
             place = fabric.layout.staging / "files"
             try:
                 need_bytes = sum(bundle.size_bytes(each) for each in lock.platforms.values())
-                fetcher = Intake(fabric.layout, fabric.env, fabric.progress, threading.Event()).prepare((), need_bytes)
+                intake = Intake(fabric.layout, fabric.env, fabric.progress, threading.Event(), mirrors)
+                fetcher = intake.prepare((), need_bytes)
                 for locked in lock.platforms.values():
+                    self._tell_interpreter(locked.release)
                     files |= bundle.fetch_all(locked, fetcher, place, fabric.progress)
                 self._say(f"Writing {target}")
                 size_bytes = bundle.write(target, lock_text(lock).encode(), files)
@@ -152,29 +156,53 @@ class Locks:
             data = _read(path)
             return parse_lock(data, path.name) if data is not None else Lock()
         except InvalidInputError as error:
-            self._say(f"{error.message} It is replaced")
+            self._say(error.message)
+            self._say(f"{path.name} is replaced")
             return Lock()
 
     def _pinned(self, spec: Spec) -> LockedPlatform:
         """Choose anew, as on a machine where nothing is set up, and learn everything about what is chosen."""
         from provision.apply.pin import Pinning
+        from provision.artifacts.mirrors import choose_mirrors
 
         fabric = self.changes.fabric
         wished = spec.install.sources or tuple(each.value for each in LOCKABLE)
         sources = tuple(each for each in wished if each != Method.EXISTING.value)
         resolvable = replace(spec, install=replace(spec.install, sources=sources))
         with changing(fabric, "lock") as state:
-            selection = fabric.planner.resolve(resolvable, fabric.facts(), state.selection)
+            with _without_next_best():
+                selection = fabric.planner.resolve(resolvable, fabric.facts(), state.selection)
             try:
                 wheels = every_wheel(selection.release, selection.model)
                 fetcher = BringUp(fabric).installer(selection).prepare(wheels, 0)
-                pinning = Pinning(fetcher, fabric.layout.partial, fabric.progress)
+                mirrors = choose_mirrors(spec.install.mirrors, fabric.env)
+                pinning = Pinning(fetcher, fabric.layout.partial, fabric.progress, mirrors)
+                self._tell_interpreter(selection.release)
                 return pinning.pinned(selection.release, selection.model)
             finally:
                 remove_tree(fabric.layout.staging)
 
+    def _tell_interpreter(self, release: EngineRelease) -> None:
+        """Say aloud what a machine needs that is neither in the lock nor in a bundle."""
+        if release.python:
+            self._say(
+                f"{release.engine} needs Python {release.python} on the machine where it is installed: neither the "
+                "lock nor a bundle holds it"
+            )
+
     def _say(self, text: str) -> None:
         self.changes.fabric.progress.say(text)
+
+
+@contextmanager
+def _without_next_best() -> Iterator[None]:
+    """Say of a place that does not answer what can be locked without it: `up` would go on by itself."""
+    try:
+        yield
+    except UnavailableError as error:
+        if error.is_place:
+            error.hint = " ".join(filter(None, (error.hint, _NO_NEXT_BEST)))
+        raise
 
 
 def _check_lockable(spec: Spec) -> None:

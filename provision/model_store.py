@@ -217,7 +217,7 @@ def _stored_model(fabric: Fabric, state: State, group: Sequence[StoreEntry]) -> 
         format=first.key.rpartition(".")[2],
         quantization=model.quantization if model else None,
         size_bytes=sum(entry.size_bytes for entry in group),
-        unverified=bool(model and model.unverified),
+        unverified=model is not None and not model.verified,
         in_use=any(entry.key in state.in_use for entry in group),
         damage=next((why for entry in group if (why := why_damaged(fabric.layout, entry))), ""),
     )

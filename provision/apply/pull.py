@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from provision.apply.first_use import pinned_by_what_came
 from provision.apply.progress import Progress
 from provision.apply.store import model_path, record
 from provision.artifacts.fetch import Fetcher
+from provision.artifacts.mirrors import choose_mirrors
 from provision.artifacts.ollama_registry import open_to_anybody
 from provision.artifacts.pip_settings import PackageSettings, read_local, uv_environment
 from provision.artifacts.resolve import headers_for
@@ -21,11 +23,11 @@ from provision.domain.artifacts import Wheel
 from provision.domain.model import Model
 from provision.domain.state import StoreEntry
 from provision.errors import CannotCreateError
-from provision.host.download import Transport
 from provision.host.files import commit_tree, explained, make_private_dir, remove_tree, sync
 from provision.host.layout import Layout
 from provision.host.machine import LocalMachine
 from provision.host.part import drop_old
+from provision.host.transport import Transport
 
 SLACK_BYTES = 64 << 20
 
@@ -79,6 +81,7 @@ class Intake:
             local=self.bundle,
             offline=self.offline,
             headers=lambda url: self._headers(url, transport),
+            mirrored=choose_mirrors(self.mirrors, self.env).mirrored,
         )
 
     def _headers(self, url: str, transport: Transport) -> Mapping[str, str]:
@@ -121,17 +124,8 @@ class Intake:
             sums = {model.files[0].path: fetcher.file(model.files[0], staged, arrived)}
         else:
             sums = fetcher.files(model.files, staged, arrived)
-        for file in model.files:
-            if file.sha256 is None:
-                self.progress.say(
-                    f"{file.path} is unverified: nobody has told its SHA-256. It is {sums[file.path]}, and is expected "
-                    "from now on"
-                )
-        files = tuple(replace(file, sha256=sums[file.path]) for file in model.files)
-        unverified = model.unverified or files != model.files
-        return replace(
-            model, files=files, sha256=files[0].sha256 if len(files) == 1 else model.sha256, unverified=unverified
-        )
+        files = pinned_by_what_came(model.files, sums, self.progress.say)
+        return replace(model, files=files, sha256=files[0].sha256 if len(files) == 1 else model.sha256)
 
     def keep(self, staged: Path, final: Path) -> None:
         """Give a finished file or directory of the store its name; nobody is to write to it from now on."""

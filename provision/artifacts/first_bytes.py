@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from provision.host.web_page import looks_like_a_page
+
 ENOUGH_BYTES = 512
 
 HTML = "an HTML page"
@@ -33,7 +35,6 @@ _MAGIC = {
     b"version https://git-lfs": "a pointer of Git LFS",
 }
 _SKIPPABLE = b"\x2a\x4d\x18"  # with 0x50 to 0x5f before: a zstd frame without content, which some packers put first
-_PAGE = (b"<!doctype", b"<html", b"<head", b"<body", b"<!--", b"<?xml", b"<script")
 
 
 def what_it_is(start: bytes) -> str:
@@ -45,10 +46,9 @@ def what_it_is(start: bytes) -> str:
     known = next((what for magic, what in _MAGIC.items() if start.startswith(magic)), None)
     if known:
         return known
-    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if text.lower().startswith(_PAGE):
+    if looks_like_a_page(start):
         return HTML
-    if text.startswith((b"{", b"[")):
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"[")):
         return "a JSON document"
     return "plain text" if _is_text(start) else "something else"
 

@@ -15,11 +15,11 @@ from provision.artifacts.hub_listing import HubFile, HubListing, explain, read_l
 from provision.artifacts.mirrors import Mirrors
 from provision.artifacts.safetensors import INDEX, MAX_INDEX_BYTES, files_in_index
 from provision.artifacts.web_json import refuse_page
-from provision.domain.artifacts import PinnedFile
+from provision.domain.artifacts import HashSource, PinnedFile
 from provision.domain.reference import HubReference
 from provision.errors import InvalidInputError, RefusedError
-from provision.host.download import Transport
 from provision.host.site import get, get_range
+from provision.host.transport import Transport
 
 MAX_SMALL_BYTES = 1 << 25  # the largest tokenizers; git itself takes no larger file on the hub
 CONFIGURATIONS = (CONFIG, "tokenizer_config.json")
@@ -131,7 +131,11 @@ def _files(hub: Hub, reference: HubReference, listing: HubListing, kind: str, ch
         kind,
         tuple(
             PinnedFile(
-                file.path, (hub.url(listing.repository, listing.commit, file.path),), file.size_bytes, file.sha256
+                file.path,
+                (hub.url(listing.repository, listing.commit, file.path),),
+                file.size_bytes,
+                file.sha256,
+                HashSource.API if file.sha256 else None,
             )
             for file in chosen
         ),
@@ -148,7 +152,8 @@ def _pinned(hub: Hub, files: HubFiles, file: PinnedFile) -> PinnedFile:
     data = hub.small_file(files.reference, files.commit, listed, MAX_SMALL_BYTES)
     if file.path in CONFIGURATIONS:
         refuse_programs(f"{files.reference.repository}: {file.path}", _object(data))
-    return replace(file, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    pinned = file.pinned_by(hashlib.sha256(data).hexdigest())
+    return replace(pinned, size_bytes=len(data), hash_source=HashSource.GIT if listed.blob_id else pinned.hash_source)
 
 
 def _object(data: bytes) -> Any:

@@ -17,8 +17,9 @@ from provision.artifacts.web_json import not_as_documented, read_json, size_in, 
 from provision.domain.reference import HubReference
 from provision.domain.safe_name import is_safe_path, shown
 from provision.errors import FabricError, InvalidInputError, RefusedError, UnreachableError
-from provision.host.download import Transport, redact
+from provision.host.address import redact
 from provision.host.site import Answer
+from provision.host.transport import Transport
 
 MAX_FILES = 1 << 15
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -17,6 +17,7 @@ VARIABLE_PREFIX = "FABRIC_MIRROR_"
 HUB_VARIABLES = ("MODEL_ENDPOINT", "HF_ENDPOINT")  # the first is llama.cpp's, and wins there as well
 HUB_TOKEN = "HF_TOKEN"  # noqa: S105 - a variable's name
 GITHUB_TOKENS = ("GITHUB_TOKEN", "GH_TOKEN")
+SITE_OF = {"hf": "huggingface", "ollama": "ollama_registry", "github": "github", "index": "pypi_files"}
 MAX_TOKEN_BYTES = 1 << 12
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
@@ -33,7 +34,24 @@ class Mirrors:
     ollama_registry: str = "https://registry.ollama.ai"
     github: str = "https://github.com"
     github_api: str = "https://api.github.com"
+    pypi_files: str = "https://files.pythonhosted.org"
     from_spec: frozenset[str] = frozenset()
+
+    def mirrored(self, url: str) -> str:
+        """Return where a file is fetched whose address names its own site."""
+        for site in SITES:
+            usual: str = getattr(Mirrors, site)
+            if url.startswith(f"{usual}/"):
+                return f"{getattr(self, site)}{url.removeprefix(usual)}"
+        return url
+
+    def upstream(self, place: str, url: str) -> str:
+        """Return the address that a file of a ``place``, as releases and models call it, has at its own site."""
+        site = SITE_OF.get(place)
+        base: str | None = getattr(self, site) if site else None
+        if site is None or base is None or not url.startswith(f"{base}/"):
+            return url
+        return f"{getattr(Mirrors, site)}{url.removeprefix(base)}"
 
     def token_for(self, url: str, env: Mapping[str, str]) -> str | None:
         """Return the user's token for the site that ``url`` is on, ``None`` where there is none.

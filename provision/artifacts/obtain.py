@@ -16,15 +16,19 @@ from provision.host.files import explained
 from provision.host.part import Part, Source
 from provision.host.transfer import Bounds, Transfer
 from provision.host.transport import Transport
+from provision.host.url import without_login
 from provision.host.web_page import FIRST_BYTES, looks_like_a_page, page_instead
 
 MOST_BYTES = 256 << 30  # of a file whose size nobody has told
 CHUNK_BYTES = 1 << 20
 _SHA256 = re.compile("[0-9a-f]{64}")
 
+Bring = Callable[[str, Part, Callable[[], None]], None]
+"""Brings a part to its end from an address; the function that it is given is called whenever the size has changed."""
+
 
 class RejectedError(RefusedError):
-    """A whole file came, and it is another one than was pinned."""
+    """What came is not what was pinned, or damaged."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Ways:
     """Where files may come from, and who is told.
 
     ``copy_of`` returns a copy on this machine by its SHA-256, ``headers`` what to send to an address besides the
-    usual. With ``offline`` only copies are used. ``say`` is told why an address was given up.
+    usual. ``mirrored`` returns the address that stands in for one. With ``offline`` only copies are used. ``say`` is
+    told why an address was given up.
     """
 
     transport: Transport
@@ -41,30 +46,36 @@ class Ways:
     headers: Callable[[str], Mapping[str, str]]
     say: Callable[[str], None]
     most_bytes: int = MOST_BYTES
+    mirrored: Callable[[str], str] = str
 
 
 def key_of(file: PinnedFile) -> str:
-    """Return the name of the file's part: its hash, else that of its first address without login and query."""
+    """Return the name of the file's part: its hash, else that of its first address without the login."""
     if file.sha256 is not None:
         if not _SHA256.fullmatch(file.sha256):
             raise RefusedError(f"{file.path} is pinned by {file.sha256[:80]!r}, which is no SHA-256.")
         return file.sha256
-    return "url-" + hashlib.sha256(redact(file.urls[0] if file.urls else file.path).encode()).hexdigest()
+    return "url-" + hashlib.sha256(without_login(file.urls[0] if file.urls else file.path).encode()).hexdigest()
 
 
-def obtain(file: PinnedFile, part: Part, ways: Ways, progress: Callable[[int], None]) -> str:
+def obtain(
+    file: PinnedFile, part: Part, ways: Ways, progress: Callable[[int], None], bring: Bring | None = None
+) -> str:
     """Bring ``part`` to its end and return its SHA-256, which is the pinned one where one is pinned.
 
-    ``progress`` is told every change of the size, also what was here before and what had to be thrown away. Raises
-    ``RefusedError`` where other bytes came (twice: there is one clean retry), ``UnreachableError`` where no address
-    has the file.
+    ``bring`` is what fetches from an address, ``Transfer`` where it is ``None``. ``progress`` is told every change of
+    the size, also what was here before and what had to be thrown away. Raises ``RefusedError`` where other bytes came
+    (twice: there is one clean retry), ``UnreachableError`` where no address has the file.
     """
-    return _Obtaining(file, part, ways, progress).run()
+    return _Obtaining(file, part, ways, progress, bring).run()
 
 
 class _Obtaining:
-    def __init__(self, file: PinnedFile, part: Part, ways: Ways, progress: Callable[[int], None]) -> None:
+    def __init__(
+        self, file: PinnedFile, part: Part, ways: Ways, progress: Callable[[int], None], bring: Bring | None
+    ) -> None:
         self._file, self._part, self._ways, self._progress = file, part, ways, progress
+        self._bring = bring or self._transfer
         self._told_bytes = 0
         self._failures: list[UnreachableError | RefusedError] = []
 
@@ -94,7 +105,7 @@ class _Obtaining:
             return None
 
     def _from_addresses(self) -> str:
-        addresses = deque(self._file.urls)
+        addresses = deque(map(self._ways.mirrored, self._file.urls))
         has_retried = False
         while addresses:
             url = addresses.popleft()
@@ -113,10 +124,12 @@ class _Obtaining:
         raise self._failure()
 
     def _from_address(self, url: str) -> str:
-        bounds = Bounds(self._file.size_bytes, self._file.sha256 is not None, self._ways.most_bytes)
-        headers = self._ways.headers(url)
-        Transfer(url, self._part, bounds, self._ways.transport, headers, self._counted).run()
+        self._bring(url, self._part, self._counted)
         return self._verified(url)
+
+    def _transfer(self, url: str, part: Part, counted: Callable[[], None]) -> None:
+        bounds = Bounds(self._file.size_bytes, self._file.sha256 is not None, self._ways.most_bytes)
+        Transfer(url, part, bounds, self._ways.transport, self._ways.headers(url), counted).run()
 
     def _verified(self, place: str) -> str:
         """Return the hash. What is not the pinned file is set aside; a web page is just thrown away."""

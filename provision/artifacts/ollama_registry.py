@@ -15,13 +15,13 @@ from urllib.parse import quote, urlsplit
 
 from provision.artifacts.mirrors import Mirrors
 from provision.artifacts.web_json import not_as_documented, parse_json, size_in, unexpected
-from provision.domain.artifacts import PinnedFile
+from provision.domain.artifacts import HashSource, PinnedFile
 from provision.domain.reference import LOOPBACK, OllamaReference
 from provision.domain.safe_name import shown
 from provision.errors import InvalidInputError, RefusedError, UnreachableError
-from provision.host.address import origin
-from provision.host.download import Transport, redact
+from provision.host.address import origin, redact
 from provision.host.site import Answer, get, get_range
+from provision.host.transport import Transport
 
 OWN_HOST = "registry.ollama.ai"
 MANIFEST_TYPES = (
@@ -179,7 +179,7 @@ def _blob(answer: Answer, row: dict[str, Any], place: str, most: int | None = No
     size = size_in(answer, row.get("size"), match[0], most) if most else size_in(answer, row.get("size"), match[0])
     if size is None:
         raise RefusedError(f"{redact(answer.url)} gives {match[0]} no size.", _NOTHING)
-    return PinnedFile(f"blobs/sha256-{match[1]}", (f"{place}/blobs/{match[0]}",), size, match[1])
+    return PinnedFile(f"blobs/sha256-{match[1]}", (f"{place}/blobs/{match[0]}",), size, match[1], HashSource.API)
 
 
 def _digest(answer: Answer) -> str:

@@ -15,11 +15,12 @@ from urllib.parse import quote
 
 from provision.artifacts.mirrors import GITHUB_TOKENS, Mirrors
 from provision.artifacts.web_json import not_as_documented, read_json, read_text, size_in, unexpected
-from provision.domain.artifacts import PinnedFile
+from provision.domain.artifacts import HashSource, PinnedFile
 from provision.domain.safe_name import is_safe_path, shown
 from provision.errors import FabricError, InvalidInputError, RefusedError, UnreachableError, UsageError
-from provision.host.download import Transport, redact
+from provision.host.address import redact
 from provision.host.site import Answer
+from provision.host.transport import Transport
 
 PER_PAGE = 30
 MAX_ASSETS = 1000
@@ -136,7 +137,7 @@ def _summed(asset: PinnedFile, value: str | None) -> PinnedFile:
             f"{asset.path}: its release says SHA-256 {asset.sha256}, and its checksum file {value}.",
             "Nothing was fetched. Somebody changed one of the two.",
         )
-    return replace(asset, sha256=value)
+    return replace(asset, sha256=value, hash_source=HashSource.SUMS)
 
 
 def _release(answer: Answer, document: Any, repository: str, mirrors: Mirrors) -> Release:
@@ -164,7 +165,9 @@ def _asset(answer: Answer, row: Any, base: str) -> PinnedFile:
         raise not_as_documented(answer, "an asset without a name")
     if not is_safe_path(name) or "/" in name:
         raise RefusedError(f"{redact(answer.url)} lists the unsafe name {shown(name)}.", "Nothing was fetched.")
-    return PinnedFile(name, (f"{base}/{quote(name)}",), size_in(answer, row.get("size"), name), _sha256(answer, row))
+    sha256 = _sha256(answer, row)
+    source = HashSource.API if sha256 else None
+    return PinnedFile(name, (f"{base}/{quote(name)}",), size_in(answer, row.get("size"), name), sha256, source)
 
 
 def _sha256(answer: Answer, row: dict[str, Any]) -> str | None:

@@ -17,13 +17,14 @@ from provision.artifacts.model_headers import PICKLES, gguf_model, parts_of, pic
 from provision.artifacts.ranged_file import open_ranged, whole_files_only
 from provision.artifacts.safetensors import Weights, add_weights, count_weights
 from provision.artifacts.web_json import MAX_SIZE_BYTES, not_as_documented, refuse_page, unexpected
-from provision.domain.artifacts import PinnedFile
+from provision.domain.artifacts import HashSource, PinnedFile
 from provision.domain.model import Model
 from provision.domain.reference import HubReference, OllamaReference, WebReference
 from provision.domain.safe_name import client_name
 from provision.errors import InvalidInputError, UnreachableError
-from provision.host.download import Transport, redact
+from provision.host.address import redact
 from provision.host.site import Answer, get_range
+from provision.host.transport import Transport
 
 AT_ONCE = 4
 _RANGE = re.compile(r"bytes 0-0/([0-9]{1,18})")
@@ -75,7 +76,8 @@ class _Web:
     def from_web(self, reference: WebReference) -> Model:
         if reference.filename.endswith(PICKLES):
             raise pickled(reference.filename)
-        first = self._sized(PinnedFile(reference.filename, (reference.url,), None, reference.sha256), {})
+        told = HashSource.REFERENCE if reference.sha256 else None
+        first = self._sized(PinnedFile(reference.filename, (reference.url,), None, reference.sha256, told), {})
         names = parts_of(reference.filename, self._header(first, {}))
         others = (PinnedFile(name, (_sibling(reference.url, name),)) for name in names[1:])
         return self._gguf((first, *(self._sized(other, {}) for other in others)), str(reference), {})

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from provision.domain.artifacts import PinnedFile
+from provision.domain.artifacts import HashSource, PinnedFile
 from provision.domain.engine import Assets, EngineRelease
 from provision.domain.model import Model
 from provision.domain.selection import Selection
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from provision.artifacts.mirrors import Mirrors
     from provision.artifacts.releases import Release
     from provision.domain.reference import OllamaReference
-    from provision.host.download import Transport
+    from provision.host.transport import Transport
 
 MANIFEST = "manifest.json"
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
@@ -127,7 +127,7 @@ class Resolver:
         base = f"{registry_of(reference, self._mirrors)}/v2/{reference.namespace}/{reference.name}"
         names = (f"manifests/{reference.tag}", f"manifests/sha256:{manifest.digest}", f"blobs/sha256:{manifest.digest}")
         urls = tuple(f"{base}/{name}" for name in names)  # by its tag, and where that has moved by its digest
-        own = PinnedFile(MANIFEST, urls, len(manifest.body), manifest.digest)
+        own = PinnedFile(MANIFEST, urls, len(manifest.body), manifest.digest, HashSource.API)
         rest = tuple(file for file in manifest.files if file != manifest.model)
         files = (manifest.model, own, *rest)
         return replace(model, files=files, sha256=None, size_bytes=sum(file.size_bytes or 0 for file in files))
@@ -154,7 +154,7 @@ class Resolver:
     @cached_property
     def _transport(self) -> Transport:
         from provision.artifacts.pip_settings import read_local, uv_environment
-        from provision.host.download import Transport
+        from provision.host.transport import Transport
 
         settings = read_local(self.env)
         env = {**self.env, **uv_environment(settings, self.env)}

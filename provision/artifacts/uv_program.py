@@ -43,7 +43,7 @@ class Uv:
         from uv import find_uv_bin
 
         self._program = str(find_uv_bin())
-        self._pythons = str(cache.parent.parent / "python")
+        self._ours = {"UV_PYTHON_INSTALL_DIR": str(cache.parent.parent / "python")}
         self._staging = str(cache.parent)  # not the user's directory, whose project settings are none of our business
         own = {"UV_CACHE_DIR": str(cache), "UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never"}
         told = uv_environment(settings, env)
@@ -125,13 +125,25 @@ class Uv:
         """
         own = python in (None, _VERSION)
         argv = ["venv", "--quiet", "--no-project", "--relocatable", "--python", sys.executable if own else str(python)]
-        downloads = (
-            {} if own or self._offline else {"UV_PYTHON_DOWNLOADS": "automatic", "UV_PYTHON_INSTALL_DIR": self._pythons}
-        )
-        result = self._run([*argv, str(path)], INSTALL_TIMEOUT_S, env=downloads)
+        downloads = {} if own or self._offline else {"UV_PYTHON_DOWNLOADS": "automatic"}
+        result = self._run([*argv, str(path)], INSTALL_TIMEOUT_S, env={**self._ours, **downloads})
         if result.returncode != 0:
             why = _explain(result, "make an environment for the engine")
             raise why if own or not isinstance(why, UnreachableError) else _no_python(str(python), result)
+
+    def check_python(self, python: str | None) -> None:
+        """Raise ``UnreachableError`` where there is no Python ``python`` here and none may be fetched."""
+        if not self._offline or python in (None, _VERSION):
+            return
+        result = self._run(
+            ["python", "find", "--quiet", "--no-project", str(python)], INSTALL_TIMEOUT_S, env=self._ours
+        )
+        if result.returncode != 0:
+            raise UnreachableError(
+                f"There is no Python {python} here, and nothing may be fetched. The engine needs one, and neither a "
+                "lock nor a bundle holds it.",
+                f"Install Python {python}, and run this again. Nothing was changed.",
+            )
 
     def install(self, environment: Path, wheels: Sequence[Wheel], place: Path) -> None:
         """Install checked wheels that lie in ``place`` into an environment, without the network."""

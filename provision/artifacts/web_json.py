@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from provision.errors import RefusedError, UnreachableError
-from provision.host.download import Transport, redact
+from provision.host.address import redact
 from provision.host.site import Answer, get
+from provision.host.transport import Transport
+from provision.host.web_page import FIRST_BYTES, looks_like_a_page, page_instead
 
 MAX_JSON_BYTES = 1 << 24  # the listing of a repository with thousands of files has 2 MB
 MAX_TEXT_BYTES = 1 << 20
 MAX_SIZE_BYTES = 1 << 50
-_PAGES = (b"<!doctype", b"<html", b"<head", b"<?xml")
 
 
 def read_json(
@@ -48,11 +49,8 @@ def parse_json(answer: Answer) -> Any:
 def refuse_page(answer: Answer) -> None:
     """Raise ``UnreachableError`` for a web page where a file or a document was asked for."""
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "text/html" or answer.body[:64].lstrip().lower().startswith(_PAGES):
-        raise UnreachableError(
-            f"{redact(answer.url)} answers with a web page: a proxy or a login page?",
-            "Open it in a browser, log in to the network or set the proxy, then run the same command again.",
-        )
+    if kind == "text/html" or looks_like_a_page(answer.body[:FIRST_BYTES]):
+        raise page_instead(answer.url)
 
 
 def not_as_documented(answer: Answer, what: str) -> UnreachableError:

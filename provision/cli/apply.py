@@ -21,4 +21,5 @@ def command(
     from provision.apply.saved_plan import load
     from provision.changes import UpOptions
 
-    return up_result(session.changes.apply(load(plan), UpOptions(smoke=not no_smoke)))
+    saved = load(plan)
+    return up_result(session.changes.apply(saved.plan, UpOptions(smoke=not no_smoke, timeout_s=saved.timeout_s)))

@@ -9,6 +9,7 @@ import typer
 
 from provision.cli import output
 from provision.cli.session import Result, Session, verb
+from provision.cli.wish import Mirror, read_wish
 from provision.errors import UsageError
 
 
@@ -21,6 +22,7 @@ def command(
     file: Annotated[
         Path | None, typer.Option("-f", "--file", metavar="FILE", help="The spec, beside which `fabric.lock` lies.")
     ] = None,
+    mirror: Mirror = None,
 ) -> Result:
     """Put all that `fabric.lock` names into one file, for machines without a network.
 
@@ -32,7 +34,8 @@ def command(
 
     if what != "create":
         raise UsageError(f"There is no `fabric bundle {what}`.", "This version knows `fabric bundle create FILE`.")
-    made = session.locks.bundle(place_of(file.absolute() if file else None), target)
+    wish = read_wish({}, file, {"mirror": mirror})
+    made = session.locks.bundle(place_of(wish.file), target, wish.spec.install.mirrors)
     document = {
         "path": str(made.path),
         "size_bytes": made.size_bytes,

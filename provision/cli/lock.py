@@ -9,8 +9,7 @@ import typer
 
 from provision.cli import output
 from provision.cli.session import Result, Session, verb
-from provision.cli.wish import Wish, with_wish
-from provision.errors import UsageError
+from provision.cli.wish import Wish, with_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @verb("lock")
-@with_wish
+@with_spec
 def command(
     session: Session,
     wish: Wish,
@@ -28,6 +27,8 @@ def command(
     ] = False,
 ) -> Result:
     """Resolve a wish for this kind of machine and pin every file of it in `fabric.lock`, beside the spec.
+
+    It takes what `up` is told of the server; how that listens and runs makes no difference to what is pinned.
 
     [bold]fabric lock --model smollm2-135m[/bold]          pin it; on another kind of machine: add an entry
 
@@ -41,8 +42,6 @@ def command(
     if check:
         lock = session.locks.check(wish.spec, path)
         return _result(path, lock, dict.fromkeys(lock.platforms, "none"))
-    if wish.offline or wish.locked:
-        raise UsageError("`fabric lock` looks everything up.", "Leave --offline and --locked away.")
     written = session.locks.write(wish.spec, path)
     return _result(written.path, written.lock, written.changes)
 
@@ -70,6 +69,13 @@ def _result(path: Path, lock: Lock, changes: Mapping[str, str]) -> Result:
             if (told := platforms.get(name) or dict.fromkeys(("backend", "engine_version", "model", "size_bytes"), ""))
         ]
         output.table(("machine", "change", "engine", "model", "download"), rows)
+        for told in platforms.values():
+            for name in told["unverified"]:
+                output.line(
+                    f"  beware   {name} is unverified: its SHA-256 was learnt from what came first", output.WARN
+                )
+            for name in told["only_here"]:
+                output.line(f"  beware   {name} is from a directory of this machine: others need a bundle", output.WARN)
         output.pairs([("lock", path)])
 
     return Result(document, show)
@@ -87,7 +93,10 @@ def _described(name: str, lock: Lock) -> dict[str, Any]:
         "release": locked.release.name,
         "model": locked.model.name,
         "reference": locked.model.reference,
+        "python": locked.release.python,
         "revision": locked.model.revision,
         "files": len(files),
         "size_bytes": sum(file.size_bytes or 0 for file in files),
+        "unverified": [file.path for file in files if not file.verified],
+        "only_here": [name for name, url in locked.urls.items() if url.startswith("file:")],
     }

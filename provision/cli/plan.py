@@ -64,7 +64,7 @@ def command(
     if out:
         from provision.apply.saved_plan import save
 
-        save(plan, out)
+        save(plan, out, wish.timeout_s)
     return plan_result(plan, detailed=detailed_exitcode)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from provision.cli import output
 from provision.cli.session import Result
+from provision.domain.artifacts import PinnedFile
 from provision.domain.choice import Alternative, Recommendation
 from provision.domain.measure import SmokeReport
 from provision.domain.model import Model
@@ -122,8 +123,9 @@ def show_choice(plan: Plan) -> None:
     """Show what was chosen, why, and why not the others."""
     chosen = plan.selection
     output.pairs(_remote_pairs(chosen) if chosen.is_remote else _chosen_pairs(chosen))
-    if not chosen.model.verified and not chosen.is_remote:
-        output.line(f"  beware   {_unverified(chosen.model)}", output.WARN)
+    for file in (*chosen.release.files, *chosen.model.files):
+        if not file.verified:
+            output.line(f"  beware   {_unverified(file, chosen.model)}", output.WARN)
     for reason in chosen.why:
         output.line(f"  why      {reason}", output.DIM)
     for name, reason in chosen.why_not.items():
@@ -135,10 +137,11 @@ def show_choice(plan: Plan) -> None:
         show_recommendation(plan.recommended)
 
 
-def _unverified(model: Model) -> str:
-    if model.sha256 is None:
-        return f"nobody tells the SHA-256 of {model.name}; what comes is believed. Add #sha256=HEX to it"
-    return f"{model.name} is unverified: its SHA-256 {model.sha256} was learnt when it was fetched"
+def _unverified(file: PinnedFile, model: Model) -> str:
+    if file.sha256 is None:
+        remedy = ". Add #sha256=HEX to it" if (file,) == model.files else ""
+        return f"nobody tells the SHA-256 of {file.path}; what comes is believed{remedy}"
+    return f"{file.path} is unverified: its SHA-256 {file.sha256} was learnt when it was fetched"
 
 
 def _remote_pairs(chosen: Selection) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,6 +40,12 @@ def _option(annotation: Any, *names: str, metavar: str | None = None, text: str 
     ]
 
 
+Mirror = _option(
+    list[str] | None,
+    "--mirror",
+    metavar="NAME=URL",
+    text="An address in place of github, github_api, huggingface, ollama_registry or pypi_files.",
+)
 _SPEC_OPTIONS: dict[str, Any] = {
     "model": _option(
         str | None,
@@ -83,18 +89,15 @@ _INSTALL_OPTIONS: dict[str, Any] = {
         text="How the engine may come here, in order: existing, archive, wheel, packages, build.",
     ),
     "program": _option(str | None, "--program", metavar="PATH", text="The engine that is there already."),
-    "mirror": _option(
-        list[str] | None,
-        "--mirror",
-        metavar="NAME=URL",
-        text="An address in place of github, github_api, huggingface or ollama.",
-    ),
+    "mirror": Mirror,
 }
-_OWN_OPTIONS: dict[str, tuple[Any, Any]] = {
+_FILE: dict[str, tuple[Any, Any]] = {
     "file": (
         _option(Path | None, "-f", "--file", metavar="FILE", text=f"The spec; {DEFAULT_FILE} here if there is one."),
         None,
     ),
+}
+_WAYS: dict[str, tuple[Any, Any]] = {
     "offline": (_option(bool, "--offline", text="Fetch nothing."), False),
     "refresh": (
         _option(bool, "--refresh", text="Choose anew, and try again what could not be had or did not run here."),
@@ -105,24 +108,40 @@ _OWN_OPTIONS: dict[str, tuple[Any, Any]] = {
         False,
     ),
     "timeout": (
-        _option(float | None, "--timeout", metavar="SECONDS", text="Give up when the server is not ready by then."),
+        _option(
+            float | None,
+            "--timeout",
+            metavar="SECONDS",
+            text="`up`, or `apply` of the plan, gives up when the server is not ready by then.",
+        ),
         None,
     ),
 }
 
 
 def with_wish(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a verb all options of a spec; it receives them as a ``Wish`` after its first argument."""
+    """Give a verb all options of a spec and of how to go about it.
 
+    It receives them as a ``Wish`` after its first argument.
+    """
+    return _taking(_FILE | _WAYS, function)
+
+
+def with_spec(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Do as ``with_wish`` for a verb that looks everything up and starts nothing: with the options of a spec alone."""
+    return _taking(_FILE, function)
+
+
+def _taking(own_options: Mapping[str, tuple[Any, Any]], function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(first: Any, **options: Any) -> Any:
         asked = {name: options.pop(name) for name in _SPEC_OPTIONS}
         install = {name: options.pop(name) for name in _INSTALL_OPTIONS}
-        own = {name: options.pop(name) for name in _OWN_OPTIONS}
+        own = {name: options.pop(name) for name in own_options}
         return function(first, read_wish(asked, own.pop("file"), install, **own), **options)
 
     parameters = list(inspect.signature(function, eval_str=True).parameters.values())
     made = [_parameter(name, annotation, None) for name, annotation in {**_SPEC_OPTIONS, **_INSTALL_OPTIONS}.items()]
-    made += [_parameter(name, *described) for name, described in _OWN_OPTIONS.items()]
+    made += [_parameter(name, *described) for name, described in own_options.items()]
     adopt_signature(wrapper, [parameters[0], *made, *parameters[2:]])
     wrapper.__doc__ = function.__doc__
     return wrapper

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
+
+
+class HashSource(str, Enum):
+    """Who has told the SHA-256 of a file."""
+
+    API = "api-digest"  # the site that offers it, with its name and size
+    SUMS = "upstream-file"  # a file of checksums beside it
+    GIT = "git-blob"  # git's own name of the content, which the file was compared with when it was hashed here
+    REFERENCE = "reference"  # whoever asked for it
+    FIRST_USE = "first-use"  # nobody: it is that of what came first
 
 
 @dataclass(frozen=True)
@@ -11,13 +22,24 @@ class PinnedFile:
 
     ``path`` is where it lies in the tree that it belongs to, relative and with ``/``; ``urls`` are its addresses, the
     preferred one first. ``size_bytes`` and ``sha256`` are ``None`` only where nobody has told them: then they are
-    learnt at the first download.
+    learnt at the first download. ``hash_source`` is who has told the ``sha256``.
     """
 
     path: str
     urls: tuple[str, ...]
     size_bytes: int | None = None
     sha256: str | None = None
+    hash_source: HashSource | None = None
+
+    @property
+    def verified(self) -> bool:
+        """Whether what comes is checked against a hash that somebody else has told."""
+        return self.sha256 is not None and self.hash_source is not HashSource.FIRST_USE
+
+    def pinned_by(self, sha256: str) -> PinnedFile:
+        """Return it pinned by what came; where nobody had told its hash, it says so from now on."""
+        source = self.hash_source if self.sha256 is not None else HashSource.FIRST_USE
+        return replace(self, sha256=sha256, hash_source=source)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,16 @@ class Method(str, Enum):
     REMOTE = "remote"  # a server that somebody else runs
 
 
+_NEEDED = {  # what a release says, by its method, once it is known where everything comes from
+    Method.EXISTING: ("path",),
+    Method.ARCHIVE: ("assets", "files"),
+    Method.WHEEL: ("wheel",),
+    Method.PACKAGES: ("wheels", "python"),
+    Method.BUILD: ("sdist",),
+    Method.REMOTE: ("path",),
+}
+
+
 @dataclass(frozen=True)
 class Assets:
     """Files of one release on GitHub. ``names`` are regular expressions, each for one archive that is unpacked.
@@ -106,9 +116,14 @@ class EngineRelease:
         return known_before(self) == known_before(other)
 
     @property
+    def lacking(self) -> tuple[str, ...]:
+        """The fields that its method needs and that say nothing yet."""
+        return tuple(name for name in _NEEDED[self.method] if not getattr(self, name))
+
+    @property
     def resolved(self) -> bool:
         """Whether everything that has to be fetched is pinned."""
-        return bool(self.files or self.assets is None) and bool(self.wheels or self.wheel_set is None)
+        return not self.lacking
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,12 @@ from pathlib import Path
 from provision.domain.artifacts import PinnedFile, Wheel, WheelMember
 from provision.domain.engine import EngineRelease
 from provision.domain.model import Model
+from provision.domain.spec import Spec
 from provision.errors import InvalidInputError
 
 LOCK_FILE = "fabric.lock"
 LOCK_VERSION = 1
+_WITH_REVISION = ("hf", "ollama")  # where upstream moves what a name stands for
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,10 @@ class LockedPlatform:
 
 @dataclass(frozen=True)
 class Lock:
-    """The whole file. ``wish`` are the options that it was made for, ``platforms`` go by ``linux-x86_64-cpu``."""
+    """The whole file. ``platforms`` go by names such as ``linux-x86_64-cpu``.
+
+    ``wish`` are the options that it was made for, of those that decide what is installed.
+    """
 
     wish: tuple[str, ...] = ()
     platforms: dict[str, LockedPlatform] = field(default_factory=dict)
@@ -73,6 +78,11 @@ class Pins:
 NO_PINS = Pins()
 
 
+def wish_of(spec: Spec) -> tuple[str, ...]:
+    """Return the options that a lock for this wish is made for."""
+    return tuple(spec.deciding.options())
+
+
 def platform_name(release: EngineRelease) -> str:
     """Return the name of the kind of machine that a release is for, such as ``linux-x86_64-cuda``."""
     return f"{release.system}-{release.arch}-{release.acceleration}".lower()
@@ -81,15 +91,29 @@ def platform_name(release: EngineRelease) -> str:
 def lacking(locked: LockedPlatform) -> Iterator[str]:
     """Yield what is missing in an entry: every file has an address, a size and a SHA-256."""
     release, model = locked.release, locked.model
-    for thing in (release, model):
-        if not thing.resolved or thing.path:
-            yield f"the files of {thing.name}"
+    yield from (f"{name} of {release.name}" for name in release.lacking)
+    yield from _lacking_of(model)
+    yield from (
+        f"files of {thing.name} that other machines have: it is {thing.path} on this one"
+        for thing in (release, model)
+        if thing.path
+    )
     for file in (*release.files, *model.files):
         yield from _untold(file.path, file.urls, file.size_bytes, file.sha256)
+        yield from [] if file.hash_source else [f"the source of the SHA-256 of {file.path}"]
     for wheel in every_wheel(release, model):
         yield from _untold(wheel.filename, locked.urls.get(wheel.filename), wheel.size_bytes, wheel.sha256)
     for member in members(release, model):
         yield from _untold(member.path, member.wheel.filename, member.size_bytes, member.sha256)
+
+
+def _lacking_of(model: Model) -> Iterator[str]:
+    if not model.resolved:
+        yield f"the files of {model.name}"
+    if model.place in _WITH_REVISION and not model.revision:
+        yield f"the revision of {model.name}"
+    if not model.sha256 and (model.source or len(model.files) == 1):
+        yield f"the SHA-256 of {model.name}"
 
 
 def _untold(name: str, address: object, size_bytes: object, sha256: object) -> Iterator[str]:

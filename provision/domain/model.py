@@ -68,7 +68,7 @@ class Model:
     calls exactly these files: a commit on the hub, the manifest's digest in an Ollama registry; ``None`` where there
     is no such word. ``size_bytes`` is what its files take; ``weights_bytes`` what its tensors do, where their headers
     were read: ``layer_bytes`` is the largest of the layers that repeat, ``other_bytes`` what belongs to none of them
-    (embeddings, output). ``unverified`` says that some hash was learnt from what came and told by nobody.
+    (embeddings, output).
     """
 
     name: str
@@ -87,7 +87,6 @@ class Model:
     weights_bytes: int | None = None
     layer_bytes: int | None = None
     other_bytes: int | None = None
-    unverified: bool = False
     parsers: Parsers = Parsers()
 
     @property
@@ -110,4 +109,4 @@ class Model:
     @property
     def verified(self) -> bool:
         """Whether what is fetched is checked against hashes that somebody else has told, or is the user's own file."""
-        return not self.unverified and all(file.sha256 for file in self.files)
+        return all(file.verified for file in self.files)

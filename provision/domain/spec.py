@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 AUTO = "auto"
 
@@ -11,6 +11,7 @@ BACKENDS = ("auto", "ollama", "llamacpp", "vllm", "external")
 KV_CACHE_TYPES = ("auto", "f16", "q8_0", "q4_0")
 SOURCES = ("existing", "archive", "wheel", "packages", "build")
 ACCELERATIONS = ("auto", "cpu", "cuda", "rocm", "vulkan", "metal")
+SERVING = ("threads", "host", "port", "api_key_env", "base_url", "keep_alive")  # how it runs, whatever is installed
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
@@ -19,7 +20,7 @@ class Install:
     """How an engine is brought here: ``sources`` are the ways that may be tried, in order; empty for the usual ones.
 
     ``program`` is one that is there already. ``mirrors`` maps the names of places (``github``, ``github_api``,
-    ``huggingface``, ``ollama``) to addresses that stand in for them.
+    ``huggingface``, ``ollama_registry``, ``pypi_files``) to addresses that stand in for them.
     """
 
     sources: tuple[str, ...] = ()
@@ -55,6 +56,13 @@ class Spec:
     kv_cache: str = AUTO
     keep_alive: int | None = None
     install: Install = Install()
+
+    @property
+    def deciding(self) -> Spec:
+        """The part that decides what is installed: not how it is served, nor from which mirror it comes."""
+        usual = Spec()
+        served = {name: getattr(usual, name) for name in SERVING}
+        return replace(self, **served, install=replace(self.install, mirrors={}))
 
     def options(self) -> list[str]:
         """Return the command line options that say the same, the defaults left out."""

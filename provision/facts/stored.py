@@ -12,7 +12,7 @@ import msgspec
 from provision.domain.facts import Facts
 from provision.errors import FabricError, InvalidInputError
 from provision.facts.replayed import read_replay
-from provision.host.replay import PLATFORM_FILE
+from provision.host.capture_format import PLATFORM_FILE
 
 SCHEMA = "fabric.facts/v1"
 MAX_FACTS_BYTES = 16 << 20

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 READ_BYTES = 1 << 16
 MAX_HEAD_BYTES = 1 << 16
 MAX_ANSWER_BYTES = 1 << 24
+MAX_DIGITS = 15  # no file has that many bytes; what Python makes of thousands of digits is an error
 _HEAD_END = b"\r\n\r\n"
 _BROKE_OFF = "the answer broke off"
 
@@ -83,8 +84,13 @@ def _announced(answer: bytes, unknown: int) -> int:
 
 
 def _length(headers: Mapping[str, str]) -> int | None:
-    length = headers.get("content-length", "")
-    return int(length) if length.isascii() and length.isdecimal() and len(length) < 16 else None
+    return header_number(headers.get("content-length"))
+
+
+def header_number(text: str | None) -> int | None:
+    """Return the number that a header holds, such as a size; ``None`` for anything else, and for one beyond reason."""
+    digits = (text or "").strip()
+    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= MAX_DIGITS else None
 
 
 def _parse(answer: bytes, max_bytes: int) -> Response:

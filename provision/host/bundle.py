@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from provision.errors import CannotCreateError, InvalidInputError
 from provision.host.capture_files import cannot_write, check_parent
+from provision.host.capture_format import PLATFORM_FILE
 from provision.host.files import PRIVATE_DIR, PRIVATE_FILE, commit
-from provision.host.replay import PLATFORM_FILE
 
 if TYPE_CHECKING:
     import tarfile
@@ -152,7 +152,8 @@ def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, directory:
     if member.isdir():
         (directory / name).mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
         return
-    content = archive.extractfile(member) if member.isreg() else None
+    is_plain = member.isreg() and not member.issparse()  # the holes of a sparse file count for nothing in an archive
+    content = archive.extractfile(member) if is_plain else None
     if content is None:
         raise InvalidInputError(f"{path} holds something other than files: {member.name!r}.", _HINT)
     (directory / name).parent.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)

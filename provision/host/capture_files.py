@@ -11,9 +11,7 @@ import msgspec
 
 from provision.errors import CannotCreateError
 from provision.host.capture import Capture
-from provision.host.files import PRIVATE_DIR, PRIVATE_FILE, explain, remove_tree, sync
-from provision.host.machine import Access
-from provision.host.replay import (
+from provision.host.capture_format import (
     COMMANDS_FILE,
     ENV_FILE,
     PLACEHOLDER,
@@ -25,6 +23,8 @@ from provision.host.replay import (
     CapturedPlatform,
     CapturedServer,
 )
+from provision.host.files import PRIVATE_DIR, PRIVATE_FILE, explain, remove_tree, sync
+from provision.host.machine import Access
 
 MAX_PLACEHOLDERS = 2000
 _UNDECODABLE = "\N{REPLACEMENT CHARACTER}".encode()

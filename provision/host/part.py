@@ -89,10 +89,14 @@ class Part:
         self.catch_up()
         return self._digest.hexdigest()
 
+    def settle(self) -> None:
+        """Make what is there survive a power cut; that is also when a disk says that it has no room for it."""
+        os.fsync(self._handle)
+
     def place(self, target: Path) -> None:
         """Give the finished file its name, in one step and on the disk for good."""
         os.fchmod(self._handle, PRIVATE_FILE)
-        os.fsync(self._handle)
+        self.settle()
         if not target.parent.is_dir():
             make_private_dir(target.parent)
         os.replace(self.path, target)
@@ -104,8 +108,9 @@ class Part:
         aside = self.path.with_suffix(".rejected")
         os.replace(self.path, aside)
         _sidecar(self.path).unlink(missing_ok=True)
+        new = _acquire(self.path, self._go_on)  # where that is stopped, the old one is closed by ``close``
         os.close(self._handle)
-        self._take(_acquire(self.path, self._go_on))
+        self._take(new)
         return aside
 
     def close(self) -> None:

@@ -1,107 +1,32 @@
-"""A captured machine, read as if it were this one.
-
-A capture is a directory::
-
-    platform.json   system, machine; maybe version, release, libc, uid, the room, prefix, note, and what files
-                    cannot say: access, links, missing, listings
-    root/           files of the machine at their own paths; an empty directory holds a .gitkeep; a symbolic link
-                    may be a file that holds where it points to
-    commands.json   [{"argv": [...], "returncode": 0, "stdout": "", "stderr": ""}, ...]; may be absent
-    env.json        the environment; may be absent
-    servers.json    [{"port": 11434, "owner": "ollama (process 812)", "answers": {"/api/version": {...}}}, ...]: who
-                    listened, and what they answered; may be absent
-
-``docs/captures.md`` describes it for people.
-"""
+"""A captured machine, read as if it were this one."""
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
 
-import msgspec
-
-from provision.errors import InvalidInputError
 from provision.host.answer import Response
+from provision.host.capture_format import (
+    COMMANDS_FILE,
+    ENV_FILE,
+    PLACEHOLDER,
+    PLATFORM_FILE,
+    ROOT,
+    SERVERS_FILE,
+    CapturedCommand,
+    CapturedServer,
+    load,
+    load_platform,
+)
 from provision.host.machine import MAX_READ_BYTES, NOT_FOUND, Access, Command, CommandResult, Listener, Platform, Space
 
-T = TypeVar("T")
-
-PLACEHOLDER = ".gitkeep"
-PLATFORM_FILE = "platform.json"
-COMMANDS_FILE = "commands.json"
-ENV_FILE = "env.json"
-SERVERS_FILE = "servers.json"
-ROOT = "root"
-MAX_JSON_BYTES = 1 << 26
-CAPTURE_VERSION = 1
 MAX_LINK_BYTES = 4096
 
 
 class UnknownCommand(AssertionError):  # noqa: N818 - a failed assertion of a test, not an error of fabric
     """A program was run, or a server asked, that the capture does not hold; only a strict replay says so."""
-
-
-class CapturedFormat(msgspec.Struct):
-    """What is read of ``platform.json`` before all else, whatever a later version added."""
-
-    version: Annotated[int, msgspec.Meta(ge=1)] = CAPTURE_VERSION
-
-
-class CapturedPlatform(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """``platform.json``.
-
-    ``version`` is that of the capture's format. ``prefix`` is where the room was measured. ``access`` says who may
-    use a device node; a node that is in ``root/`` and not here may be used. ``links`` maps symbolic links to what they
-    point to, ``missing`` are names that stand in a directory and lead nowhere, ``listings`` are the names in
-    directories where they are not those in ``root/``. ``note`` is for people: where the capture comes from.
-    """
-
-    system: str
-    machine: str
-    version: int = CAPTURE_VERSION
-    release: str | None = None
-    libc: str | None = None
-    uid: int | None = None
-    free_bytes: int | None = None
-    total_bytes: int | None = None
-    prefix: str | None = None
-    access: dict[str, Access | None] = {}
-    links: dict[str, str | None] = {}
-    missing: tuple[str, ...] = ()
-    listings: dict[str, tuple[str, ...]] = {}
-    note: str = ""
-
-
-class CapturedCommand(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """One program that was run, and what it answered."""
-
-    argv: tuple[str, ...]
-    returncode: int = 0
-    stdout: str = ""
-    stderr: str = ""
-
-
-class CapturedAnswer(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """What a server answered to a GET; ``status`` 0 and ``error`` where no answer came."""
-
-    status: int = 200
-    body: str = ""
-    headers: dict[str, str] = {}
-    error: str | None = None
-
-
-class CapturedServer(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """One program that listened on a port of the machine; ``ours`` where a fabric had started it."""
-
-    port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
-    owner: str | None = None
-    ours: bool = False
-    answers: dict[str, CapturedAnswer] = {}
 
 
 class ReplayMachine:
@@ -116,11 +41,11 @@ class ReplayMachine:
     def __init__(self, directory: Path, strict: bool = False) -> None:
         self._root = os.path.realpath(directory / ROOT)
         self._strict = strict
-        self._captured = _load_platform(directory / PLATFORM_FILE)
+        self._captured = load_platform(directory / PLATFORM_FILE)
         self._missing = frozenset(self._captured.missing)
-        self._env = _load(directory / ENV_FILE, dict[str, str], {})
-        commands = _load(directory / COMMANDS_FILE, list[CapturedCommand], [])
-        self._servers = {each.port: each for each in _load(directory / SERVERS_FILE, list[CapturedServer], [])}
+        self._env = load(directory / ENV_FILE, dict[str, str], {})
+        commands = load(directory / COMMANDS_FILE, list[CapturedCommand], [])
+        self._servers = {each.port: each for each in load(directory / SERVERS_FILE, list[CapturedServer], [])}
         self._results = {c.argv: CommandResult(c.returncode, c.stdout, c.stderr) for c in commands}
 
     @property
@@ -218,35 +143,3 @@ def _text(path: str, limit: int) -> str:
         raise OSError
     with open(path, "rb") as file:
         return file.read(limit).decode("utf-8", errors="replace")
-
-
-def _load_platform(path: Path) -> CapturedPlatform:
-    version = _load(path, CapturedFormat).version
-    if version > CAPTURE_VERSION:
-        raise InvalidInputError(
-            f"{path.parent} was captured by a newer fabric, in format {version}; this one reads {CAPTURE_VERSION}.",
-            "Update fabric, then try again.",
-        )
-    return _load(path, CapturedPlatform)
-
-
-def _load(path: Path, kind: type[T], absent: T | None = None) -> T:
-    try:
-        return msgspec.json.decode(_bytes(path), type=kind)
-    except FileNotFoundError as error:
-        if absent is not None:
-            return absent
-        raise InvalidInputError(f"{path} is missing.", "A capture is a directory with platform.json.") from error
-    except OSError as error:
-        raise InvalidInputError(f"Cannot read {path}: {error.strerror}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInputError(f"Cannot use {path}: {error}.") from error
-
-
-def _bytes(path: Path) -> bytes:
-    status = path.stat()
-    if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_JSON_BYTES:
-        raise InvalidInputError(f"Cannot use {path}: it is no file, or larger than {MAX_JSON_BYTES >> 20} MiB.")
-    return path.read_bytes()

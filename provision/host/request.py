@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from provision.errors import RefusedError, UnreachableError
 from provision.host.address import origin, redact
+from provision.host.answer import header_number
 from provision.host.transport import Transport
 from provision.host.url import without_login
 from provision.host.web_errors import RETRY_HINT, StatusError, explained_failure, passes
@@ -30,8 +31,8 @@ def request(
     """GET ``url`` without reading the body, every redirect checked; credentials stay with their scheme, host and port.
 
     A server that is busy is asked again, as patiently as ``transport`` says. Raises ``StatusError`` for anything but
-    200, 206 and 416, ``UnreachableError`` where nothing answers, ``RefusedError`` for an address or an encoding that
-    is not trusted.
+    200, 206 and 416, ``UnreachableError`` where nothing that makes sense answers, ``RefusedError`` for an address or an
+    encoding that is not trusted.
     """
     transport.check(url)
     sent = {"Accept-Encoding": "identity", **headers, **_login(url)}
@@ -105,6 +106,10 @@ def _checked(response: urllib3.BaseHTTPResponse, url: str, transport: Transport)
     if response.status not in (200, 206, 416):
         response.close()
         raise StatusError(response.status, response.reason, url, transport.proxy(url), response.headers)
+    length = response.headers.get("Content-Length")
+    if length is not None and header_number(length) is None:
+        response.close()
+        raise UnreachableError(f"{redact(url)} tells a length that is no size: {length[:40]!r}.", RETRY_HINT)
     if encoding not in ("", "identity"):
         response.close()
         raise RefusedError(

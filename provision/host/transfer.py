@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from provision.errors import FabricError, RefusedError, UnreachableError
 from provision.host.address import redact
+from provision.host.answer import header_number
 from provision.host.files import explained
 from provision.host.part import Part, Source
 from provision.host.request import request
 from provision.host.transport import Transport
-from provision.host.watched import Watchdog
+from provision.host.watched import Watchdog, body_watchdog
 from provision.host.web_errors import RETRY_HINT, StatusError, why
 from provision.host.web_page import FIRST_BYTES, looks_like_a_page, page_instead
 
@@ -137,16 +138,16 @@ class Transfer:
         etag = response.headers.get("ETag", "")
         strong = etag if _STRONG_TAG.fullmatch(etag) else None
         if response.status == 200:
-            total = _number(response.headers.get("Content-Length"))
+            total = header_number(response.headers.get("Content-Length"))
             return _Offer(Source(redact(self.url), strong, total), total, continues=False)
         if not self.part.size_bytes:  # nothing was asked for but the whole
             raise UnreachableError(f"{redact(self.url)} answers {response.status} to a plain request.", RETRY_HINT)
         span, _, whole = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
         start, _, last = span.partition("-")
-        total, known = _number(whole), self.part.source
+        total, known = header_number(whole), self.part.source
         changed = known is not None and known.url == redact(self.url) and known.etag not in (None, strong)
-        to_the_end = total is None or _number(last) == total - 1
-        if response.status != 206 or changed or _number(start) != self.part.size_bytes or not to_the_end:
+        to_the_end = total is None or header_number(last) == total - 1
+        if response.status != 206 or changed or header_number(start) != self.part.size_bytes or not to_the_end:
             raise OtherFileError("It is not the rest of this file.")
         return _Offer(Source(redact(self.url), strong, total), total, continues=True)
 
@@ -163,11 +164,10 @@ class Transfer:
             raise self._unexpected(f"it has {total} bytes, and more than {bounds.most_bytes} are never fetched")
 
     def _stream(self, response: urllib3.BaseHTTPResponse, offer: _Offer) -> None:
-        patience, part = self.transport.patience, self.part
+        part = self.part
         expected = offer.total_bytes if offer.total_bytes is not None else self.bounds.size_bytes
         most = self.bounds.most_bytes if expected is None else expected
-        least = int(patience.min_bytes_per_s * patience.window_s)
-        dog = Watchdog(response.shutdown, patience.window_s, least, self.transport.stopped)
+        dog = body_watchdog(response, self.transport.patience, self.transport.stopped)
         begun = False
         with dog.watching():
             while data := self._read(response, READ_BYTES, dog):
@@ -182,11 +182,11 @@ class Transfer:
                 dog.arrived(len(data))
                 self.counted()
         is_short = not begun if expected is None else part.size_bytes < expected  # a head may have been cut, too
-        if dog.reason or is_short:
+        if is_short:
             if offer.total_bytes is None and looks_like_a_page(part.first_bytes(FIRST_BYTES)):
                 self._empty()
                 raise page_instead(self.url)
-            raise BrokenTransferError(dog.reason or "the connection ended too early")
+            raise BrokenTransferError("the connection ended too early")
 
     def _begin(self, offer: _Offer, first: bytes) -> None:
         """Take the server's offer; what is here already is thrown away for a file only, never for a web page."""
@@ -208,6 +208,8 @@ class Transfer:
             self.transport.go_on()
             raise BrokenTransferError((dog.reason if dog else None) or why(error)) from error
         self.transport.go_on()
+        if dog and dog.reason:  # what comes out of a connection that was cut is nothing that anybody sent
+            raise BrokenTransferError(dog.reason)
         return data
 
     def _empty(self) -> None:
@@ -219,7 +221,3 @@ class Transfer:
             f"{redact(self.url)} is not the file that was expected: {what}.",
             "A mirror that alters files, or a changed release, can cause this. Nothing of it was kept.",
         )
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.strip().isdecimal() else None

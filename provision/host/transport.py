@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import ssl
+import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from provision.errors import InterruptedByUserError, UnreachableError
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 POLL_S = 0.1
+CONNECTIONS = 16  # that are kept open to one host: an engine and a model arrive side by side, each by several threads
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,8 @@ class Patience:
 
     ``connections`` is how often it is tried where no answer comes, ``attempts`` where it answers that it is busy;
     between them ``backoff_s``, doubled every time, or what ``Retry-After`` says, up to ``max_wait_s``. A body may be
-    silent for ``idle_timeout_s`` and has to bring ``min_bytes_per_s`` in every ``window_s``.
+    silent for ``idle_timeout_s`` and has to bring ``min_bytes_per_s`` in every ``window_s``: so it takes at most its
+    size divided by that rate, however slow the line. ``total_s`` is a limit besides, for what is small.
     """
 
     connect_timeout_s: float = 10.0
@@ -40,6 +46,7 @@ class Patience:
     max_wait_s: float = 20.0
     window_s: float = 60.0
     min_bytes_per_s: int = 1024
+    total_s: float = math.inf
 
     def backoff(self, attempt: int) -> float:
         """Return the seconds to wait after so many attempts (from one)."""
@@ -48,7 +55,7 @@ class Patience:
 
 QUICK = Patience(
     connect_timeout_s=3.0, idle_timeout_s=5.0, answer_timeout_s=10.0, connections=2, attempts=2, max_wait_s=3.0,
-    window_s=10.0,
+    window_s=10.0, total_s=300.0,
 )  # fmt: skip
 
 
@@ -57,11 +64,28 @@ def never() -> bool:
     return False
 
 
+class Kept:
+    """What is made once for each key, by whichever thread asks first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._made: dict[Hashable, Any] = {}
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what was made for ``key``, else make it."""
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = make()
+            made: T = self._made[key]
+            return made
+
+
 @dataclass(frozen=True)
 class Transport:
     """How to reach the network: the certificate bundle, the proxies, and hosts allowed without encryption.
 
-    ``stopped`` is asked now and then, and ends every wait and transfer.
+    ``stopped`` is asked now and then, and ends every wait and transfer. ``pools`` are connections that are kept for
+    the next request, shared with every transport that is made of this one by ``replace``; for several threads.
     """
 
     env: Mapping[str, str]
@@ -69,6 +93,7 @@ class Transport:
     trusted_hosts: tuple[str, ...] = ()
     patience: Patience = Patience()
     stopped: Callable[[], bool] = never
+    pools: Kept = field(default_factory=Kept, repr=False, compare=False)
 
     def pool(self, url: str, *, redirected_by: str | None = None) -> urllib3.PoolManager:
         """Return a connection pool for ``url``, through the proxy that the environment names for it.
@@ -76,19 +101,25 @@ class Transport:
         ``redirected_by`` is the address that sent us here, if any: it cannot send us to our own machine.
         Raises ``UnreachableError`` where the certificate file or the proxy's address is of no use.
         """
+        proxy, file = self.proxy(url), self._certificate_file()
+        own = redirected_by is None or is_this_machine(split(redirected_by).hostname or "")
+        rules = (file, proxy, own, self.patience, self.stopped)  # connections of other rules are not for this request
+        return self.pools.get(rules, lambda: self._new_pool(proxy, file, may_be_this_machine=own))
+
+    def _new_pool(self, proxy: str | None, file: str | None, *, may_be_this_machine: bool) -> urllib3.PoolManager:
         import urllib3
 
         from provision.host.watched import Watch, watched_pools
 
-        timeout = urllib3.Timeout(connect=self.patience.connect_timeout_s, read=self.patience.idle_timeout_s)
-        context, proxy = self._context(), self.proxy(url)
-        own = redirected_by is None or is_this_machine(split(redirected_by).hostname or "")
-
-        def look(connection: socket.socket) -> None:
+        def look(connection: socket.socket, site: str) -> None:
             if not proxy:
-                check_peer(str(connection.getpeername()[0]), url, may_be_this_machine=own)
+                check_peer(str(connection.getpeername()[0]), site, may_be_this_machine=may_be_this_machine)
 
-        plain: dict[str, Any] = {"ssl_context": context, "timeout": timeout}
+        plain: dict[str, Any] = {
+            "ssl_context": self.pools.get(file, lambda: _context(file)),
+            "timeout": urllib3.Timeout(connect=self.patience.connect_timeout_s, read=self.patience.idle_timeout_s),
+            "maxsize": CONNECTIONS,
+        }
         manager = _through(proxy, plain) if proxy else urllib3.PoolManager(**plain)
         manager.pool_classes_by_scheme = watched_pools(Watch(look, self.patience.answer_timeout_s, self.stopped))
         return manager
@@ -125,16 +156,23 @@ class Transport:
         if self.stopped():
             raise InterruptedByUserError("Stopped.")
 
-    def _context(self) -> ssl.SSLContext:
+    def _certificate_file(self) -> str | None:
         named = (self.env.get(name) for name in CERTIFICATE_VARIABLES)
-        file = self.certificate or next(filter(None, named), None)
-        try:
-            return ssl.create_default_context(cafile=file)
-        except (OSError, ssl.SSLError) as error:
-            raise UnreachableError(
-                f"The certificates in {file} cannot be read: {error.strerror or error}.",
-                "Correct SSL_CERT_FILE, or pip's cert setting.",
-            ) from error
+        return self.certificate or next(filter(None, named), None)
+
+
+def _context(file: str | None) -> ssl.SSLContext:
+    from provision.host.watched import CuttableSocket
+
+    try:
+        context = ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError) as error:
+        raise UnreachableError(
+            f"The certificates in {file} cannot be read: {error.strerror or error}.",
+            "Correct SSL_CERT_FILE, or pip's cert setting.",
+        ) from error
+    context.sslsocket_class = CuttableSocket
+    return context
 
 
 def _through(proxy: str, settings: Mapping[str, Any]) -> urllib3.ProxyManager:

@@ -15,8 +15,8 @@ def looks_like_a_page(first: bytes) -> bool:
 
 
 def page_instead(url: str) -> UnreachableError:
-    """Return the error for a web page in place of a file."""
+    """Return the error for a web page in place of a file or a document."""
     return UnreachableError(
-        f"{redact(url)} is not the file: an HTML page (a proxy or a login page?).",
+        f"{redact(url)} answers with a web page: a proxy or a login page?",
         "Open the address in a browser: a network may want a login first. Else name a mirror or the right proxy.",
     )

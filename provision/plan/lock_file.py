@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -12,8 +13,12 @@ from msgspec import inspect
 from provision.domain.lock import LOCK_VERSION, Lock, lacking, platform_name
 from provision.errors import InvalidInputError
 
-HEAD = "# Made by `fabric lock`: what this wish was resolved to. Check it in; `fabric up --locked` uses nothing else.\n"
+HEAD = (
+    "# Made by `fabric lock`: what this wish was resolved to. Check it in; `fabric up --locked` uses nothing else.\n"
+    "# Every field is written; [] says that there is none.\n"
+)
 AGAIN = "Make it anew with `fabric lock`, or take the last good one from version control."
+NOTHING: list[object] = []  # TOML has no word for it, and no field that may be nothing is a list
 MARKERS = ("<<<<<<<", "=======", ">>>>>>>")
 
 
@@ -21,7 +26,8 @@ def lock_text(lock: Lock) -> str:
     """Return the text of the file."""
     import tomli_w
 
-    return HEAD + tomli_w.dumps(_without_nothing(msgspec.to_builtins(lock, order="sorted")))
+    written = msgspec.to_builtins(asdict(lock), order="sorted")  # msgspec alone leaves defaults out of what it has read
+    return HEAD + tomli_w.dumps(_with_every_field(written))
 
 
 def parse_lock(data: bytes, name: str) -> Lock:
@@ -31,12 +37,13 @@ def parse_lock(data: bytes, name: str) -> Lock:
     if version != LOCK_VERSION:
         raise InvalidInputError(f"{name} has lock_version {version}; this fabric reads {LOCK_VERSION}.", AGAIN)
     known = inspect.type_info(Lock)
-    missing, unknown = _mend(document, known, ""), list(_unknown(document, known, ""))
+    missing, unknown = list(_missing(document, known, "")), list(_unknown(document, known, ""))
     if missing:
         raise InvalidInputError(f"{name} is not complete. It lacks:\n{_listed(missing)}", AGAIN)
     if unknown:
         raise InvalidInputError(f"{name} has what this fabric does not know:\n{_listed(unknown)}", AGAIN)
     try:
+        _read_nothing(document, known)
         return msgspec.convert(document, Lock)
     except (msgspec.ValidationError, RecursionError) as error:
         raise InvalidInputError(f"{name} cannot be used: {error}.", AGAIN) from error
@@ -59,16 +66,16 @@ def check_complete(lock: Lock, name: str) -> None:
         raise InvalidInputError(f"{name} is not complete. It lacks:\n{_listed(missing)}", AGAIN)
 
 
-def check_wish(lock: Lock, options: list[str], name: str) -> None:
+def check_wish(lock: Lock, wish: tuple[str, ...], name: str) -> None:
     """Raise ``InvalidInputError`` for a lock that was made for other options."""
-    if list(lock.wish) != options:
+    if lock.wish != wish:
         raise InvalidInputError(
-            f"{name} was made for another wish: {said(lock.wish)}, not {said(options)}.",
+            f"{name} was made for another wish: {said(lock.wish)}, not {said(wish)}.",
             "Ask for the same, or make it anew with `fabric lock`.",
         )
 
 
-def said(options: tuple[str, ...] | list[str]) -> str:
+def said(options: tuple[str, ...]) -> str:
     """Return options as they are written."""
     return " ".join(options) or "no options"
 
@@ -93,19 +100,18 @@ def _document(data: bytes, name: str) -> dict[str, Any]:
         raise InvalidInputError(f"{name} cannot be read: {error}.", AGAIN) from error
 
 
-def _mend(value: Any, kind: inspect.Type, path: str) -> list[str]:
-    """Put ``None`` where the text has left it out, and return the fields that may not be left out."""
+def _missing(value: Any, kind: inspect.Type, path: str) -> Iterator[str]:
+    """Yield the fields that are not there: none is left out, so that nothing gets lost without a word."""
     if isinstance(kind, inspect.DataclassType) and isinstance(value, dict):
-        missing = []
         for field in kind.fields:
-            if field.encode_name in value:
-                missing += _mend(value[field.encode_name], field.type, f"{path}{field.encode_name}.")
-            elif field.required and _may_be_nothing(field.type):
-                value[field.encode_name] = None
-            elif field.required:
-                missing.append(f"{path}{field.encode_name}")
-        return missing
-    return [each for key, inner, of in _inside(value, kind) for each in _mend(inner, of, f"{path}{key}")]
+            name = field.encode_name
+            if name not in value:
+                yield f"{path}{name}"
+            else:
+                yield from _missing(value[name], field.type, f"{path}{name}.")
+        return
+    for place, inner, of in _inside(value, kind):
+        yield from _missing(inner, of, f"{path}{place}")
 
 
 def _unknown(value: Any, kind: inspect.Type, path: str) -> Iterator[str]:
@@ -123,8 +129,8 @@ def _unknown(value: Any, kind: inspect.Type, path: str) -> Iterator[str]:
 def _inside(value: Any, kind: inspect.Type) -> Iterator[tuple[str, Any, inspect.Type]]:
     """Yield what a value holds, with what its place adds to the path and its type."""
     if isinstance(kind, inspect.UnionType):
-        structured = next((each for each in kind.types if not isinstance(each, inspect.NoneType)), None)
-        if isinstance(structured, inspect.DataclassType):
+        structured = next((each for each in kind.types if isinstance(each, inspect.DataclassType)), None)
+        if structured is not None:
             yield "", value, structured
     elif isinstance(kind, inspect.VarTupleType) and isinstance(value, list):
         yield from ((f"{number}.", each, kind.item_type) for number, each in enumerate(value))
@@ -132,14 +138,24 @@ def _inside(value: Any, kind: inspect.Type) -> Iterator[tuple[str, Any, inspect.
         yield from ((f"{key}.", each, kind.value_type) for key, each in value.items())
 
 
-def _may_be_nothing(kind: inspect.Type) -> bool:
-    return isinstance(kind, inspect.UnionType) and kind.includes_none
-
-
-def _without_nothing(value: Any) -> Any:
-    """Leave out what is ``None``, for which TOML has no word; the reader puts it back."""
+def _with_every_field(value: Any) -> Any:
+    """Write ``NOTHING`` for ``None``."""
     if isinstance(value, dict):
-        return {key: _without_nothing(each) for key, each in value.items() if each is not None}
+        return {key: _with_every_field(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_nothing(each) for each in value]
-    return value
+        return [_with_every_field(each) for each in value]
+    return NOTHING if value is None else value
+
+
+def _read_nothing(value: Any, kind: inspect.Type) -> None:
+    """Put ``None`` where ``NOTHING`` stands for it."""
+    if isinstance(kind, inspect.DataclassType) and isinstance(value, dict):
+        for field in kind.fields:
+            name = field.encode_name
+            if value[name] == NOTHING and isinstance(field.type, inspect.UnionType):
+                value[name] = None
+            else:
+                _read_nothing(value[name], field.type)
+        return
+    for _, inner, of in _inside(value, kind):
+        _read_nothing(inner, of)

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +200,16 @@ def quick(prefix: Path, home: Path, standin: standin_engine.StandIn, standin_ind
         program=(sys.executable, str(RUNNER)),
         variables={"STANDIN_ASSETS": str(standin.assets)},
     )
+    yield command
+    command.cleanup()
+
+
+@pytest.fixture
+def other(quick: Fabric, tmp_path: Path) -> Iterator[Fabric]:
+    """A second host: another home, another prefix, other directories above it."""
+    home = tmp_path / "elsewhere" / "the other's home"
+    home.mkdir(parents=True)
+    command = replace(quick, prefix=tmp_path / "deep" / "er" / "prefix", home=home)
     yield command
     command.cleanup()
 

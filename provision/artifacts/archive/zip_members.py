@@ -35,7 +35,7 @@ def zip_members(packed: PackedFile, room: Room, limits: Limits) -> Iterator[Memb
 
 def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, room: Room, limits: Limits) -> Member:
     name = entry.orig_filename  # the other one is cut at a NUL
-    _check(entry, name)
+    refuse_unusual(entry, name)
     room.take(entry.file_size)  # not more than that is ever read
     mode = entry.external_attr >> 16
     kind = _KINDS.get(stat.S_IFMT(mode))
@@ -50,7 +50,8 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, room: Room, limits
     raise BadArchiveError(f"is unsafe: {shown(name)} is neither a file nor a directory nor a link")
 
 
-def _check(entry: zipfile.ZipInfo, name: str) -> None:
+def refuse_unusual(entry: zipfile.ZipInfo, name: str) -> None:
+    """Raise ``BadArchiveError`` for a member that is encrypted, packed in an unusual way or would change the user."""
     if entry.flag_bits & (ENCRYPTED | PATCH):
         raise BadArchiveError(f"is refused: {shown(name)} is encrypted")
     if entry.compress_type not in _PLAIN:

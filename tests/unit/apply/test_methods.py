@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -47,9 +48,10 @@ class Arriving:
     def __init__(self, content: dict[str, bytes]) -> None:
         self.content = content
 
-    def files(self, files: Sequence[PinnedFile], target: Path, _progress: Any) -> None:
+    def files(self, files: Sequence[PinnedFile], target: Path, _progress: Any) -> dict[str, str]:
         for file in files:
             (target / file.path).write_bytes(self.content[file.path])
+        return {file.path: hashlib.sha256(self.content[file.path]).hexdigest() for file in files}
 
 
 def made(tmp_path: Path, archives: Iterable[tuple[str, Tree]]) -> Path:
@@ -60,8 +62,10 @@ def made(tmp_path: Path, archives: Iterable[tuple[str, Tree]]) -> Path:
     layout = Layout(tmp_path)
     layout.staging.mkdir()
     fetcher = cast("Fetcher", Arriving(content))
-    shop = Workshop(layout, fetcher, cast("Uv", None), {}, Said(), threading.Event(), (), 1, None)
+    said = Said()
+    shop = Workshop(layout, fetcher, cast("Uv", None), {}, said, threading.Event(), (), 1, None)
     shop.make(release, layout.staging / "engine")
+    assert [f"{name} is unverified" in " ".join(said.texts) for name in content] == [True] * len(content)
     assert [path.name for path in layout.staging.iterdir()] == ["engine"]
     return layout.staging / "engine"
 

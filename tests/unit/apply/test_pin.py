@@ -13,21 +13,25 @@ from pathlib import Path
 import pytest
 
 from provision.apply.pin import Pinning
+from provision.artifacts.mirrors import Mirrors
 from provision.artifacts.pip_settings import read_local
 from provision.artifacts.uv_program import Uv
 from provision.cli.progress import ProgressOutput
-from provision.domain.artifacts import PinnedFile, Wheel, WheelMember
-from provision.domain.lock import LockedPlatform, every_wheel, lacking
+from provision.domain.artifacts import HashSource, PinnedFile, Wheel, WheelMember
+from provision.domain.engine import Assets
+from provision.domain.lock import Lock, LockedPlatform, every_wheel, lacking
 from provision.domain.selection import Selection
 from provision.engines.vllm import Vllm
 from provision.errors import UnreachableError
 from provision.host.files import make_private_dir
 from provision.knowledge.wheel_sets import load_wheel_set
+from provision.plan.lock_file import lock_text, parse_lock
 from tests.standin.artifact_server import Answer, serving
 from tests.standin.index_server import serving as index_serving
 from tests.standin.selections import select_for_small_machine
 from tests.unit.artifacts.fetching import CONTENT, SHA256, Fetching, unpinned
 
+OWN_SITES = Mirrors()
 ENVIRONMENT = {"PIP_CONFIG_FILE": os.devnull, "PATH": os.environ["PATH"]}
 
 
@@ -36,9 +40,9 @@ def selection() -> Selection:
     return select_for_small_machine()
 
 
-def pinning(fetching: Fetching, addresses: dict[str, str]) -> Pinning:
+def pinning(fetching: Fetching, addresses: dict[str, str], mirrors: Mirrors = OWN_SITES) -> Pinning:
     make_private_dir(fetching.root)
-    return Pinning(replace(fetching.fetcher(), addresses=addresses), fetching.partial, ProgressOutput())
+    return Pinning(replace(fetching.fetcher(), addresses=addresses), fetching.partial, ProgressOutput(), mirrors)
 
 
 def addresses_of(selection: Selection) -> dict[str, str]:
@@ -61,12 +65,40 @@ def test_an_unknown_hash_is_learnt_and_the_file_waits_for_up(selection: Selectio
         url = server.put("/f.bin", Answer(CONTENT))
         release = replace(selection.release, files=(unpinned(url),))
         entry = pinning(fetching, addresses_of(selection)).pinned(release, selection.model)
-        assert entry.release.files == (PinnedFile("f.bin", (url,), len(CONTENT), SHA256),)
+        assert entry.release.files == (PinnedFile("f.bin", (url,), len(CONTENT), SHA256, HashSource.FIRST_USE),)
         assert list(lacking(entry)) == []
         asked = len(server.seen)
         assert fetching.file(entry.release.files[0]) == SHA256
         assert len(server.seen) == asked, "it was here already"
     assert fetching.target.read_bytes() == CONTENT
+
+
+def test_a_lock_tells_that_the_hash_of_a_model_was_learnt(selection: Selection, tmp_path: Path) -> None:
+    with serving() as server:
+        url = server.put("/x.gguf", Answer(CONTENT))
+        model = replace(selection.model, source=None, sha256=None, files=(unpinned(url, path="x.gguf"),))
+        entry = pinning(Fetching(tmp_path), addresses_of(selection)).pinned(selection.release, model)
+    read = parse_lock(lock_text(Lock((), {"here": entry}, "1")).encode(), "fabric.lock").platforms["here"]
+    assert read.model.sha256 == SHA256
+    assert read.model.files[0].hash_source is HashSource.FIRST_USE
+    assert read.model.verified is False
+
+
+def test_what_came_from_a_mirror_is_pinned_at_its_own_site(selection: Selection, tmp_path: Path) -> None:
+    """One mirror stands in for all sites here, so that only the kind of thing tells where it belongs."""
+    one = "https://m.example"
+    mirrors = Mirrors(one, one, one, one, one)
+    pinned = PinnedFile("x", ("https://m.example/a/x", "https://other.example/x"), 1, SHA256, HashSource.API)
+    model = replace(selection.model, source=None, reference="hf:a/b", files=(pinned,))
+    release = replace(selection.release, assets=Assets("a/b", "1", ()), files=(pinned,))
+    names = {wheel.filename for wheel in every_wheel(release, model)}
+    addresses = {name: f"https://m.example/{name}" for name in names}
+    entry = pinning(Fetching(tmp_path), addresses, mirrors).pinned(release, model)
+    assert entry.model.files[0].urls == ("https://huggingface.co/a/x", "https://other.example/x")
+    assert entry.release.files[0].urls == ("https://github.com/a/x", "https://other.example/x")
+    assert entry.urls == {name: f"https://files.pythonhosted.org/{name}" for name in names}
+    for url in (*entry.model.files[0].urls, *entry.release.files[0].urls, *entry.urls.values()):
+        assert mirrors.mirrored(url).startswith(("https://m.example/", "https://other.example/"))
 
 
 def wheel_with(members: dict[str, bytes]) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from provision.artifacts.mirrors import Mirrors, choose_mirrors
-from provision.host.download import Transport
+from provision.host.transport import Transport
 from tests.standin.hub_server import HubServer, serving_hub
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import ssl
 import stat
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from provision.domain.artifacts import PinnedFile
 from provision.errors import FabricError, InterruptedByUserError, RefusedError, UnreachableError
@@ -335,6 +339,24 @@ def test_15_a_size_beyond_all_reason_is_not_begun(server: ArtifactServer, fetchi
     assert fetching.file(pinned(f"{server.root}/f")) == SHA256, "whoever pinned the size knows better"
 
 
+@pytest.mark.parametrize("known", [pinned, unpinned])
+def test_15_an_encrypted_line_that_is_cut_gives_nothing_but_the_file(
+    fetching: Fetching, tmp_path: Path, known: Callable[..., PinnedFile]
+) -> None:
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    fetching.env["SSL_CERT_FILE"] = str(tmp_path / "ca.pem")
+    content = os.urandom(4 << 20)
+    stalls = iter([1.0])  # as a disk does that is busy, or a terminal that is stopped
+    with serving(context, "localhost") as server:
+        file = known(server.put("/f", Answer(content)), **({"content": content} if known is pinned else {}))
+        fetching.fetcher(IMPATIENT).file(file, fetching.target, lambda _: time.sleep(next(stalls, 0)))
+        assert fetching.target.read_bytes() == content
+        assert len(server.seen) > 1, "the line was cut"
+    assert not list(fetching.partial.glob("*.rejected"))
+
+
 # 16: web pages and compressed answers
 
 
@@ -344,7 +366,7 @@ def test_16_a_web_page_is_told_as_what_it_is(
     server: ArtifactServer, fetching: Fetching, known: object, says_length: bool
 ) -> None:
     url = server.put("/f", page(says_length=says_length))
-    with pytest.raises(UnreachableError, match="not the file: an HTML page") as told:
+    with pytest.raises(UnreachableError, match="answers with a web page") as told:
         fetching.file(known(url))  # type: ignore[operator]
     assert told.value.exit_code == 69
     assert fetching.left == []
@@ -353,7 +375,7 @@ def test_16_a_web_page_is_told_as_what_it_is(
 def test_16_a_web_page_of_just_the_pinned_size_is_told_too(server: ArtifactServer, fetching: Fetching) -> None:
     login = page("x" * 200)
     url = server.put("/f", login)
-    with pytest.raises(UnreachableError, match="an HTML page"):
+    with pytest.raises(UnreachableError, match="a web page"):
         fetching.file(pinned(url, content=bytes(len(login.body))))
 
 
@@ -370,7 +392,7 @@ def test_16_a_web_page_does_not_cost_what_is_here_already(
 ) -> None:
     interrupted_at(fetching, server, HALF)
     server.put("/f", page(says_length=says_length))
-    with pytest.raises(UnreachableError, match="an HTML page"):
+    with pytest.raises(UnreachableError, match="a web page"):
         fetching.file(pinned(f"{server.root}/f"))
     server.put("/f", WHOLE)
     fetching.counted.clear()

@@ -96,9 +96,39 @@ def test_a_failure_while_placing_leaves_none(server: ArtifactServer, fetching: F
     out = fetching.root / "out"
     (out / "d1").mkdir(parents=True)
     (out / "d1" / "f3").mkdir()
+    files = several(server)
     with pytest.raises(Exception, match="f3"):
-        fetching.fetcher().files(several(server), out, fetching.counted.append)
+        fetching.fetcher().files(files, out, fetching.counted.append)
     assert tree(out) == {}
+    assert [name for name in fetching.left if name.endswith(".part")] == sorted(f"{file.sha256}.part" for file in files)
+    (out / "d1" / "f3").rmdir()
+    server.seen.clear()
+    assert len(fetching.fetcher().files(files, out, fetching.counted.append)) == len(tree(out)) == 6
+    assert server.seen == [], "what had arrived is still there"
+    assert fetching.left == []
+
+
+def test_a_failure_while_placing_leaves_what_was_there_before(server: ArtifactServer, fetching: Fetching) -> None:
+    out, url = fetching.root / "out", server.put("/f", Answer(CONTENT))
+    (out / "b").mkdir(parents=True)
+    (out / "a").write_bytes(b"old")
+    twice = [pinned(url, path="a"), pinned(url, path="b")]
+    with pytest.raises(Exception, match="b"):
+        fetching.fetcher().files(twice, out, fetching.counted.append)
+    assert tree(out) == {"a": b"old"}
+    (out / "b").rmdir()
+    fetching.fetcher().files(twice, out, fetching.counted.append)
+    assert tree(out) == {"a": CONTENT, "b": CONTENT}
+    assert len(server.seen) == 1
+
+
+def test_files_that_differ_in_the_query_of_their_address_are_different_files(
+    server: ArtifactServer, fetching: Fetching
+) -> None:
+    server.fallback = lambda asked: Answer(asked.target.encode())
+    files = [unpinned(f"{server.root}/f?file={name}", path=name) for name in ("a", "b")]
+    fetching.fetcher().files(files, fetching.root / "out", fetching.counted.append)
+    assert tree(fetching.root / "out") == {"a": b"/f?file=a", "b": b"/f?file=b"}
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x", "", ".", "a\\b", "a\0b"])
@@ -198,8 +228,30 @@ def test_a_wheel_that_breaks_is_continued(server: ArtifactServer, tmp_path: Path
     assert server.seen[1].headers["range"] == "bytes=5000-"
 
 
+def test_wheels_end_as_files_do_at_the_first_failure_and_at_ctrl_c(server: ArtifactServer, fetching: Fetching) -> None:
+    patient = replace(HASTY, idle_timeout_s=60.0, window_s=60.0)
+    bodies = {f"{name}-1-py3-none-any.whl": name.encode() * 9 for name in ("a", "b", "c")}
+    wheels = [Wheel(n[0], "1", n, hashlib.sha256(body).hexdigest(), len(body)) for n, body in bodies.items()]
+    addresses = {n: server.put(f"/{n}", Answer(body, stall_at=1)) for n, body in bodies.items()}
+    out, fetcher = fetching.root / "out", replace(fetching.fetcher(patient), addresses=addresses)
+    stopping = threading.Thread(target=stop_when, args=(fetching, lambda: len(server.seen) == 3))
+    stopping.start()
+    with pytest.raises(InterruptedByUserError):
+        fetcher.wheels(wheels, out, fetching.counted.append)
+    stopping.join()
+    fetching.stop.clear()
+    server.put(f"/{wheels[0].filename}", replace(failure(404), delay_s=0.2))
+    with pytest.raises(UnreachableError, match="404"):
+        fetcher.wheels(wheels, out, fetching.counted.append)
+    assert not out.exists()
+    for name, body in bodies.items():
+        server.put(f"/{name}", Answer(body))
+    fetcher.wheels(wheels, out, fetching.counted.append)
+    assert tree(out) == bodies
+
+
 def test_a_wheel_that_is_a_web_page_is_told(server: ArtifactServer, tmp_path: Path, wheel: Path) -> None:
-    with pytest.raises(UnreachableError, match="an HTML page"):
+    with pytest.raises(UnreachableError, match="a web page"):
         wheel_fetcher(tmp_path, server.put("/w", page())).wheel(described(wheel)[0], lambda _: None)
 
 

@@ -13,7 +13,7 @@ from provision.artifacts.hub import HubFiles, pin, resolve
 from provision.artifacts.mirrors import Mirrors
 from provision.domain.reference import HubReference, parse_reference
 from provision.errors import FabricError, InvalidInputError, RefusedError, UnreachableError
-from provision.host.download import Transport
+from provision.host.transport import Transport
 from tests.standin.hub_server import HF_TOKEN, Answer, HubServer, Repository, model_info
 from tests.unit.artifacts.gguf_file import KEYS, gguf
 from tests.unit.artifacts.hf_files import LLAMA_8B, safetensors

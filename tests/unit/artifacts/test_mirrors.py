@@ -28,6 +28,16 @@ def test_what_is_nearest_to_the_user_wins() -> None:
     assert choose_mirrors({}, {"FABRIC_MIRROR_GITHUB_API": "https://g.example"}).github_api == "https://g.example"
 
 
+def test_a_file_of_a_site_is_fetched_from_its_mirror_and_has_the_address_of_the_site() -> None:
+    mirrors = Mirrors(huggingface="https://m.example/hub", ollama_registry="http://127.0.0.1:5000")
+    own = "https://huggingface.co/a/b/resolve/1/x.gguf"
+    assert mirrors.mirrored(own) == "https://m.example/hub/a/b/resolve/1/x.gguf"
+    assert mirrors.upstream("hf", mirrors.mirrored(own)) == own
+    for other in ("https://huggingface.co.evil.example/x", "https://github.com/a", "https://m.example/hubx/a"):
+        assert mirrors.mirrored(other) == mirrors.upstream("hf", other) == other
+    assert mirrors.upstream("https", "https://m.example/hub/x") == "https://m.example/hub/x", "the user's own address"
+
+
 @pytest.mark.parametrize(
     "base",
     ["", "mirror.example", "http://mirror.example", "ftp://m.example", "https://", "https://m.example?x=1",

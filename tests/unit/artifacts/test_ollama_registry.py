@@ -11,7 +11,7 @@ from provision.artifacts.mirrors import Mirrors
 from provision.artifacts.ollama_registry import OllamaManifest, registry_of, resolve
 from provision.domain.reference import OllamaReference, parse_reference
 from provision.errors import FabricError, InvalidInputError, RefusedError, UnreachableError
-from provision.host.download import Transport
+from provision.host.transport import Transport
 from tests.standin.hub_server import DOCKER_MANIFEST, Answer, HubServer
 from tests.unit.artifacts.gguf_file import KEYS, gguf
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from provision.artifacts import ranged_file
 from provision.artifacts.ranged_file import open_ranged
 from provision.errors import RefusedError, UnreachableError
-from provision.host.download import Transport
+from provision.host.transport import Transport
 from tests.standin.hub_server import Answer, HubServer
 
 DATA = bytes(range(256)) * 40
@@ -28,6 +28,7 @@ def test_it_reads_as_the_file_itself_does(
 ) -> None:
     monkeypatch.setattr(ranged_file, "FIRST_WINDOW_BYTES", 700)
     monkeypatch.setattr(ranged_file, "CHUNK_BYTES", 300)
+    monkeypatch.setattr(ranged_file, "TAIL_BYTES", 100)
     there = open_ranged(offered(hub, DATA, "a"), len(DATA), transport, {})
     here = io.BytesIO(DATA)
     for is_seek, count in steps:
@@ -43,6 +44,7 @@ def test_a_file_that_changes_meanwhile_is_refused(
 ) -> None:
     monkeypatch.setattr(ranged_file, "FIRST_WINDOW_BYTES", 700)
     monkeypatch.setattr(ranged_file, "CHUNK_BYTES", 300)
+    monkeypatch.setattr(ranged_file, "TAIL_BYTES", 100)
     hub.scripted["/file"] = Answer(302, headers={"Location": offered(hub, DATA, "a")})
     with open_ranged(f"{hub.root}/file", len(DATA), transport, {}) as opened:
         assert opened.read(600) == DATA[:600]

@@ -11,7 +11,7 @@ import pytest
 from provision.artifacts.mirrors import Mirrors
 from provision.artifacts.releases import Release, checksums, newest_release, pick_asset, resolve_release
 from provision.errors import FabricError, InvalidInputError, RefusedError, UnreachableError, UsageError
-from provision.host.download import Transport
+from provision.host.transport import Transport
 from tests.standin.hub_server import Answer, HubServer, release_info
 
 REPO = "ggml-org/llama.cpp"

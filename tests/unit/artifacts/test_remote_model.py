@@ -16,7 +16,7 @@ from provision.artifacts.remote_model import describe_remote
 from provision.domain.model import Model
 from provision.domain.reference import HubReference, OllamaReference, WebReference, parse_reference
 from provision.errors import FabricError, InvalidInputError, RefusedError, UnreachableError
-from provision.host.download import Transport
+from provision.host.transport import Transport
 from tests.standin.hub_server import HF_TOKEN, Answer, HubServer
 from tests.unit.artifacts.gguf_file import KEYS, gguf, number, tensor
 from tests.unit.artifacts.hf_files import LLAMA_8B, safetensors

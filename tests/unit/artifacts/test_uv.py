@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -47,11 +48,11 @@ def pinned(path: Path) -> Wheel:
     return Wheel(project, "1.0", path.name, hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
 
 
-def uv(tmp_path: Path, **more: str) -> Uv:
+def uv(tmp_path: Path, *, offline: bool = False, **more: str) -> Uv:
     env = {"HOME": str(tmp_path), "PATH": "", "PIP_CONFIG_FILE": "/dev/null", "UV_HTTP_RETRIES": "0", **more}
     staging = tmp_path / "staging"
     staging.mkdir()
-    return Uv(env, read_local(env), staging / "uv", threading.Event())
+    return Uv(env, read_local(env), staging / "uv", threading.Event(), offline=offline)
 
 
 @pytest.mark.parametrize("python", ["3.8", None])
@@ -108,8 +109,13 @@ def test_a_build_with_a_label_is_another_version(tmp_path: Path) -> None:
     wanted = [make(tmp_path, f"{name}-1.0-cp312-cp312-manylinux_2_28_x86_64.whl", ">=3.10") for name in ("one", "two")]
     other = make(tmp_path, "two-1.0-cp311-cp311-macosx_11_0_arm64.whl", ">=3.10")
     with serving({path.name: path for path in wanted}) as index, serving({other.name: other}) as extra:
-        settings = {"PIP_EXTRA_INDEX_URL": extra.index_url, "PIP_FIND_LINKS": str(links)}
-        found = uv(tmp_path, PIP_INDEX_URL=index.index_url, **settings).locate(list(map(pinned, wanted)), "3.12")
+        asked = uv(
+            tmp_path,
+            PIP_INDEX_URL=index.index_url,
+            PIP_EXTRA_INDEX_URL=extra.index_url,
+            PIP_FIND_LINKS=str(links),
+        )
+        found = asked.locate(list(map(pinned, wanted)), "3.12")
         assert found == {path.name: index.file_url(path.name) for path in wanted}
 
 
@@ -119,3 +125,13 @@ def test_an_interpreter_that_is_nowhere_is_named(tmp_path: Path) -> None:
         asked.make_environment(tmp_path / "environment", "3.8")
     assert "Install Python 3.8" in (told.value.hint or "")
     assert not (tmp_path / "environment").exists()
+
+
+def test_an_interpreter_that_is_not_here_and_may_not_be_fetched_is_named_at_once(tmp_path: Path) -> None:
+    here = uv(tmp_path, offline=True)
+    here.check_python(None)
+    here.check_python(f"{sys.version_info.major}.{sys.version_info.minor}")
+    with pytest.raises(UnreachableError, match=r"no Python 3\.7 here") as caught:
+        here.check_python("3.7")
+    assert caught.value.exit_code == 69
+    assert "Install Python 3.7" in (caught.value.hint or "")

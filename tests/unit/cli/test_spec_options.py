@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from provision.cli.main import VERBS, globals_last
+from provision.cli.main import VERBS, globals_last, load
 from provision.cli.wish import Wish, with_wish
-from provision.domain.spec import ACCELERATIONS, BACKENDS, KV_CACHE_TYPES, SOURCES, Install, Spec
+from provision.domain.lock import wish_of
+from provision.domain.spec import ACCELERATIONS, BACKENDS, KV_CACHE_TYPES, SERVING, SOURCES, Install, Spec
 
 WORD = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
 SPECS = st.builds(
@@ -32,10 +34,31 @@ SPECS = st.builds(
     install=st.builds(
         Install,
         sources=st.lists(st.sampled_from(SOURCES), unique=True).map(tuple),
-        program=st.none() | WORD.map(lambda word: f"/{word}"),
+        program=st.none() | WORD.map(lambda word: str(Path("/", word))),
         mirrors=st.dictionaries(st.sampled_from(["github", "huggingface"]), st.just("https://mirror.example/x=y")),
     ),
 )
+
+
+def offered(verb: str) -> set[str]:
+    return {name for option in load(verb).params for name in option.opts}
+
+
+def test_lock_offers_nothing_that_only_up_and_plan_can_do() -> None:
+    ways = {"--offline", "--locked", "--refresh", "--timeout"}
+    assert ways <= offered("up") & offered("plan")
+    assert not ways & offered("lock")
+    assert {"--model", "--mirror", "--file", "--check"} <= offered("lock")
+
+
+@given(SPECS)
+def test_a_lock_is_made_for_what_decides_what_is_installed(spec: Spec) -> None:
+    served = Spec(threads=3, host="0.0.0.0", port=99, api_key_env="KEY", base_url="http://x/v1", keep_alive=9)  # noqa: S104
+    changed = {name: getattr(served, name) for name in SERVING}
+    other = replace(spec, **changed, install=replace(spec.install, mirrors={"github": "https://m.example"}))
+    assert wish_of(other) == wish_of(spec)
+    assert wish_of(replace(spec, context=(spec.context or 0) + 1)) != wish_of(spec)
+    assert wish_of(replace(spec, install=Install(("build", "build")))) != wish_of(spec)
 
 
 def parsed(options: list[str]) -> Spec:

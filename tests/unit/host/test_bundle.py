@@ -26,7 +26,7 @@ FILES = {
 
 def tarred(*members: tarfile.TarInfo) -> bytes:
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+    with tarfile.open(fileobj=packed, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
         for member in members:
             archive.addfile(member, io.BytesIO(b"x" * member.size))
     return packed.getvalue()
@@ -35,6 +35,13 @@ def tarred(*members: tarfile.TarInfo) -> bytes:
 def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0) -> tarfile.TarInfo:
     made = tarfile.TarInfo(name)
     made.type, made.linkname, made.size = kind, link, size
+    return made
+
+
+def sparse(name: str, size: int) -> tarfile.TarInfo:
+    """One byte, and a hole that makes it a file of ``size`` bytes."""
+    made = member(name, size=1)
+    made.pax_headers = {"GNU.sparse.size": str(size), "GNU.sparse.map": "0,1"}
     return made
 
 
@@ -103,6 +110,7 @@ def test_a_disk_that_is_full_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp
         (tarred(member("capture/x", tarfile.LNKTYPE, "../../etc/passwd")), "other than files"),
         (tarred(member("capture/x", tarfile.FIFOTYPE)), "other than files"),
         (tarred(member("capture/x", tarfile.CHRTYPE)), "other than files"),
+        (tarred(sparse("capture/x", 2 * bundle.MAX_UNPACKED_BYTES)), "other than files"),
         (tarred(member("a", size=1), member("a/b", size=1)), "damaged"),
         (tarred(member("x" * 300, size=1)), "damaged"),
         (pack(FILES)[:-20], "damaged"),

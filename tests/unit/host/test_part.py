@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from provision.errors import InterruptedByUserError, LockedError
@@ -44,6 +47,25 @@ def test_what_is_set_aside_takes_the_place_of_what_was(tmp_path: Path) -> None:
             assert (part.size_bytes, part.source, part.sha256()) == (0, None, hashlib.sha256().hexdigest())
     assert (tmp_path / "k.rejected").read_bytes() == b"second"
     assert [path.name for path in tmp_path.iterdir()] == ["k.rejected"]
+
+
+def test_being_stopped_while_the_bytes_are_set_aside_closes_the_part_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody takes the name of the part in the moment that it is free."""
+    before, replace, theirs = psutil.Process().num_fds(), os.replace, ExitStack()
+
+    def taken_at_once(source: Path, target: Path) -> None:
+        replace(source, target)
+        fcntl.flock(theirs.enter_context(source.open("wb")), fcntl.LOCK_EX)
+
+    monkeypatch.setattr(os, "replace", taken_at_once)
+    with theirs, opened(tmp_path, "k", stopped) as part:
+        part.write(b"abc")
+        with pytest.raises(InterruptedByUserError):
+            part.reject()
+    assert psutil.Process().num_fds() == before
+    assert (tmp_path / "k.rejected").read_bytes() == b"abc"
 
 
 def test_beginning_anew_forgets_the_bytes(tmp_path: Path) -> None:

@@ -182,6 +182,51 @@ def test_16_after_a_redirect_the_proxy_for_the_new_host_is_used(server: Artifact
     assert [seen.target for seen in other.seen] == ["http://mirror.lan/g"]
 
 
+# Connections
+
+
+def test_connections_are_kept_for_the_next_request_and_by_whoever_has_the_same_rules(server: ArtifactServer) -> None:
+    url, transport = server.put("/f", OK), Transport({}, patience=HASTY)
+    for same in (transport, replace(transport), replace(transport, patience=replace(HASTY))):
+        assert ask(url, same) == b"fine"
+    assert len({seen.from_port for seen in server.seen}) == 1
+    ask(url, replace(transport, patience=IMPATIENT))
+    ask(url, replace(transport, stopped=lambda: False))
+    assert len({seen.from_port for seen in server.seen}) == 3, "each with its own limits"
+
+
+def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str | None] = []
+    real = ssl.create_default_context
+
+    def make(cafile: str | None) -> ssl.SSLContext:
+        made.append(cafile)
+        return real(cafile=cafile)
+
+    monkeypatch.setattr(ssl, "create_default_context", make)
+    transport = Transport({})
+    threads = [threading.Thread(target=transport.pool, args=("https://example.org/",)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    replace(transport, patience=IMPATIENT).pool("https://other.example.org/")
+    assert made == [None]
+
+
+def test_a_connection_of_a_redirect_is_not_one_that_the_user_may_have(server: ArtifactServer) -> None:
+    url, transport = server.put("/f", OK), Transport({})
+    assert transport.pool(url) is transport.pool(url)
+    assert transport.pool(url) is not transport.pool(url, redirected_by="https://example.org/")
+
+
+def test_a_kept_connection_that_the_server_has_closed_is_made_anew(server: ArtifactServer) -> None:
+    url, transport = server.put("/f", replace(OK, cut_at=len(OK.body))), Transport({}, patience=HASTY)
+    for _ in range(3):
+        assert ask(url, transport) == b"fine"
+    assert len({seen.from_port for seen in server.seen}) == 3
+
+
 # 17: certificates
 
 
@@ -367,10 +412,10 @@ def test_19_a_name_that_does_not_exist_is_told_at_once_and_once(monkeypatch: pyt
 ASKS = """
 import sys
 from provision.errors import UnreachableError
-from provision.host.web import read_small
+from provision.host.site import get
 from provision.host.transport import Transport
 try:
-    read_small("https://huggingface.co/api/models", Transport({}))
+    get("https://huggingface.co/api/models", Transport({}), {}, 100)
 except UnreachableError as error:
     print(error.message)
     sys.exit(error.exit_code)
