@@ -14,7 +14,8 @@ from provision.domain.server import Observation
 from provision.domain.state import State
 from provision.serve import control
 from provision.serve.observation import Server
-from provision.serve.readiness import CannotGenerateError, Patience, wait_until_ready
+from provision.serve.readiness import CannotGenerateError, wait_until_ready
+from provision.serve.waiting import WaitLimits
 
 if TYPE_CHECKING:
     from provision.apply.executor import Job
@@ -69,7 +70,7 @@ class BringUp:
         """Return when the server is ready. Raises ``ServerFailedError`` where it does not get there."""
         server = Server(self.fabric.layout, selection)
         try:
-            seen = wait_until_ready(server, selection.model.name, Patience(timeout_s), proof.holds)
+            seen = wait_until_ready(server, selection.model.name, WaitLimits(timeout_s), proof.holds)
         except CannotGenerateError as error:
             proof.failed(server.observe(), error.reason)
             raise

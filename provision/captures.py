@@ -58,7 +58,7 @@ def bundle_files(taken: Taken, layout: Layout, documents: Mapping[str, Mapping[s
 
 def _server_files(redactor: Redactor, layout: Layout) -> dict[str, bytes]:
     """Return what the server left in the prefix; what is damaged is told as it is, without its secrets."""
-    log = "\n".join(Server(layout, None).last_log_lines(LOG_LINES)).encode()
+    log = "\n".join(Server(layout, None).log.last_lines(LOG_LINES)).encode()
     found = {"state.json": _read(layout.state), "runtime.json": _read(layout.runtime), "server.log": log}
     # Only words for people are taken out here: the sums of released files are no secret, and tell which they are.
     return {

@@ -21,7 +21,7 @@ from provision.errors import FabricError, InvalidInputError, RefusedError, Unrea
 from provision.fallback import Fallback
 from provision.select.choose import CannotRunError
 from provision.serve import control
-from provision.serve.readiness import PortLostError
+from provision.serve.waiting import PortLostError
 
 if TYPE_CHECKING:
     from provision.domain.measure import SmokeReport

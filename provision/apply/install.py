@@ -38,9 +38,10 @@ CONVERSION_TIMEOUT_S = 1800.0
 class Installer:
     """Installs what a selection needs. ``env`` is the user's; ``stop`` ends every transfer and program.
 
-    ``engine_env`` is the server's, so that what starts in a trial starts there as well; ``env`` where it is ``None``.
-    ``addresses`` are those of the package index that need not be asked for. ``bundle`` is an unpacked bundle that
-    files are taken from; ``offline`` forbids every other place.
+    ``engine_env`` is the server's, so that what starts in a trial starts there as well, and every program of the
+    engine keeps to the prefix; ``env`` where it is ``None``. ``addresses`` are those of the package index that need
+    not be asked for. ``bundle`` is an unpacked bundle that files are taken from; ``offline`` forbids every other
+    place.
     """
 
     layout: Layout
@@ -118,24 +119,25 @@ class Installer:
     def _preflight(self, staged: Path) -> str | None:
         """Try the engine out; what does not run here is not what the next build goes on from."""
         release, provided = self.selection.release, self.selection.provided_libraries
-        make_private_dir(self.layout.child_home / "tmp")
         try:
             return prove(
                 self.engine,
                 self.selection,
                 staged,
                 self.layout.staging,
-                lambda launch: self._run(launch, PREFLIGHT_TIMEOUT_S, self.engine_env),
+                lambda launch: self._run(launch, PREFLIGHT_TIMEOUT_S),
             )
         except EngineUnfitError:
             if release.method is Method.BUILD:
                 remove_tree(build_path(self.layout, release, provided))
             raise
 
-    def _run(self, launch: Launch, timeout_s: float, env: Mapping[str, str] | None = None) -> CommandResult:
+    def _run(self, launch: Launch, timeout_s: float) -> CommandResult:
+        make_private_dir(self.layout.child_home / "tmp")
         for name, text in launch.files.items():
             (self.layout.staging / name).write_text(text, encoding="utf-8")
-        result = run(Command(launch.argv, timeout_s, launch.env), self.env if env is None else env, self.stop)
+        env = self.env if self.engine_env is None else self.engine_env
+        result = run(Command(launch.argv, timeout_s, launch.env), env, self.stop)
         if result.timed_out and self.stop.is_set():  # that says nothing of the program
             raise InterruptedByUserError("Stopped.")
         return result

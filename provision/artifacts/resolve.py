@@ -86,7 +86,7 @@ class Resolver:
         """Return a model of the catalogue with its files; what it is called and how it is described stays."""
         with self._looking_up(model.place, model.reference, f"the model {model.name}"):
             found = self.describe(model.reference)
-        return replace(found, name=model.name, license=model.license or found.license)
+        return replace(found, name=model.name, license=model.license or found.license, parsers=model.parsers)
 
     def describe(self, reference: str) -> Model:
         """Return the model that a reference names: files that are here, or what its place says of it.

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from types import FrameType
 from typing import TextIO
 
+from provision.domain.visible import visible
 from provision.errors import FabricError, InterruptedByUserError, UsageError, did_you_mean
 
 EXIT_INTERRUPTED = 130
@@ -47,9 +48,9 @@ def report(error: BaseException, arguments: list[str], verbs: Iterable[str]) -> 
         told = known.document()
         _write(sys.stdout, json.dumps({"schema": f"fabric.{verb}/v1", "error": told}))
         return status
-    lines = [f"{_red('Error:')} {known.message}"]
+    lines = [f"{_red('Error:')} {visible(known.message)}"]
     if known.hint:
-        lines.append(f"  {known.hint}")
+        lines.append(f"  {visible(known.hint)}")
     _write(sys.stderr, "\n".join(lines))
     return status
 

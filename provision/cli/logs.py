@@ -10,6 +10,7 @@ import typer
 
 from provision.cli import output
 from provision.cli.session import Result, Session, verb
+from provision.domain.visible import visible
 
 POLL_S = 0.2
 
@@ -30,7 +31,7 @@ def command(
         return Result({"path": None, "lines": []}, lambda: output.line(told))
     server = session.fabric.server()
     path = session.layout.server_log
-    shown = server.last_log_lines(lines)
+    shown = server.log.last_lines(lines)
     if follow:
         _follow(session, shown)
     return Result({"path": str(path), "lines": shown}, lambda: output.line("\n".join(shown) or f"{path} is empty."))
@@ -39,16 +40,17 @@ def command(
 def _follow(session: Session, shown: list[str]) -> None:
     """Print until Ctrl-C; a rotated file is opened anew."""
     path = session.layout.server_log
-    sys.stdout.write("".join(f"{text}\n" for text in shown))
-    position = session.fabric.server().log_size()
+    sys.stdout.write(visible("".join(f"{text}\n" for text in shown)))
+    log = session.fabric.server().log
+    position = log.size()
     while True:
-        size = session.fabric.server().log_size()
+        size = log.size()
         position = 0 if size < position else position
         if size > position:
             with path.open("rb") as file:
                 file.seek(position)
                 data = file.read()
             position += len(data)
-            sys.stdout.write(data.decode("utf-8", "replace"))
+            sys.stdout.write(visible(data.decode("utf-8", "replace")))
             sys.stdout.flush()
         time.sleep(POLL_S)

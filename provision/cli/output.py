@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from provision.domain import units
+from provision.domain.visible import visible
 
 GOOD, WARN, BAD, DIM, BOLD = "green", "yellow", "red", "dim", "bold"
 
@@ -27,7 +28,8 @@ def on_terminal() -> bool:
 
 
 def line(text: str = "", style: str | None = None) -> None:
-    """Print one line of plain text, in a style where that can be seen."""
+    """Print one line of plain text, or several, in a style where that can be seen."""
+    text = visible(text)
     if style and on_terminal():
         from rich.console import Console
 
@@ -75,10 +77,10 @@ def _rich_sections(shown: Sequence[Section], width: int) -> None:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` as this terminal can show it; what a device calls itself may hold control characters."""
-    visible = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    """Return ``text`` in one line, as this terminal can show it; what a device calls itself may hold anything."""
+    shown = visible(text, kept="")
     encoding = sys.stdout.encoding or "utf-8"
-    return visible.encode(encoding, "replace").decode(encoding)
+    return shown.encode(encoding, "replace").decode(encoding)
 
 
 def mark(*, good: bool) -> str:

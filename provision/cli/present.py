@@ -50,6 +50,7 @@ def choice_document(plan: Plan) -> dict[str, Any]:
         "engine_version": chosen.release.version or None,
         "model": model_document(model),
         "endpoint": {"base_url": chosen.base_url, "model": model.name},
+        "devices": list(chosen.devices),
         "fit": asdict(chosen.fit),
         "why": list(chosen.why),
         "why_not": dict(chosen.why_not),

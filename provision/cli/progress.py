@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from provision.domain.visible import visible
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
@@ -19,8 +21,9 @@ class ProgressOutput:
 
     def say(self, text: str) -> None:
         """Tell one thing that happens now."""
+        text = visible(text)
         if self._bars is not None:
-            self._bars.console.print(text, highlight=False)
+            self._bars.console.print(text, highlight=False, markup=False)
         else:
             sys.stderr.write(f"{text}\n")
             sys.stderr.flush()
@@ -31,7 +34,7 @@ class ProgressOutput:
             self.say(f"Fetching {name} ({total_bytes / 1e6:.1f} MB)")
             return lambda _: None
         bars = self._open()
-        task = bars.add_task(name, total=total_bytes)
+        task = bars.add_task(visible(name, kept=""), total=total_bytes)
         return lambda count: bars.update(task, advance=count)
 
     def steps(self, name: str) -> Callable[[int, int], None]:
@@ -65,7 +68,7 @@ class ProgressOutput:
             from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
             self._bars = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 DownloadColumn(),
                 TransferSpeedColumn(),

@@ -51,6 +51,14 @@ class ModelShape:
 
 
 @dataclass(frozen=True)
+class Parsers:
+    """How to read what a model writes, in vLLM's names: the form of its ``tool_call``, and of its ``reasoning``."""
+
+    tool_call: str | None = None
+    reasoning: str | None = None
+
+
+@dataclass(frozen=True)
 class Model:
     """``name`` is what clients ask for; ``reference`` is what the user wrote or could have written.
 
@@ -79,6 +87,7 @@ class Model:
     weights_bytes: int | None = None
     layer_bytes: int | None = None
     other_bytes: int | None = None
+    parsers: Parsers = Parsers()
 
     @property
     def resolved(self) -> bool:

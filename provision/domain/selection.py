@@ -16,7 +16,8 @@ class Fit:
 
     ``verdict`` is ``comfortable``, ``fits``, ``partial`` (the GPU takes ``layers_on_gpu`` of the ``layers``, main
     memory the rest), ``no`` or, where memory is not known, ``unknown``. ``budget_bytes`` is what may be taken of the
-    memory that ``budget_kind`` names: ``cpu``, ``dedicated`` or ``unified``. With ``partial`` and ``no``,
+    memory that ``budget_kind`` names: ``cpu``, ``dedicated`` or ``unified``, ``total_bytes`` all of it that a server
+    could ever use. ``workers`` is among how many GPUs each layer is divided. With ``partial`` and ``no``,
     ``suggested_context`` and ``suggested_quantization`` would each, alone, fit wholly; ``suggestion`` says so in
     words, without a full stop.
     """
@@ -34,14 +35,17 @@ class Fit:
     suggestion: str | None = None
     suggested_context: int | None = None
     suggested_quantization: str | None = None
+    total_bytes: int | None = None
+    workers: int = 1
 
 
 @dataclass(frozen=True)
 class Selection:
     """Which engine serves which model how, why, and why not the others.
 
-    ``context`` is in tokens for each of ``parallel`` requests. ``locked`` says that a lock told release and model:
-    they stay although the data files may know newer ones.
+    ``context`` is in tokens for each of ``parallel`` requests. ``devices`` are the GPUs that the model was fitted to,
+    or the instance of one, by UUID, PCI address or name; none on the processor. ``locked`` says that a lock told
+    release and model: they stay although the data files may know newer ones.
     """
 
     spec: Spec
@@ -57,6 +61,7 @@ class Selection:
     host: str
     port: int
     fit: Fit
+    devices: tuple[str, ...] = ()
     why: tuple[str, ...] = ()
     why_not: dict[str, str] = field(default_factory=dict)
     locked: bool = False

@@ -42,6 +42,14 @@ class Exit:
     retry: bool = True
 
 
+@dataclass(frozen=True)
+class LogPlace:
+    """A place in the server's log: a file, which keeps its inode when it is rotated, and an offset in bytes."""
+
+    inode: int
+    offset: int
+
+
 INSTANCE_VARIABLE = "FABRIC_INSTANCE"
 
 
@@ -50,7 +58,8 @@ class Runtime:
     """What the supervisor tells about its server, rewritten at every change of state.
 
     ``instance`` is the random id in the environment of every process of this server; ``server`` is ``None``
-    between two attempts. Times are seconds since the epoch.
+    between two attempts. Times are seconds since the epoch. ``stop_grace_s`` is how long the server may take to stop,
+    ``log_start`` where its log begins: ``None`` where that was empty.
     """
 
     instance: str
@@ -61,6 +70,8 @@ class Runtime:
     started_at: float = 0.0
     restarts: int = 0
     last_exit: Exit | None = None
+    stop_grace_s: int = 10
+    log_start: LogPlace | None = None
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from provision.domain.engine import EngineRelease, Launch, Trial
+from provision.domain.engine import EngineRelease, Health, Launch, Trial
 from provision.domain.model import Model
 from provision.domain.selection import Selection
 from provision.domain.spec import AUTO
@@ -30,6 +31,7 @@ class Vllm(Engine):
     """See ``Engine``. It is started from a directory of weights, never from a name on a hub."""
 
     name = "vllm"
+    health = Health("/health")  # it listens once it can serve, and answers 503 when its engine has died
     stop_grace_s = 30
 
     def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Sequence[Trial]:
@@ -45,7 +47,7 @@ class Vllm(Engine):
         }
         files = {**program_beside(LAUNCHER), PARAMETERS: json.dumps(parameters, indent=1)}
         argv = (*own_python(place.engine), str(place.generation / LAUNCHER))
-        env = _environment(selection.acceleration, place.engine, place.state)
+        env = _environment(selection.acceleration, place.engine, place.state) | _visible_gpus(selection)
         return Launch((*argv, str(place.generation / PARAMETERS)), env, files)
 
     def converted(self, model: Model) -> str | None:
@@ -65,16 +67,45 @@ def _arguments(selection: Selection, place: Placement) -> list[str]:
     said = ["--model", str(place.model), "--served-model-name", selection.model.name]
     said += ["--load-format", "safetensors", "--host", selection.host, "--port", str(selection.port)]
     said += ["--max-model-len", str(selection.context), "--max-num-seqs", str(selection.parallel)]
-    said += ["--kv-cache-memory-bytes", str(kv_cache_bytes(selection))]
+    said += ["--kv-cache-memory-bytes", str(kv_cache_bytes(selection)), *_share_of_gpus(selection)]
     said += ["--disable-uvicorn-access-log"]
     said += ["--enforce-eager"] if selection.acceleration == "cpu" else []  # compiling takes longer than it saves
     said += ["--kv-cache-dtype", "fp8"] if spec.kv_cache not in (AUTO, "f16") else []
-    return said
+    return said + _parsers(selection.model)
+
+
+def _parsers(model: Model) -> list[str]:
+    """Return how it tells calls of tools, and what a model thinks, from its answer: by itself it does not."""
+    parsers = model.parsers
+    said = ["--reasoning-parser", parsers.reasoning] if parsers.reasoning else []
+    return said + (["--enable-auto-tool-choice", "--tool-call-parser", parsers.tool_call] if parsers.tool_call else [])
 
 
 def kv_cache_bytes(selection: Selection) -> int:
-    """Return the room for the cache: a whole context for each request, and a tenth for the blocks it is kept in."""
-    return max(selection.fit.kv_cache_bytes, LEAST_CACHE_BYTES) * 11 // 10
+    """Return each worker's room for the cache: a whole context for each request, and a tenth for the blocks."""
+    of_each = -(-selection.fit.kv_cache_bytes // selection.fit.workers)
+    return max(of_each, LEAST_CACHE_BYTES) * 11 // 10
+
+
+def _share_of_gpus(selection: Selection) -> list[str]:
+    """Return among how many GPUs each layer is divided, and the share of their memory that has to be free.
+
+    By itself vLLM does not start where less than nine tenths are free, although its cache has a size already.
+    """
+    fit = selection.fit
+    if selection.acceleration == "cpu":
+        return []
+    said = ["--tensor-parallel-size", str(fit.workers)]
+    if fit.total_bytes:
+        share = min(1.0, math.ceil(fit.need_bytes / fit.total_bytes * 100) / 100)
+        said += ["--gpu-memory-utilization", f"{share:.2f}"]
+    return said
+
+
+def _visible_gpus(selection: Selection) -> dict[str, str]:
+    """Return what shows vLLM its GPUs and no others, where all of them can be named; else it takes the first ones."""
+    named = selection.acceleration == "cuda" and all(key.startswith(("GPU-", "MIG-")) for key in selection.devices)
+    return {"CUDA_VISIBLE_DEVICES": ",".join(selection.devices)} if named and selection.devices else {}
 
 
 def _environment(acceleration: str, engine: Path, directory: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import structs
 
 from provision.domain.artifacts import WheelMember
-from provision.domain.model import Model, ModelShape
+from provision.domain.model import Model, ModelShape, Parsers
 from provision.domain.spec import EngineName
 from provision.knowledge.load import check, load, read_yaml, refuse_twins
 
@@ -45,6 +45,7 @@ class CatalogModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model. ``tier_gb`` is the free memory in GB (10^9 bytes) from which it is proposed by default.
 
     ``active_parameters`` are those that are computed for each token; all of them where it is left out.
+    ``parsers`` are those of vLLM: the other engines find out by themselves.
     """
 
     name: str
@@ -54,6 +55,7 @@ class CatalogModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shape: ModelShape
     engines: dict[EngineName, Variant]
     active_parameters: float | None = None
+    parsers: Parsers = Parsers()
 
     def model(self, engine: str) -> Model | None:
         """Return what ``engine`` would load, or ``None`` where it has no variant."""
@@ -77,6 +79,7 @@ class CatalogModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     source=variant.source,
                     license=self.license,
                     parameters=int(self.parameters),
+                    parsers=self.parsers,
                 )
 
 

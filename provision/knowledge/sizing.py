@@ -13,6 +13,7 @@ from provision.knowledge.load import load
 Mebibytes = Annotated[int, Meta(ge=0, description="MiB: 1,048,576 bytes.")]
 Share = Annotated[float, Meta(ge=0, le=1, description="A share from 0 to 1.")]
 Tokens = Annotated[int, Meta(ge=1)]
+KvType = Literal["f16", "q8_0", "q4_0"]
 
 
 class Reserve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,6 +76,7 @@ class EngineMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cell_step_tokens: Tokens = 1
     utilization: Share | None = None
     unpacked_bits: dict[str, Annotated[float, Meta(gt=0, le=64)]] = {}
+    kv_types: tuple[KvType, ...] | None = None
 
 
 class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,7 +98,7 @@ class Sizing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     comfortable_share: Share
     context_step_tokens: Tokens
     kv_element_bytes: Annotated[float, Meta(gt=0)]
-    kv_types: dict[Literal["f16", "q8_0", "q4_0"], Annotated[float, Meta(gt=0)]]
+    kv_types: dict[KvType, Annotated[float, Meta(gt=0)]]
     budgets: BudgetRules
     engines: Annotated[tuple[EngineMemory, ...], Meta(min_length=1)]
     quantizations: dict[str, tuple[Quantization, ...]]
@@ -104,6 +106,10 @@ class Sizing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def engine(self, name: str) -> EngineMemory:
         """Return how the engine ``name`` uses memory; the first one stands in for one that is not listed."""
         return next((rule for rule in self.engines if rule.engine == name), self.engines[0])
+
+    def kv_types_of(self, engine: str) -> tuple[str, ...]:
+        """Return the types of KV cache that an engine can be asked for."""
+        return self.engine(engine).kv_types or tuple(self.kv_types)
 
     def with_kv_cache(self, kind: str) -> Sizing:
         """Return the same for a KV cache of this type; ``auto`` is the engines' own."""

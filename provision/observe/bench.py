@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from provision.domain.benchmark import BenchReport, LevelReport, Sample
 from provision.errors import UnreachableError
+from provision.host.chat_request import CHAT_PATH, LIMITS
 from provision.host.contention import foreign_share, snapshot
 from provision.host.endpoint import EndpointClient
 from provision.host.recording import record
@@ -16,10 +17,11 @@ from provision.observe.chat_stream import to_sample
 from provision.observe.level_report import level_report
 from provision.observe.load import closed_loop
 from provision.observe.prompts import Prompt, PromptMaker
-from provision.observe.token_count import CHAT_PATH, counters
+from provision.observe.token_count import counters
 
 # Understood by llama.cpp and vLLM (the first) and by llama.cpp (the second); left out where a server refuses them.
 EXTENSIONS = {"ignore_eos": True, "cache_prompt": False}
+TRIAL_TOKENS = 2
 MIN_REQUESTS = 4
 
 
@@ -88,6 +90,15 @@ def _common_fields(model: str, options: BenchOptions) -> dict[str, Any]:
     }
 
 
+def _ever_plainer(fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield ``fields``, then without the extensions, then with the newer name of the limit as well."""
+    yield fields
+    plain = {name: value for name, value in fields.items() if name not in EXTENSIONS}
+    yield plain
+    old, new = LIMITS
+    yield {new if name == old else name: value for name, value in plain.items()}
+
+
 @dataclass
 class _Runner:
     """One run; ``fields`` are what all requests have in common."""
@@ -100,17 +111,19 @@ class _Runner:
     fields: dict[str, Any]
 
     def leave_out_what_is_refused(self) -> None:
-        """Try one short request; without the extensions where the server calls it a bad one."""
-        for extended in (True, False):
-            if not extended:
-                self.fields = {name: value for name, value in self.fields.items() if name not in EXTENSIONS}
-            request = {**self._request(self.maker.make()), "max_tokens": 2}
+        """Try short requests, each plainer than the one before, as long as the server calls them bad ones."""
+        error = None
+        for fields in _ever_plainer(self.fields):
+            self.fields = fields
+            short = {name: TRIAL_TOKENS for name in LIMITS if name in fields}
+            request = {**self._request(self.maker.make()), **short}
             recording = record(self.client_factory(), CHAT_PATH, request, self.options.timeout_s)
             error = to_sample(recording).error
             if error is None:
                 return
-            if not extended or not 400 <= recording.status < 500:
-                raise UnreachableError(f"The server does not answer a streamed chat: {error}.", "Run `fabric smoke`.")
+            if not 400 <= recording.status < 500:
+                break
+        raise UnreachableError(f"The server does not answer a streamed chat: {error}.", "Run `fabric smoke`.")
 
     def level(self, concurrency: int) -> LevelReport:
         """Warm up, then take samples until enough are undisturbed or no retake is left."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from provision.domain.benchmark import Delta, EngineTimings, RequestSample
+from provision.domain.visible import visible
 from provision.host.recording import Recording
-from provision.observe.server_said import server_said
+from provision.host.server_said import server_said
 from provision.observe.sse import DONE, Event, events
 
 # Where engines put what the model thinks before it answers: llama.cpp and vLLM, OpenRouter-like servers, refusals.
@@ -129,7 +130,7 @@ def engine_timings(timings: dict[str, Any] | None) -> EngineTimings | None:
 
 def _failure(recording: Recording, stream: ChatStream) -> str | None:
     if recording.error:
-        return recording.error
+        return visible(recording.error)
     if recording.status != 200:
         return f"HTTP {recording.status}: {server_said(recording.body)}"
     if stream.error or stream.broken:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from provision.host.chat_request import CHAT_PATH
 from provision.host.endpoint import EndpointClient
 from provision.host.recording import Recording, record
-from provision.observe.token_count import CHAT_PATH
 
 JOIN_S = 0.5
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from provision.domain.measure import SmokeCheck, SmokeReport
+from provision.host.chat_request import CHAT_PATH, ask
 from provision.host.endpoint import EndpointClient, Response
 from provision.host.recording import record
+from provision.host.server_said import server_said
 from provision.observe.chat_stream import parse_recording
-from provision.observe.server_said import server_said
-from provision.observe.token_count import CHAT_PATH
 
 MODELS_PATH = "/v1/models"
 LIST_TIMEOUT_S = 10.0
@@ -55,6 +55,10 @@ class _Target:
         """Return a request; greedy, because a test should not throw dice."""
         messages = [{"role": "user", "content": text}]
         return {"model": self.model, "messages": messages, "max_tokens": max_tokens, "temperature": 0, **more}
+
+    def answer(self, request: dict[str, Any]) -> Response:
+        """Return the whole answer to a request."""
+        return ask(request, lambda asked: self.client.post(CHAT_PATH, asked, self.timeout_s))
 
 
 def _names(listed: Sequence[object], name: str) -> bool:
@@ -101,8 +105,7 @@ def _models(target: _Target) -> str:
 def _chat(target: _Target) -> str:
     """Check one whole answer: a message with text, a finish reason, and counts."""
     surface = f"POST {CHAT_PATH}"
-    request = target.chat("Say hello.", SHORT_ANSWER_TOKENS)
-    document = _document(surface, target.client.post(CHAT_PATH, request, target.timeout_s))
+    document = _document(surface, target.answer(target.chat("Say hello.", SHORT_ANSWER_TOKENS)))
     message, finish_reason = _first_choice(surface, document)
     if not (message.get("content") or message.get("reasoning_content") or message.get("reasoning")):
         raise _FailedError(f"{surface}: the message is empty")
@@ -116,7 +119,7 @@ def _stream(target: _Target) -> str:
     """Check a streamed answer: output in pieces, a finish reason, usage, and the end that clients wait for."""
     surface = f"POST {CHAT_PATH} (stream)"
     request = target.chat("Say hello.", SHORT_ANSWER_TOKENS, stream=True, stream_options={"include_usage": True})
-    recording = record(target.client, CHAT_PATH, request, target.timeout_s)
+    recording = ask(request, lambda asked: record(target.client, CHAT_PATH, asked, target.timeout_s))
     if recording.status == 0:
         raise _NoAnswerError(f"{surface}: {recording.error}")
     if recording.status != 200:
@@ -145,7 +148,7 @@ def _json_schema(target: _Target) -> str:
     wanted = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": SCHEMA}}
     text = f'Is water wet? Answer with a JSON object like {{"{SCHEMA_PROPERTY}": true}}.'
     request = target.chat(text, SCHEMA_ANSWER_TOKENS, response_format=wanted)
-    document = _document(surface, target.client.post(CHAT_PATH, request, target.timeout_s))
+    document = _document(surface, target.answer(request))
     message, finish_reason = _first_choice(surface, document)
     content = str(message.get("content") or "")
     if finish_reason == "length":

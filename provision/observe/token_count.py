@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from provision.host.endpoint import EndpointClient
+from provision.host.chat_request import CHAT_PATH, ask
+from provision.host.endpoint import EndpointClient, Response
 
 Messages = Sequence[dict[str, str]]
 COUNT_TIMEOUT_S = 30.0
-CHAT_PATH = "/v1/chat/completions"
 
 
 class TokenCounter(Protocol):
@@ -73,7 +73,8 @@ class CalibrationRequest:
     def count(self, messages: Messages) -> int | None:
         """See ``TokenCounter``."""
         request = {"model": self.model, "messages": list(messages), "max_tokens": 1}
-        usage = _post(self.client, CHAT_PATH, request, self.timeout_s).get("usage")
+        answer = ask(request, lambda asked: self.client.post(CHAT_PATH, asked, self.timeout_s))
+        usage = _document(answer).get("usage")
         count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
         return count if isinstance(count, int) else None
 
@@ -87,7 +88,10 @@ def counters(client: EndpointClient, model: str, timeout_s: float) -> list[Token
     ]
 
 
-def _post(client: EndpointClient, path: str, document: Any, timeout_s: float = COUNT_TIMEOUT_S) -> dict[str, Any]:
-    response = client.post(path, document, timeout_s)
-    answer = response.json() if response.status == 200 else None
-    return answer if isinstance(answer, dict) else {}
+def _post(client: EndpointClient, path: str, document: Any) -> dict[str, Any]:
+    return _document(client.post(path, document, COUNT_TIMEOUT_S))
+
+
+def _document(answer: Response) -> dict[str, Any]:
+    document = answer.json() if answer.status == 200 else None
+    return document if isinstance(document, dict) else {}

@@ -24,6 +24,7 @@ _NAMED: dict[str, Callable[[Selection], object]] = {
     "parallel": lambda s: s.parallel,
     "threads": lambda s: s.threads,
     "spin count": lambda s: s.spin_count,
+    "GPUs": lambda s: " and ".join(s.devices) or "none",
     "kv-cache": lambda s: s.spec.kv_cache,
     "keep-alive": lambda s: "the engine's" if s.spec.keep_alive is None else s.spec.keep_alive,
     "host": lambda s: s.host,
@@ -54,7 +55,7 @@ def digest(plan: Plan) -> str:
         [(change.action, change.kind, change.name) for change in plan.changes],
         (selection.release, selection.provided_libraries, selection.model, selection.spec),
         (selection.context, selection.parallel, selection.threads, selection.spin_count),
-        (selection.host, selection.port),
+        (selection.host, selection.port, selection.devices),
     )
     return hashlib.sha256(msgspec.json.encode(decided, order="sorted")).hexdigest()
 

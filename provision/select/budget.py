@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from provision.domain.facts import Memory
 from provision.domain.gpu import Gpu, GpuInstance, GpuMemory
-from provision.domain.units import MIB
+from provision.domain.units import GIB, MIB
 from provision.knowledge.sizing import Sizing
 
 CPU, DEDICATED, UNIFIED = "cpu", "dedicated", "unified"
@@ -18,13 +18,15 @@ class Budget:
     """What a server may take of one kind of memory, in bytes; ``None`` where that is not known.
 
     ``kind`` is ``cpu``, ``dedicated`` or ``unified``, ``devices`` are the GPUs by UUID, PCI address or name, and
-    ``total_bytes`` is all memory of theirs that a server could ever use.
+    ``total_bytes`` is all memory of theirs that a server could ever use. ``workers`` is among how many of them each
+    layer is divided.
     """
 
     kind: str
     usable_bytes: int | None
     devices: tuple[str, ...] = ()
     total_bytes: int | None = None
+    workers: int = 1
 
 
 def budget_for_cpu(memory: Memory, sizing: Sizing) -> Budget:
@@ -36,11 +38,19 @@ def budget_for_cpu(memory: Memory, sizing: Sizing) -> Budget:
     return Budget(CPU, max(0, min(memory.available_bytes, whole) - reserve), total_bytes=whole)
 
 
-def budget_for_gpus(gpus: Sequence[Gpu], memory: Memory, sizing: Sizing, *, tensor_parallel: bool = False) -> Budget:
-    """Return what a server on these GPUs may take.
+def budget_for_gpus(gpus: Sequence[Gpu], memory: Memory, sizing: Sizing) -> Budget:
+    """Return what a server on these GPUs may take, its layers spread over them."""
+    return budgets_for_gpus(gpus, memory, sizing)[-1]
 
-    Layers can be spread over unequal cards, at a small loss. ``tensor_parallel`` needs equal cards, one, two, four
-    or eight of them, as many as attention heads can be divided by, and uses as much of each as of the fullest.
+
+def budgets_for_gpus(
+    gpus: Sequence[Gpu], memory: Memory, sizing: Sizing, *, tensor_parallel: bool = False
+) -> tuple[Budget, ...]:
+    """Return what a server on these GPUs may take, the most last; before it come what fewer of the same cards give.
+
+    Layers can be spread over unequal cards, at a small loss, and then over all of them. ``tensor_parallel`` needs
+    equal cards, one, two, four or eight of them, as many as attention heads can be divided by, and uses as much of
+    each as of the fullest.
     Where there are cards with memory of their own, GPUs that share main memory are left out. A process sees one MIG
     instance and no other GPU beside it: the largest one counts, where it is larger than all else. A card whose
     memory is not known cannot be counted on.
@@ -52,10 +62,10 @@ def budget_for_gpus(gpus: Sequence[Gpu], memory: Memory, sizing: Sizing, *, tens
         _dedicated(part.memory, device_key(part), sizing) for gpu in gpus if gpu.partitioned for part in gpu.instances
     ]
     known = [card for card in cards if card.usable_bytes is not None]
-    several = [_in_step(known) if tensor_parallel else _spread(known, sizing)] if known else []
-    choices = several or _known(shared)
-    choices += _known(parts)
-    return max(choices, key=_usable, default=Budget(DEDICATED, _nothing(gpus)))
+    several = (_in_step(known) if tensor_parallel else [_spread(known, sizing)]) if known else []
+    most = max([*(several or _known(shared)), *_known(parts)], key=_usable, default=Budget(DEDICATED, _nothing(gpus)))
+    fewer = several[: several.index(most)] if most in several else []
+    return (*fewer, most)
 
 
 def _nothing(gpus: Sequence[Gpu]) -> int | None:
@@ -97,17 +107,22 @@ def _spread(cards: Sequence[Budget], sizing: Sizing) -> Budget:
     return Budget(DEDICATED, int(usable * kept), _names(cards), sum(card.total_bytes or 0 for card in cards))
 
 
-def _in_step(cards: Sequence[Budget]) -> Budget:
-    """Return the budget of the cards that compute each layer together: the best single one, or as many equal ones."""
-    return max((_equal_share(cards, card, count) for card in cards for count in _DIVISORS), key=_usable)
+def _in_step(cards: Sequence[Budget]) -> list[Budget]:
+    """Return the best budgets of one, two, four and eight equal cards that compute each layer together."""
+    best = [max((_equal_share(cards, card, count) for card in cards), key=_usable) for count in _DIVISORS]
+    return [budget for budget in best if budget.devices]
 
 
 def _equal_share(cards: Sequence[Budget], like: Budget, count: int) -> Budget:
-    """Return what ``count`` cards of the size of ``like`` have together, nothing where there are not so many."""
-    equal = sorted((card for card in cards if card.total_bytes == like.total_bytes), key=_usable, reverse=True)[:count]
+    """Return what ``count`` cards of the size of ``like`` have together, nothing where there are not so many.
+
+    The emptiest are taken, by whole GiB: cards that idle differ by a few MiB, from minute to minute.
+    """
+    alike = (card for card in cards if card.total_bytes == like.total_bytes)
+    equal = sorted(alike, key=lambda card: _usable(card) // GIB, reverse=True)[:count]
     if len(equal) < count:
         return Budget(DEDICATED, 0)
-    return Budget(DEDICATED, _usable(equal[-1]) * count, _names(equal), (like.total_bytes or 0) * count)
+    return Budget(DEDICATED, min(map(_usable, equal)) * count, _names(equal), (like.total_bytes or 0) * count, count)
 
 
 _DIVISORS = (1, 2, 4, 8)  # of the number of attention heads of nearly every model

@@ -15,7 +15,7 @@ from provision.domain.selection import Selection
 from provision.domain.spec import AUTO, Spec
 from provision.errors import FabricError
 from provision.select.candidates import Candidate, candidates
-from provision.select.devices import device_names
+from provision.select.devices import device_keys, device_names
 from provision.select.explain import fit_line, not_heeded, why_recommended, why_selected
 from provision.select.knowledge import Knowledge
 from provision.select.offer import Offer, Wanted, offer_model
@@ -173,7 +173,11 @@ class Chooser:
         wanted = self._wanted_of(candidate) if candidate else None
         if candidate is None or (isinstance(wanted, Model) and wanted != previous.model):
             return None
-        return replace(candidate, release=previous.release), Offer(previous.model, previous.fit)
+        if not set(previous.devices) <= device_keys(candidate.devices):
+            return None
+        return replace(candidate, release=previous.release), Offer(
+            previous.model, previous.fit, devices=previous.devices
+        )
 
     def _is_same(self, release: EngineRelease, previous: Selection) -> bool:
         """Tell whether a release is what is served; of a lock it has to be that in every file."""
@@ -207,6 +211,7 @@ class Chooser:
             host=spec.host,
             port=self.port,
             fit=offer.fit,
+            devices=offer.devices,
             locked=bool(self.locked),
         )
 

@@ -17,6 +17,12 @@ def device_names(devices: Sequence[Gpu], keys: Sequence[str] = ()) -> tuple[str,
     return tuple(name for name, _ in _named(devices, keys))
 
 
+def device_keys(devices: Sequence[Gpu]) -> set[str]:
+    """Return the keys of GPUs, and of the instances of partitioned ones."""
+    instances = (part for gpu in devices for part in gpu.instances)
+    return {*map(device_key, devices), *map(device_key, instances)}
+
+
 def device_lines(devices: Sequence[Gpu], keys: Sequence[str] = ()) -> tuple[str, ...]:
     """Return each GPU, or the instance that is used of it, with what counts in a choice."""
     return tuple(line for _, line in _named(devices, keys))

@@ -10,7 +10,7 @@ from provision.domain.selection import Fit, Selection
 from provision.domain.spec import AUTO, Spec
 from provision.domain.units import GIB
 from provision.select.candidates import Candidate
-from provision.select.devices import device_lines, device_names, why_unusable
+from provision.select.devices import device_keys, device_lines, device_names, why_unusable
 from provision.select.offer import Offer
 
 
@@ -59,7 +59,10 @@ def why_selected(selection: Selection, facts: Facts, candidate: Candidate) -> tu
         lines.append("what the processor can do is not known; the engine proves itself after it is installed")
     if release.acceleration == "cpu" and not facts.gpus:
         lines.append("cpu: no GPU was found")
-    lines += device_lines(candidate.devices)
+    used = set(selection.devices)
+    lines += device_lines(candidate.devices, selection.devices)
+    free = [gpu for gpu in candidate.devices if used and not used & device_keys([gpu])]
+    lines += [f"{name} stays free" for name in device_names(free)]
     lines += [
         f"{library} is missing on this system and is provided to the engine alone"
         for library in selection.provided_libraries

@@ -34,7 +34,7 @@ def fit(
     there. Layers are only divided between a GPU with memory of its own and main memory.
     """
     rule = sizing.engine(engine)
-    need = need_of(model, context, parallel, kind=budget.kind, rule=rule, sizing=sizing)
+    need = need_of(model, context, parallel, kind=budget.kind, rule=rule, sizing=sizing, workers=budget.workers)
     usable = usable_bytes(budget, rule)
     verdict = _verdict(need.total, usable, sizing.comfortable_share)
     on_gpu = _layers_on_gpu(model, budget, verdict)
@@ -53,6 +53,8 @@ def fit(
         layers=model.shape.layers,
         layers_on_gpu=on_gpu,
         budget_kind=budget.kind,
+        total_bytes=budget.total_bytes,
+        workers=budget.workers,
     )
     if verdict not in ("no", "partial"):
         return judged
@@ -121,6 +123,7 @@ class _Case:
             rule=self.rule,
             sizing=self.sizing,
             weights=weights,
+            workers=self.budget.workers,
         )
         return usable is not None and need.total <= usable
 

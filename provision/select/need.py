@@ -16,20 +16,23 @@ FEWEST_BITS = 4.0  # of a weight, where nothing tells how it is packed
 class Cache:
     """How an engine lays out its cache: ``sequences`` of it, rounded up to ``step`` tokens.
 
-    A sliding-window layer keeps ``margin`` tokens beyond its window.
+    A sliding-window layer keeps ``margin`` tokens beyond its window. ``workers`` divide the heads among them; each
+    keeps one at least, so that some are kept more than once where there are too few.
     """
 
     sequences: int = 1
     margin: int = 0
     step: int = 1
     element_bytes: float = KV_ELEMENT_BYTES
+    workers: int = 1
 
     def layer_bytes(self, group: AttentionGroup, tokens: int) -> int:
         """Return what one layer of ``group`` keeps for ``tokens`` tokens of every sequence."""
         cells = self._rounded(tokens)
         if group.window is not None:
             cells = min(cells, self._rounded(group.window + self.margin))
-        elements = group.heads_kv * (group.key_length + group.value_length)
+        heads = -(-group.heads_kv // self.workers) * self.workers
+        elements = heads * (group.key_length + group.value_length)
         return int(elements * cells * self.sequences * self.element_bytes)
 
     def _rounded(self, tokens: int) -> int:
@@ -67,10 +70,11 @@ def need_of(
     rule: EngineMemory,
     sizing: Sizing,
     weights: int | None = None,
+    workers: int = 1,
 ) -> Need:
     """Return what ``parallel`` requests of ``context`` tokens take in memory of this ``kind``.
 
-    ``weights`` stands in for the model's own, in bytes.
+    ``weights`` stands in for the model's own, in bytes. ``workers`` is among how many GPUs each layer is divided.
     """
     weights = weights_of(model, rule, sizing) if weights is None else weights
     cache = Cache(
@@ -78,6 +82,7 @@ def need_of(
         margin=rule.window_margin_tokens,
         step=rule.cell_step_tokens,
         element_bytes=sizing.kv_element_bytes,
+        workers=workers,
     )
     compute = (rule.cpu if kind == CPU else rule.gpu).bytes_for(weights)
     largest = max(cache.layer_bytes(group, context) for group in model.shape.groups)

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from provision.domain.facts import Facts
-from provision.domain.gpu import Gpu
 from provision.domain.model import Model
 from provision.domain.selection import Fit
-from provision.domain.spec import Spec
+from provision.domain.spec import AUTO, Spec
 from provision.domain.units import GB, GIB
 from provision.errors import UsageError
 from provision.knowledge.models import CatalogModel
-from provision.select.budget import Budget, budget_for_cpu, budget_for_gpus
 from provision.select.candidates import Candidate
 from provision.select.devices import device_names
 from provision.select.fit import fit
 from provision.select.knowledge import Knowledge
 from provision.select.requirements import unmet_by_quantization
+from provision.select.room import Room, reached, room_of
 from provision.select.sources import Tried
 
 SLACK_BYTES = GIB // 2  # of disk, for the engine and everything else
@@ -42,13 +40,6 @@ class Offer:
     devices: tuple[str, ...] = ()
 
 
-class Room(NamedTuple):
-    """Where a model would go: the devices' budget, and main memory for layers that do not fit."""
-
-    budget: Budget
-    host: Budget
-
-
 def offer_model(
     candidate: Candidate, spec: Spec, facts: Facts, wanted: Wanted, known: Knowledge, *, tried: Tried
 ) -> Offer:
@@ -57,11 +48,11 @@ def offer_model(
     ``tried`` are references that could not be fetched, with the reason: other files of the same model stand in, and
     without a wish smaller models do. Raises ``UsageError`` for a context that the model was not trained for.
     """
-    room = _room(candidate, facts, known)
+    room = room_of(candidate, facts, known)
     if wanted is not None:
         named = _named(candidate, wanted, tried)
         return _first_of([_offer_named(candidate, spec, room, each, known) for each in named])
-    if candidate.devices and room.budget.usable_bytes is None and not _asked_for(candidate, spec):
+    if candidate.devices and room.most.usable_bytes is None and not _asked_for(candidate, spec):
         return Offer(reason=f"how much memory {device_names(candidate.devices)[0]} has is not known")
     last = Offer(reason=f"the catalogue has no model for {candidate.engine} that suits this memory")
     cramped = None
@@ -113,28 +104,20 @@ def _has_room_on_disk(model: Model, facts: Facts) -> bool:
     return model.path is not None or free is None or free >= model.size_bytes + SLACK_BYTES
 
 
-def _room(candidate: Candidate, facts: Facts, knowledge: Knowledge) -> Room:
-    host = budget_for_cpu(facts.memory, knowledge.sizing)
-    if not candidate.devices:
-        return Room(host, host)
-    together = knowledge.engines[candidate.engine].tensor_parallel
-    return Room(budget_for_gpus(candidate.devices, facts.memory, knowledge.sizing, tensor_parallel=together), host)
-
-
 def _tiers(candidate: Candidate, room: Room, knowledge: Knowledge, tried: Tried) -> Iterator[Model]:
     """Yield the models that this engine loads, can be fetched, and whose tier this memory reaches, largest first."""
     rows = sorted(knowledge.catalog.models, key=lambda row: -row.tier_gb)
     most = candidate.profile.max_active_parameters
-    reached, kept = _reached(candidate, room), 1 - knowledge.catalog.tier_tolerance
+    memory, kept = reached(candidate, room), 1 - knowledge.catalog.tier_tolerance
     for row in rows:
         model = _fetchable(row, candidate, tried)
         active = row.active_parameters or row.parameters
         if model is None or (most is not None and active > most):
             continue
-        if reached is not None and row.tier_gb * GB * kept <= reached:
+        if memory is not None and row.tier_gb * GB * kept <= memory:
             yield model
     smallest = min((row for row in rows if candidate.engine in row.engines), key=lambda row: row.tier_gb, default=None)
-    if reached is None and smallest is not None and (model := _fetchable(smallest, candidate, tried)):
+    if memory is None and smallest is not None and (model := _fetchable(smallest, candidate, tried)):
         yield model
 
 
@@ -143,21 +126,6 @@ def _fetchable(row: CatalogModel, candidate: Candidate, tried: Tried) -> Model |
     models = [row.model(candidate.engine), *(row.stand_ins(candidate.engine) if tried else ())]
     loadable = (model for model in models if model is not None and model.format in formats)
     return next((model for model in loadable if not _untried(model, tried)), None)
-
-
-def _reached(candidate: Candidate, room: Room) -> int | None:
-    """Return the bytes that tiers are compared with: free memory of GPUs, else what main memory can spare."""
-    if room.budget.kind != "dedicated":
-        return room.budget.usable_bytes
-    free = [_free(gpu) for gpu in candidate.devices]
-    known = [each for each in free if each is not None]
-    return sum(known) if known else room.budget.usable_bytes
-
-
-def _free(gpu: Gpu) -> int | None:
-    if not gpu.instances:
-        return gpu.memory.free_bytes
-    return max((instance.memory.free_bytes or 0 for instance in gpu.instances), default=None)
 
 
 def _offer_named(candidate: Candidate, spec: Spec, room: Room, model: Model | str, knowledge: Knowledge) -> Offer:
@@ -178,20 +146,40 @@ def _offer(candidate: Candidate, spec: Spec, room: Room, model: Model, knowledge
         return Offer(reason=f"{candidate.engine} loads {loads}, and {model.name} is {model.format}")
     if model.is_split and knowledge.engines[candidate.engine].whole_file:
         return Offer(reason=f"{candidate.engine} loads a model from one file, and {model.name} is split into several")
+    if spec.kv_cache not in (AUTO, *knowledge.sizing.kv_types_of(candidate.engine)):
+        return _without_kv_type(candidate, spec, knowledge)
     lacking = unmet_by_quantization(build, model.quantization, candidate.devices)
     if lacking:
         return Offer(reason=lacking)
-    judged = fit(
-        model,
-        context_for(spec, model, knowledge),
-        spec.parallel,
-        room.budget,
-        knowledge.sizing.with_kv_cache(spec.kv_cache),
-        engine=candidate.engine,
-        partial=_splits(candidate),
-        host_budget=room.host,
-    )
-    return Offer(model, judged, devices=room.budget.devices)
+    return _placed(candidate, spec, room, model, knowledge)
+
+
+def _placed(candidate: Candidate, spec: Spec, room: Room, model: Model, knowledge: Knowledge) -> Offer:
+    """Offer a model on as few devices as it fits on wholly, else on the most."""
+    offered = Offer()
+    for budget in room.budgets_for(model):
+        judged = fit(
+            model,
+            context_for(spec, model, knowledge),
+            spec.parallel,
+            budget,
+            knowledge.sizing.with_kv_cache(spec.kv_cache),
+            engine=candidate.engine,
+            partial=_splits(candidate),
+            host_budget=room.host,
+        )
+        offered = Offer(model, judged, devices=budget.devices)
+        if judged.verdict in SERVED:
+            break
+    return offered
+
+
+def _without_kv_type(candidate: Candidate, spec: Spec, knowledge: Knowledge) -> Offer:
+    reason = f"{candidate.engine} has no KV cache of type {spec.kv_cache}"
+    hint = f"Use --kv-cache {' or '.join(knowledge.sizing.kv_types_of(candidate.engine))}, or leave it out."
+    if spec.backend == candidate.engine:
+        raise UsageError(f"{reason}.", hint)
+    return Offer(reason=reason, hint=hint)
 
 
 def _asked_for(candidate: Candidate, spec: Spec) -> bool:

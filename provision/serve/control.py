@@ -18,7 +18,7 @@ from provision.host.layout import Layout
 from provision.serve.observation import Server
 
 SPAWN_TIMEOUT_S = 20.0
-STOP_GRACE_S = 20.0
+STOP_MARGIN_S = 10.0  # beyond the server's own grace: its supervisor ends what it left, and its log
 KILL_WAIT_S = 5.0
 POLL_S = 0.01
 
@@ -74,23 +74,24 @@ def stop(layout: Layout) -> bool:
     if runtime is None:
         return False
     ran = process.send(runtime.supervisor, signal.SIGTERM)
-    if ran and not process.wait_gone(runtime.supervisor, STOP_GRACE_S + KILL_WAIT_S):
+    if ran and not process.wait_gone(runtime.supervisor, runtime.stop_grace_s + STOP_MARGIN_S):
         process.send(runtime.supervisor, signal.SIGKILL)
         process.wait_gone(runtime.supervisor, KILL_WAIT_S)
     process.reap(runtime.supervisor.pid)
-    ran = _end_left_over(runtime.instance) or ran
+    ran = _end_left_over(runtime.instance, runtime.stop_grace_s) or ran
     _record_stopped(layout)
     return ran
 
 
-def _end_left_over(instance: str) -> bool:
+def _end_left_over(instance: str, grace_s: float) -> bool:
     """End what carries the instance id: the server of a supervisor that was killed."""
     found = process.with_environment(INSTANCE_VARIABLE, instance)
     any_left = bool(found)
-    for number, wait_s in ((signal.SIGTERM, STOP_GRACE_S), (signal.SIGKILL, KILL_WAIT_S)):
+    for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, KILL_WAIT_S)):
         for left in found:
             process.send(left, number)
-        found = [left for left in found if not process.wait_gone(left, wait_s)]
+        deadline = time.monotonic() + wait_s  # one for all
+        found = [left for left in found if not process.wait_gone(left, max(0.0, deadline - time.monotonic()))]
     if found:
         raise FabricError(f"Processes {[left.pid for left in found]} of the server do not end.", "Are they stopped?")
     return any_left

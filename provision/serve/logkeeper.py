@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import IO
 
 from provision.host.files import PRIVATE_FILE, make_private_dir
+from provision.serve.server_log import KEPT_FILES, ROTATE_BYTES
 
-ROTATE_BYTES = 10 << 20
-KEPT_FILES = 4
 TAIL_LINES = 400
+MAX_LINE_BYTES = 1 << 14  # what is longer becomes several lines
 
 
 class LogKeeper:
@@ -43,7 +43,7 @@ class LogKeeper:
 
     def _copy(self, output: IO[bytes]) -> None:
         with output:
-            for line in output:
+            for line in iter(lambda: output.readline(MAX_LINE_BYTES), b""):
                 text = line.decode("utf-8", "replace")
                 self._tail.append(text)
                 self._handler.handle(_record(text.rstrip("\n")))

@@ -17,10 +17,11 @@ from provision.host import ports, process
 from provision.host.endpoint import EndpointClient, Response
 from provision.host.files import read_bytes
 from provision.host.layout import Layout
+from provision.host.server_said import server_said
 from provision.serve.proof import Proof
+from provision.serve.server_log import ServerLog
 
 HEALTH_TIMEOUT_S = 5.0
-TAIL_BYTES = 1 << 15
 MODELS = "/v1/models"
 SHOWN_MODELS = 12
 
@@ -113,9 +114,7 @@ class Server:
         if health.status in engine.health.loading:
             return Observation(ServerState.LOADING, runtime)
         if health.status != 200:
-            return Observation(
-                ServerState.DEGRADED, runtime, health.error or f"{engine.health.path} answers {health.status}"
-            )
+            return Observation(ServerState.DEGRADED, runtime, health.error or _refusal(engine.health.path, health))
         listed = _names(health if engine.health.path == MODELS else self.client().get(MODELS))
         if not engine.serves(listed, self._selection.model.name):
             shown = ", ".join(listed[:SHOWN_MODELS]) or "nothing"
@@ -142,21 +141,20 @@ class Server:
         selection = self._selection
         return selection is not None and not selection.is_remote and not ports.is_free(selection.host, selection.port)
 
-    def last_log_lines(self, count: int) -> list[str]:
-        """Return the end of the log."""
-        try:
-            with self._layout.server_log.open("rb") as file:
-                file.seek(max(0, self.log_size() - TAIL_BYTES))
-                return file.read().decode("utf-8", "replace").splitlines()[-count:]
-        except OSError:
-            return []
+    @property
+    def log(self) -> ServerLog:
+        """What our own server has said, in this run and before."""
+        return ServerLog(self._layout.server_log)
 
-    def log_size(self) -> int:
-        """Return the size of the log in bytes."""
-        try:
-            return self._layout.server_log.stat().st_size
-        except OSError:
-            return 0
+    def last_words(self, count: int) -> list[str]:
+        """Return the end of what our own server has said since it was started; nothing of one that others run."""
+        runtime = None if self.is_remote else self.runtime()
+        return self.log.last_lines(count, runtime.log_start) if runtime else []
+
+
+def _refusal(path: str, answer: Response) -> str:
+    said = f": {server_said(answer.body)}" if answer.body else ""
+    return f"{path} answers {answer.status}{said}"
 
 
 def _names(answer: Response) -> list[str]:

@@ -1,40 +1,21 @@
-"""Waiting for a server, by its progress and not by a fixed clock."""
+"""Waiting for a server until it has proved itself, or it is clear that it never will."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
-from queue import Empty, Queue
-from threading import Thread
+from collections.abc import Callable, Mapping
+from threading import Event, Thread
+from typing import Any
 
-from provision.domain.server import Observation, Runtime, ServerState
-from provision.errors import FabricError
-from provision.host import process
+from provision.domain.server import Observation, ProcessIdentity, ServerState
+from provision.host.chat_request import CHAT_PATH, ask
 from provision.host.endpoint import Response
+from provision.host.server_said import server_said
 from provision.serve.observation import Server
+from provision.serve.waiting import POLL_S, ServerFailedError, Waiting, WaitLimits, failed, hint_for, with_last_words
 
-POLL_S = 0.02
-MAX_POLL_S = 0.5
-STALL_S = 120.0
 FIRST_TOKEN_TIMEOUT_S = 300.0
 LOADING_TIMEOUT_S = 3600.0  # the wait ends far sooner where nothing moves
-SAID_BYTES = 1000
-LOG_LINES = 12
-_ASK_ITS_OWNER = "Somebody else runs it: see what it says there; `fabric up` tries again."
-
-
-class ServerFailedError(FabricError):
-    """The server did not become ready."""
-
-    code = "server-failed"
-
-
-class PortLostError(ServerFailedError):
-    """Another program took the port between the plan and the start."""
-
-    code = "port-taken"
+MOST_UNANSWERED = 3  # requests that one process accepts and never answers
 
 
 class CannotGenerateError(ServerFailedError):
@@ -45,114 +26,70 @@ class CannotGenerateError(ServerFailedError):
         self.reason = reason
 
 
-@dataclass(frozen=True)
-class Patience:
-    """``timeout_s`` bounds the whole wait where the user gave one; ``stall_s`` bounds a wait without progress."""
-
-    timeout_s: float | None = None
-    stall_s: float = STALL_S
-
-
 def wait_until_ready(
-    server: Server, model: str, patience: Patience, proved: Callable[[Observation], bool]
+    server: Server, model: str, limits: WaitLimits, proved: Callable[[Observation], bool]
 ) -> Observation:
     """Return once health is good, ``model`` is listed and, unless that was ``proved`` before, a token is generated.
 
     Raises ``CannotGenerateError`` where it answers and generates nothing, or not as was chosen, and
     ``ServerFailedError`` where it fails, stops making progress or runs out of time: with the decoded reason and the
-    last lines of the log.
+    last lines of its log.
     """
-    waiting = _Waiting(server, patience)
+    waiting, unanswered = Waiting(server, limits), list[ProcessIdentity | None]()
     while True:
         seen = server.observe()
         if seen.state is ServerState.READY:
-            if not proved(seen):
-                _first_token(server, model, waiting)
-            return seen
+            if proved(seen):
+                return seen
+            answer = _first_answer(server, model, waiting)
+            if answer.status != 0:
+                _check_generated(server, answer)
+                return seen
+            unanswered.append(seen.runtime.server if seen.runtime else None)
+            if server.is_remote or unanswered.count(unanswered[-1]) == MOST_UNANSWERED:
+                raise failed(server, seen, f"it is up and does not answer: {answer.error}")
+            seen = server.observe()  # it may have ended over the question
         waiting.go_on(seen)
 
 
-class _Waiting:
-    """One wait, as long as there is progress and patience."""
-
-    def __init__(self, server: Server, patience: Patience) -> None:
-        self._server, self._patience = server, patience
-        self._started = self._moved_at = time.monotonic()
-        self._mark: tuple[object, ...] | None = None
-        self._poll_s = POLL_S
-
-    def go_on(self, seen: Observation) -> None:
-        """Sleep a little. Raises ``ServerFailedError`` where waiting is in vain."""
-        server, patience = self._server, self._patience
-        if seen.state in (ServerState.FAILED, ServerState.CRASH_LOOP, ServerState.ABSENT, ServerState.STOPPED):
-            raise failed(server, seen, kind=PortLostError if server.port_is_taken() else ServerFailedError)
-        now = time.monotonic()
-        if (fresh := _progress(seen.runtime, server)) != self._mark:
-            self._moved_at, self._mark = now, fresh
-        if now - self._moved_at > patience.stall_s:
-            raise failed(server, seen, f"it made no progress for {patience.stall_s:.0f} s")
-        if patience.timeout_s is not None and now - self._started > patience.timeout_s:
-            raise failed(server, seen, f"it was not ready within {patience.timeout_s:g} s")
-        time.sleep(self._poll_s)
-        self._poll_s = min(MAX_POLL_S, self._poll_s * 1.05)
-
-
-def failed(
-    server: Server,
-    seen: Observation,
-    reason: str | None = None,
-    kind: type[ServerFailedError] = ServerFailedError,
-) -> ServerFailedError:
-    """Build the error that says why, with the end of the log."""
-    ended = seen.runtime.last_exit if seen.runtime else None
-    why = reason or (ended.reason if ended else seen.detail or "its supervisor ended")
-    log = [] if server.is_remote else server.last_log_lines(LOG_LINES)
-    said = "\n  ".join(["", *log]) if log else ""
-    usual = _ASK_ITS_OWNER if server.is_remote else "See `fabric logs`; `fabric up` tries again."
-    hint = (ended.hint if ended else None) or usual
-    return kind(f"The server did not become ready: {why}.{said}", hint)
-
-
-def _progress(runtime: Runtime | None, server: Server) -> tuple[object, ...]:
-    """Whatever changes while a server gets anywhere: its state, processor time and log."""
-    pid = runtime.server.pid if runtime and runtime.server else None
-    used = [process.cpu_ticks(each) for each in process.tree(pid)] if pid else []
-    return (runtime.restarts if runtime else None, used, server.log_size())
-
-
-def _first_token(server: Server, model: str, waiting: _Waiting) -> None:
+def _first_answer(server: Server, model: str, waiting: Waiting) -> Response:
     """Have the server generate. An engine may load the model only now, and say only now that it cannot."""
-    answer = _answered(server, model, waiting)
-    where = _ASK_ITS_OWNER if server.is_remote else "See `fabric logs`."
-    if answer.status == 0:
-        raise ServerFailedError(f"The server is up and does not answer: {answer.error}.", where)
-    if answer.status != 200:
-        said = answer.body[:SAID_BYTES].decode("utf-8", "replace")
-        known = server.known_failure(said)
-        reason = f"it cannot generate: {known.reason if known else said}"
-        raise _of_no_use(server, reason, known.hint if known else where)
+    request = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+    if server.is_remote:
+        return ask(request, lambda asked: server.client().post(CHAT_PATH, asked, FIRST_TOKEN_TIMEOUT_S))
+    return ask(request, lambda asked: _answer_of_ours(server, asked, waiting))
+
+
+def _answer_of_ours(server: Server, request: Mapping[str, Any], waiting: Waiting) -> Response:
+    """Return the answer to one request, however long it takes, as long as the server gets anywhere.
+
+    It is not asked how it is meanwhile: each question would be a line in its log, which looks like progress.
+    """
+    answers, answered = list[Response](), Event()
+
+    def post() -> None:
+        answers.append(server.client().post(CHAT_PATH, request, LOADING_TIMEOUT_S))
+        answered.set()
+
+    Thread(target=post, daemon=True).start()
+    while not answered.wait(POLL_S):
+        if (runtime := server.runtime()) is not None:
+            waiting.go_on(Observation(runtime.state, runtime), answered.wait)
+    return answers[0]
+
+
+def _check_generated(server: Server, answer: Response) -> None:
+    """Raise ``CannotGenerateError`` for an answer without a token, and for a server that breaks its word."""
+    document = answer.json()
+    if answer.status != 200 or not isinstance(document, dict) or not document.get("choices"):
+        known = server.known_failure(answer.body.decode("utf-8", "replace"))
+        reason = f"it cannot generate: {known.reason if known else server_said(answer.body)}"
+        raise _of_no_use(server, reason, known.hint if known else None)
     broken = server.broken_promise()
     if broken:
         raise _of_no_use(server, f"it {broken}", "Choose a smaller --context, or another model.")
 
 
-def _answered(server: Server, model: str, waiting: _Waiting) -> Response:
-    """Return the answer to one request, however long it takes, as long as a server of ours gets anywhere.
-
-    It is not asked how it is meanwhile: each question would be a line in its log, which looks like progress.
-    """
-    request = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
-    client, path, answers = server.client(), "/v1/chat/completions", Queue[Response]()
-    if server.is_remote or server.runtime() is None:  # what was told of ours, stopped for it, says nothing of theirs
-        return client.post(path, request, FIRST_TOKEN_TIMEOUT_S)
-    Thread(target=lambda: answers.put(client.post(path, request, LOADING_TIMEOUT_S)), daemon=True).start()
-    while True:
-        with suppress(Empty):
-            return answers.get(timeout=POLL_S)
-        if (runtime := server.runtime()) is not None:
-            waiting.go_on(Observation(runtime.state, runtime))
-
-
 def _of_no_use(server: Server, reason: str, hint: str | None) -> CannotGenerateError:
-    said = "\n  ".join(["", *server.last_log_lines(LOG_LINES)])
-    return CannotGenerateError(reason, f"The server is up, but {reason}.{said}", hint or "See `fabric logs`.")
+    message = with_last_words(f"The server is up, but {reason}.", server)
+    return CannotGenerateError(reason, message, hint or hint_for(server))

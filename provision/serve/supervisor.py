@@ -31,6 +31,7 @@ from provision.host.files import commit
 from provision.host.layout import Layout
 from provision.serve.backoff import next_delay
 from provision.serve.logkeeper import LogKeeper
+from provision.serve.server_log import ServerLog
 
 SUPERVISOR_VARIABLE = "FABRIC_SUPERVISOR"  # by which a launcher sees that its supervisor ended before it began
 PR_SET_CHILD_SUBREAPER = 36
@@ -45,7 +46,15 @@ class Supervisor:
         self._layout = layout
         described = (layout.generation(generation) / SERVER_FILE).read_bytes()
         self._server = msgspec.json.decode(described, type=ServerFile)
-        self._runtime = Runtime(instance, generation, ServerState.STARTING, process.myself(), started_at=time.time())
+        self._runtime = Runtime(
+            instance,
+            generation,
+            ServerState.STARTING,
+            process.myself(),
+            started_at=time.time(),
+            stop_grace_s=self._server.stop_grace_s,
+            log_start=ServerLog(layout.server_log).end(),
+        )
         self._stopping = False
         self._woken, self._wake = os.pipe()
         self._child: subprocess.Popen[bytes] | None = None

@@ -261,3 +261,25 @@ def test_a_switch_killed_anywhere_is_finished_by_the_next(
     else:
         pytest.fail("no run survived: there are more moments than were tried")
     assert killed >= 2
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(("point", "moments"), [("journal", range(1, 60)), ("replace", range(1, 60, 2))])
+def test_the_way_back_killed_anywhere_is_finished_by_the_next(
+    quick: Fabric, theirs: OpenAIServer, point: str, moments: range
+) -> None:
+    killed = 0
+    for number in moments:
+        quick.succeed("up", "--no-smoke", *external(theirs.base_url))
+        first = quick("up", "--no-smoke", env={"STANDIN_KILL": f"{point}:{number}"})
+        if first.returncode == 0:
+            break
+        assert first.returncode == -signal.SIGKILL, first.said
+        killed += 1
+        again = quick.succeed("up", "--no-smoke")
+        assert len(quick.processes()) == 2, "the supervisor and the server, once"
+        assert again["pid"] == quick.server_pid()
+        assert set(actions(quick.succeed("plan")).values()) == {"none"}, number
+    else:
+        pytest.fail("no run survived: there are more moments than were tried")
+    assert killed >= 2

@@ -103,6 +103,18 @@ def test_a_model_that_cannot_be_loaded_is_a_failure_in_words(quick: Fabric) -> N
     assert quick.processes() == [], "a restart cannot help, so there is none"
 
 
+def test_a_server_that_dies_over_its_first_token_tells_why(quick: Fabric) -> None:
+    quick.succeed("up", "--no-smoke")
+    quick.succeed("down")
+    Path(f"{model_of(quick)}.choke").touch()
+    failed = quick("up", "--no-smoke", "--json")
+    assert failed.returncode == 1, failed.said
+    told = failed.json["error"]["message"]
+    assert "the model file cannot be loaded" in told, "decoded, not the connection that broke"
+    assert "error loading model: only now it is seen" in told
+    assert quick.succeed("status")["state"] == "failed"
+
+
 @pytest.mark.timeout(90)
 def test_a_server_that_keeps_crashing_ends_in_crash_loop(quick: Fabric) -> None:
     quick.succeed("up", "--no-smoke")

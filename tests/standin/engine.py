@@ -50,6 +50,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
+        if os.path.exists(self.server.params.model.path + ".choke"):
+            print("error loading model: only now it is seen", file=sys.stderr, flush=True)
+            os._exit(1)
         self.answer({"choices": [{"message": {"role": "assistant", "content": "ok"}}], "usage": {}})
 
     def answer(self, document):

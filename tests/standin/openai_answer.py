@@ -64,7 +64,7 @@ class Answer:
         self, handler: BaseHTTPRequestHandler, script: Script, body: dict[str, Any], prompt_tokens: int
     ) -> None:
         self.handler, self.script, self.body, self.prompt_tokens = handler, script, body, prompt_tokens
-        self.count = min(script.tokens, body.get("max_tokens", 16))
+        self.count = min(script.tokens, body.get("max_tokens", body.get("max_completion_tokens", 16)))
         self.waiting: list[str] = []
         self.first = self.last = 0.0
 

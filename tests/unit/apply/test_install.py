@@ -1,9 +1,10 @@
-"""Trials of an engine: what ends them from outside is not held against it."""
+"""Programs of an engine: what ends a trial from outside is not held against it, and they run as the server will."""
 
 from __future__ import annotations
 
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,11 @@ def test_a_trial_that_is_stopped_because_something_else_failed_says_nothing_of_t
 
 def test_a_trial_that_takes_too_long_does(tmp_path: Path) -> None:
     assert installer(tmp_path, threading.Event())._run(WAITS, 0.2).timed_out
+
+
+def test_every_program_of_an_engine_runs_in_the_server_s_environment(tmp_path: Path) -> None:
+    shows = Launch((sys.executable, "-c", "import os; print(os.environ.get('HOME'), os.environ.get('TOKEN'))"), {})
+    users = installer(tmp_path, threading.Event())
+    of_the_server = replace(users, env={"HOME": "/home/user", "TOKEN": "t"}, engine_env={"HOME": "/prefix/home"})
+    assert of_the_server._run(shows, 60).stdout.split() == ["/prefix/home", "None"]
+    assert of_the_server.layout.child_home.joinpath("tmp").is_dir(), "TMPDIR is there"

@@ -113,6 +113,14 @@ def test_extensions_that_a_server_refuses_are_left_out() -> None:
     assert report.levels[0].errors == 0
 
 
+def test_a_limit_that_a_hosted_model_refuses_gets_its_newer_name() -> None:
+    with serving(Script(counting="usage", refuses=("ignore_eos", "max_tokens"))) as server:
+        report = measure(server)
+    assert report.levels[0].errors == 0
+    assert "max_tokens" not in report.parameters
+    assert server.chats[-1]["max_completion_tokens"] == report.output_tokens
+
+
 def test_levels_have_one_discarded_warm_up_request_each() -> None:
     options = replace(QUICK, concurrency=(1, 3), requests_per_level=3)
     with serving(Script(token_s=0.002)) as server:

@@ -8,8 +8,8 @@ import pytest
 from provision.domain.benchmark import EngineTimings
 from provision.host.endpoint import Arrival
 from provision.host.recording import Recording
+from provision.host.server_said import server_said
 from provision.observe.chat_stream import engine_timings, parse_recording, to_sample
-from provision.observe.server_said import server_said
 
 TIMINGS = {"prompt_ms": 100.0, "prompt_per_second": 640.0, "predicted_ms": 630.0, "predicted_per_second": 100.0}
 

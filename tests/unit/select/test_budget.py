@@ -7,7 +7,7 @@ import pytest
 from provision.domain.facts import Memory
 from provision.domain.gpu import Gpu, GpuInstance, GpuMemory
 from provision.knowledge.sizing import load_sizing
-from provision.select.budget import Budget, budget_for_cpu, budget_for_gpus
+from provision.select.budget import Budget, budget_for_cpu, budget_for_gpus, budgets_for_gpus
 
 MIB, GIB = 1 << 20, 1 << 30
 SIZING = load_sizing()
@@ -85,12 +85,12 @@ def test_layers_are_spread_over_unequal_cards_at_a_small_loss() -> None:
 
 
 def in_step(*cards: Gpu) -> Budget:
-    return budget_for_gpus(cards, RAM, SIZING, tensor_parallel=True)
+    return budgets_for_gpus(cards, RAM, SIZING, tensor_parallel=True)[-1]
 
 
 def test_tensor_parallel_uses_as_much_of_each_as_of_the_fullest() -> None:
     two = in_step(card(24, 23.5, uuid="a"), card(24, 19, uuid="b"))
-    assert two == Budget("dedicated", 2 * 18 * GIB, ("a", "b"), 48 * GIB)
+    assert two == Budget("dedicated", 2 * 18 * GIB, ("a", "b"), 48 * GIB, workers=2)
 
 
 def test_tensor_parallel_leaves_cards_out_that_are_not_equal() -> None:
@@ -100,7 +100,22 @@ def test_tensor_parallel_leaves_cards_out_that_are_not_equal() -> None:
 
 def test_tensor_parallel_takes_as_many_cards_as_heads_can_be_divided_by() -> None:
     three = in_step(*(card(24, free, uuid=str(free)) for free in (23.5, 23, 22)))
-    assert three == Budget("dedicated", 2 * 22 * GIB, ("23.5", "23"), 48 * GIB)
+    assert three == Budget("dedicated", 2 * 22 * GIB, ("23.5", "23"), 48 * GIB, workers=2)
+
+
+def test_fewer_cards_come_first_each_number_with_the_emptiest() -> None:
+    cards = [card(24, free, uuid=str(free)) for free in (22, 23.5, 23, 21)]
+    budgets = budgets_for_gpus(cards, RAM, SIZING, tensor_parallel=True)
+    assert [budget.devices for budget in budgets] == [("23.5",), ("23.5", "23"), ("23.5", "23", "22", "21")]
+    assert [budget.workers for budget in budgets] == [1, 2, 4]
+    assert len(budgets_for_gpus(cards, RAM, SIZING)) == 1, "layers are spread over all of them"
+
+
+def test_cards_that_idle_are_taken_in_their_order() -> None:
+    cards = [card(24, 23.5, uuid="a"), card(24, 23.6, uuid="b"), card(24, 23.7, uuid="c")]
+    one, two = budgets_for_gpus(cards, RAM, SIZING, tensor_parallel=True)
+    assert (one.devices, two.devices) == (("a",), ("a", "b"))
+    assert two.usable_bytes == int(22.5 * GIB) * 2
 
 
 def test_a_card_that_is_in_use_does_not_drag_the_others_down() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from provision.domain.facts import Disk, Facts
 from provision.domain.gpu import Gpu, GpuInstance, GpuMemory, GpuState, Obstacle
 from provision.domain.spec import Install, Spec
+from provision.errors import UsageError
 from provision.select.choose import Chooser
 from provision.select.knowledge import Knowledge
 from tests.standin.machines import (
@@ -147,3 +150,13 @@ def test_what_cannot_be_installed_is_refused_with_the_nearest_thing_that_can(kno
     assert choice.refusal is not None
     assert "with --acceleration cuda" in choice.refusal.message
     assert choice.refusal.hint == "What can run here: llamacpp on cpu. Leave --acceleration cuda out."
+
+
+def test_a_kv_cache_of_four_bits_is_not_for_vllm(knowledge: Knowledge) -> None:
+    spec = Spec(kv_cache="q4_0")
+    with pytest.raises(UsageError, match="vllm has no KV cache of type q4_0") as refused:
+        Chooser(replace(spec, backend="vllm"), LINUX, None, knowledge, 8080).choose()
+    assert refused.value.hint == "Use --kv-cache f16 or q8_0, or leave it out."
+    chosen = Chooser(spec, LINUX, None, knowledge, 8080).choose().selection
+    assert chosen is not None
+    assert chosen.backend != "vllm"

@@ -79,6 +79,11 @@ def test_llama_cpp_keeps_a_batch_beside_each_window_of_each_slot() -> None:
     assert need.largest_cache == 2 * 2 * KIB * 8192
 
 
+@pytest.mark.parametrize(("workers", "times"), [(1, 1), (2, 1), (8, 1), (16, 2)])
+def test_each_worker_keeps_one_head_at_least(workers: int, times: int) -> None:
+    assert kv_cache_bytes(model(LLAMA_8B), 100, Cache(workers=workers)) == times * kv_cache_bytes(model(LLAMA_8B), 100)
+
+
 def test_a_state_is_kept_for_every_sequence() -> None:
     assert kv_cache_bytes(model(QWEN_3_NEXT), 100, Cache(sequences=3)) == 3 * kv_cache_bytes(model(QWEN_3_NEXT), 100)
 

@@ -6,19 +6,24 @@ import json
 import re
 from typing import Any
 
+from provision.domain.visible import visible
+
 MAX_CHARACTERS = 200
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 
 
 def server_said(body: bytes) -> str:
-    """Return the message in ``body``: of an OpenAI, Ollama or FastAPI error, else its text without markup."""
+    """Return the message in ``body``: of an OpenAI, Ollama or FastAPI error, else its text without markup.
+
+    It is one line that a terminal may be given.
+    """
     text = body.decode("utf-8", "replace")
     try:
         found = _message(json.loads(text))
     except ValueError:
         found = None
     words = " ".join((found or _TAGS.sub(" ", text)).split())
-    return _shortened(words) or "nothing"
+    return _shortened(visible(words)) or "nothing"
 
 
 def _message(document: Any) -> str | None:
