@@ -16,8 +16,8 @@ from provision.domain.server import Observation, ServerState
 from provision.domain.spec import Spec
 from provision.host.endpoint import EndpointClient
 from provision.host.layout import Layout
-from provision.observe.fingerprint import fingerprint
 from provision.knowledge.models import load_catalog
+from provision.observe.fingerprint import fingerprint
 from provision.select.external import KnownModels, select_external
 from provision.serve.observation import Server
 from provision.serve.readiness import CannotGenerateError, wait_until_ready
@@ -102,7 +102,7 @@ def test_a_server_that_gets_on_is_waited_for(layout: Layout) -> None:
 
 def remote(layout: Layout, base_url: str, model: str = "scripted") -> Server:
     spec, seen = Spec(backend="external", base_url=base_url, model=model), fingerprint(EndpointClient(base_url))
-    return Server(layout, select_external(spec, base_url, seen, KnownModels(load_catalog(), {}.get)))
+    return Server(layout, select_external(spec, base_url, seen, KnownModels(load_catalog(), lambda _: None)))
 
 
 def why_not(layout: Layout, script: Script) -> ServerFailedError:
