@@ -13,7 +13,7 @@ from typing import Any
 from provision.domain.ollama_name import parse_name, sha256_of
 from provision.domain.web_address import is_loopback
 from provision.engines.ollama_errors import explain_response
-from provision.engines.ollama_progress import CutError, Following, Patience, Progress, tell_nobody
+from provision.engines.ollama_progress import CutError, Following, Progress, StallLimits, tell_nobody
 from provision.host.endpoint import EndpointClient
 from provision.host.files import explained
 
@@ -27,9 +27,9 @@ class OllamaApi:
     Every method raises ``UnreachableError`` where it does not answer, and the ``FabricError`` that fits what it says.
     """
 
-    def __init__(self, client: EndpointClient, patience: Patience | None = None) -> None:
+    def __init__(self, client: EndpointClient, limits: StallLimits | None = None) -> None:
         self._client = client
-        self._patience = patience or Patience()
+        self._limits = limits or StallLimits()
 
     def pull(self, name: str, progress: Progress = tell_nobody) -> None:
         """Have the server fetch a model from its registry, without encryption only from this machine.
@@ -62,7 +62,7 @@ class OllamaApi:
         """
         with explained(f"reading {path}"), path.open("rb") as file:
             size = path.stat().st_size
-            answer = self._client.upload(_blob(sha256), file, size, progress, self._patience.work_s)
+            answer = self._client.upload(_blob(sha256), file, size, progress, self._limits.work_s)
         if answer.status not in _GOOD:
             raise explain_response(answer, f"sending {path.name}")
 
@@ -76,7 +76,7 @@ class OllamaApi:
         self._following(f"creating {name}", progress).run("/api/create", document)
 
     def _following(self, doing: str, progress: Progress) -> Following:
-        return Following(self._client, doing, self._patience, progress)
+        return Following(self._client, doing, self._limits, progress)
 
 
 def _blob(sha256: str) -> str:

@@ -22,7 +22,7 @@ def tell_nobody(_: object) -> None:
 
 
 @dataclass(frozen=True)
-class Patience:
+class StallLimits:
     """How long nothing may happen: while bytes are to come, and while the server hashes or writes them."""
 
     idle_s: float = 120.0
@@ -43,7 +43,7 @@ class Following:
 
     client: EndpointClient
     doing: str
-    patience: Patience = field(default_factory=Patience)
+    limits: StallLimits = field(default_factory=StallLimits)
     progress: Progress = tell_nobody
     clock: Callable[[], float] = time.monotonic
 
@@ -54,7 +54,7 @@ class Following:
         and what ``explain`` makes of an error that the server tells.
         """
         try:
-            with post_for_lines(self.client, path, document, self.patience.idle_s) as answer:
+            with post_for_lines(self.client, path, document, self.limits.idle_s) as answer:
                 if answer.status != 200:
                     raise self._refused(answer)
                 last = self._follow(answer)
@@ -76,9 +76,9 @@ class Following:
                 raise explain(line.error, self.doing)
             if line != before:
                 before, since = line, self.clock()
-                answer.allow_silence(self.patience.for_status(line.status))
+                answer.allow_silence(self.limits.for_status(line.status))
                 self.progress(line)
-            elif self.clock() - since > self.patience.for_status(line.status):
+            elif self.clock() - since > self.limits.for_status(line.status):
                 raise self._stalled(f"it says {line.status!r} again and again")
         return before.status
 

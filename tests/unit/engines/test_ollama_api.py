@@ -11,7 +11,7 @@ import pytest
 
 from provision.engines.ollama_answers import BadAnswerError, StreamLine
 from provision.engines.ollama_api import OllamaApi
-from provision.engines.ollama_progress import Patience
+from provision.engines.ollama_progress import StallLimits
 from provision.errors import (
     CannotCreateError,
     FabricError,
@@ -31,8 +31,8 @@ from tests.unit.engines.conftest import Connect, tiny_gguf, write_gguf
 BIG = b"GGUF" + bytes(200_000)
 
 
-def api_of(server: OllamaServer, patience: Patience | None = None) -> OllamaApi:
-    return OllamaApi(server.client(), patience)
+def api_of(server: OllamaServer, limits: StallLimits | None = None) -> OllamaApi:
+    return OllamaApi(server.client(), limits)
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def test_an_error_inside_a_good_answer_is_an_error(
 def test_a_pull_that_does_not_move_ends(standin: OllamaServer, registry: OllamaRegistry, name: str) -> None:
     registry.add(name, (MODEL, BIG))
     with pytest.raises(UnreachableError, match="Nothing has moved"):
-        api_of(standin, Patience(idle_s=0.5, work_s=0.5)).pull(registry.name(name))
+        api_of(standin, StallLimits(idle_s=0.5, work_s=0.5)).pull(registry.name(name))
 
 
 def test_a_connection_that_breaks_is_taken_up_where_it_was(

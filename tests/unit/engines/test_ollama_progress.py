@@ -11,11 +11,11 @@ import pytest
 from pytest_mock import MockerFixture  # noqa: TC002 - fixtures are found by it
 
 from provision.engines.ollama_answers import StreamLine
-from provision.engines.ollama_progress import Following, Patience
+from provision.engines.ollama_progress import Following, StallLimits
 from provision.errors import UnreachableError
 from provision.host.endpoint import EndpointClient
 
-PATIENCE = Patience(idle_s=10, work_s=100)
+LIMITS = StallLimits(idle_s=10, work_s=100)
 
 
 class Answer:
@@ -44,7 +44,7 @@ def follow(mocker: MockerFixture, *lines: tuple[float, dict[str, Any]]) -> tuple
 
     mocker.patch("provision.engines.ollama_progress.post_for_lines", post)
     told: list[StreamLine] = []
-    Following(EndpointClient("http://127.0.0.1:1"), "pulling x", PATIENCE, told.append, clock=lambda: answer.now).run(
+    Following(EndpointClient("http://127.0.0.1:1"), "pulling x", LIMITS, told.append, clock=lambda: answer.now).run(
         "/api/pull", {}
     )
     return answer, told
@@ -57,7 +57,7 @@ def pulling(completed: int) -> dict[str, Any]:
 def test_hashing_and_writing_may_take_longer_than_bytes(mocker: MockerFixture) -> None:
     verifying, success = {"status": "verifying sha256 digest"}, {"status": "success"}
     answer, _ = follow(mocker, (0, pulling(1)), (5, verifying), (90, verifying), (99, success))
-    assert answer.allowed == [PATIENCE.idle_s, PATIENCE.work_s, PATIENCE.work_s]
+    assert answer.allowed == [LIMITS.idle_s, LIMITS.work_s, LIMITS.work_s]
 
 
 def test_the_same_line_again_and_again_is_a_standstill(mocker: MockerFixture) -> None:
