@@ -55,7 +55,8 @@ class Against:
         methods = methods_of(self.spec)
         releases = self.knowledge.engines[candidate.engine].releases
         places = {release.place for release in releases if release.method in methods}
-        failed = [why for what, why in self.tried.items() if what.startswith(f"{candidate.engine}/") or what in places]
+        failed = [why for what, why in self.tried.items() if what.startswith(f"{candidate.engine}/")]
+        failed = failed or [f"it comes from {what}, too. {why}" for what, why in self.tried.items() if what in places]
         if failed:
             return failed[-1].rstrip(".")
         if self.spec.install.sources:

@@ -56,6 +56,7 @@ def test_without_places_the_package_index_serves_and_the_failures_are_known() ->
     assert (selection.release.method, selection.model.name) == (Method.WHEEL, "smollm2-135m")
     assert set(state.tried) == {"github", "hf", "ollama"}
     assert all(why.startswith("Cannot look up ") for why in state.tried.values())
+    assert selection.why_not["ollama"].startswith("it comes from github, too. Cannot look up llamacpp ")
 
 
 def test_the_same_wish_is_kept_and_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
