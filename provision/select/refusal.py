@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from provision.domain.choice import Recommendation
 from provision.domain.lock import LockedPlatform
 from provision.domain.spec import AUTO, BACKENDS, EXTERNAL, Spec
-from provision.select.candidates import Candidate, is_far
+from provision.select.candidates import WITH_ENGINE, Candidate, is_far
 from provision.select.knowledge import Knowledge
 from provision.select.offer import Offer
 from provision.select.sources import Tried, methods_of
 
 Judged = tuple[Candidate, Offer]
 
-UNLED = {EXTERNAL: "only where it is asked for: --backend external --base-url URL"}
 TRANSLATED = "Rosetta translates this Python, and what it installs would be for Intel's processors"
 NATIVE = "Run fabric with a Python for Apple silicon: arch -arm64 ./bootstrap.sh"
 _PIN_ANEW = "`fabric lock` pins what runs here instead."
@@ -45,7 +44,18 @@ class Against:
         if runs is not None:
             return "it comes later" if runs.release else self.build(runs)
         nearest = min(own, key=lambda pair: distance(*pair), default=None)
-        return nearest[1].reason if nearest else UNLED.get(backend, "no rule leads to it as asked")
+        return nearest[1].reason if nearest else self._unled(backend)
+
+    def _unled(self, backend: str) -> str:
+        """Say why no rule leads to an engine."""
+        asked_for = "only where it is asked for: --backend"
+        if backend == EXTERNAL:
+            return f"{asked_for} external --base-url URL"
+        rules = self.knowledge.hardware.profiles
+        waiting = [rule for rule in rules if rule.use == WITH_ENGINE and backend in rule.engines]
+        if any(self.spec.acceleration in (AUTO, rule.acceleration) for rule in waiting):
+            return f"{asked_for} {backend}"
+        return "no rule leads to it as asked"
 
     def build(self, candidate: Candidate) -> str:
         """Say why what would run here is not installed: it was tried, it is not allowed, or nobody offers it."""

@@ -45,6 +45,7 @@ def test_a_machine_that_has_everything_gets_the_release(facts: Facts, model: Mod
     assert selection.provided_libraries == ()
     assert selection.why
     assert set(selection.why_not) >= {"ollama", "vllm"}
+    assert selection.why_not["vllm"] == "only where it is asked for: --backend vllm"
 
 
 @pytest.mark.parametrize(
