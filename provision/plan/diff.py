@@ -33,6 +33,7 @@ _NAMED: dict[str, Callable[[Selection], object]] = {
     "server": lambda s: s.base_url if s.is_remote else "our own",
     "API key": lambda s: s.spec.api_key_env or "none",
 }
+_EVERYBODYS = ("model", "server", "API key")  # which our own servers and those of others have
 
 
 def make_plan(selection: Selection, observed: Observed) -> Plan:
@@ -115,7 +116,8 @@ def _config(selection: Selection, observed: Observed) -> Change:
 def _differences(old: Selection | None, new: Selection) -> Iterator[str]:
     if old is None:
         return
-    for name, of in _NAMED.items():
+    names = _NAMED if old.is_remote == new.is_remote else _EVERYBODYS
+    for name, of in ((name, _NAMED[name]) for name in names):
         if of(old) != of(new):
             yield f"{name} {of(old)} → {of(new)}"
 

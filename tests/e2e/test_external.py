@@ -227,7 +227,7 @@ def test_ours_is_stopped_for_theirs_and_back_again(quick: Fabric, theirs: OpenAI
     planned = quick.succeed("plan", *external(theirs.base_url))
     assert actions(planned) == {"engine": "none", "model": "none", "server": "delete", "config": "update"}
     reasons = [change["reason"] for change in planned["changes"] if change["resource"] == "config/external"]
-    assert f"server our own → {theirs.base_url}" in reasons[0]
+    assert reasons == [f"model {ours['model']} → theirs, server our own → {theirs.base_url}"]
 
 
 def test_theirs_may_take_its_time_after_ours_was_stopped(quick: Fabric) -> None:
