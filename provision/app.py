@@ -213,7 +213,7 @@ class Fabric:
         from provision.observe import smoke
 
         selection = self.served()
-        return smoke.run(self.client(), selection.model.name, serves=ENGINES[selection.backend].serves)
+        return smoke.run(self.client(), selection.model.name, ENGINES[selection.backend].serves)
 
     def bench(self, options: BenchOptions) -> tuple[BenchReport, Path]:
         """Measure latency and throughput of the running server; return the report and where it was saved."""

@@ -61,16 +61,10 @@ class _Target:
         return ask(request, lambda asked: self.client.post(CHAT_PATH, asked, self.timeout_s))
 
 
-def _names(listed: Sequence[object], name: str) -> bool:
-    return name in listed
-
-
-def run(
-    client: EndpointClient, model: str, timeout_s: float = ANSWER_TIMEOUT_S, serves: Serves = _names
-) -> SmokeReport:
+def run(client: EndpointClient, model: str, serves: Serves, timeout_s: float = ANSWER_TIMEOUT_S) -> SmokeReport:
     """Make every check in order; ``timeout_s`` bounds the wait for one answer. Never raises for a bad server.
 
-    ``serves`` tells whether names that a server lists have the model.
+    ``serves`` tells whether names that a server lists have the model, as ``Engine.serves`` does.
     """
     target = _Target(client, model, timeout_s, serves)
     checks: list[SmokeCheck] = []

@@ -9,6 +9,7 @@ import ollama
 import openai
 import pytest
 
+from provision.engines.registry import ENGINES
 from provision.observe import smoke
 from tests.standin.ollama_disk import MODEL
 from tests.standin.ollama_registry import OllamaRegistry
@@ -181,5 +182,5 @@ def test_openai_errors_have_their_shape(openai_client: openai.OpenAI) -> None:
 
 
 def test_the_smoke_test_passes(server: OllamaServer, loaded: str) -> None:
-    report = smoke.run(server.client(), f"{loaded}:latest")
+    report = smoke.run(server.client(), f"{loaded}:latest", ENGINES["ollama"].serves)
     assert report.ok, report

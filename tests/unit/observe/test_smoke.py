@@ -7,17 +7,19 @@ from typing import Any
 import pytest
 
 from provision.domain.measure import SmokeCheck, SmokeReport
+from provision.engines.registry import ENGINES
 from provision.host import ports
 from provision.host.endpoint import EndpointClient
 from provision.observe import report, smoke
 from tests.standin.openai_server import Script, serving
 
+SERVES = ENGINES["llamacpp"].serves
 NAMES = ["models", "chat", "stream", "json_schema"]
 
 
 def run(script: Script, model: str = "scripted", timeout_s: float = 5.0) -> SmokeReport:
     with serving(script) as server:
-        return smoke.run(EndpointClient(server.base_url), model, timeout_s)
+        return smoke.run(EndpointClient(server.base_url), model, SERVES, timeout_s)
 
 
 def failures(found: SmokeReport) -> dict[str, str]:
@@ -132,7 +134,7 @@ def test_an_answer_cut_short_is_said_to_be_so() -> None:
 
 def test_a_server_that_is_away_is_asked_once() -> None:
     client = EndpointClient(f"http://127.0.0.1:{ports.pick_free('127.0.0.1')}/v1")
-    found = smoke.run(client, "scripted")
+    found = smoke.run(client, "scripted", SERVES)
     assert "refused" in found.checks[0].detail
     assert {check.detail for check in found.checks[1:]} == {"not asked, because models got no answer"}
 
@@ -155,7 +157,7 @@ def test_a_server_that_never_answers_a_chat_costs_one_timeout(monkeypatch: pytes
 
 def test_the_requests_are_small() -> None:
     with serving(Script()) as server:
-        smoke.run(EndpointClient(server.base_url), "scripted")
+        smoke.run(EndpointClient(server.base_url), "scripted", SERVES)
     assert [chat["max_tokens"] for chat in server.chats[:2]] == [8, 8]
     assert server.chats[2]["response_format"]["json_schema"]["schema"] == smoke.SCHEMA
 
