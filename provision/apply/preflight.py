@@ -8,6 +8,7 @@ from pathlib import Path
 
 from provision.domain.engine import Launch
 from provision.domain.selection import Selection
+from provision.domain.visible import visible
 from provision.engines.engine import Engine
 from provision.engines.exits import decode
 from provision.errors import FabricError
@@ -60,7 +61,7 @@ def prove(
 def _last_line(text: str) -> str:
     """Return the last that a program said, without what a terminal would obey."""
     last = text.strip().splitlines()[-1:] or [""]
-    return "".join(letter if letter.isprintable() else " " for letter in last[0])[:MAX_SAID_CHARACTERS].strip()
+    return visible(last[0], kept="")[:MAX_SAID_CHARACTERS].strip()
 
 
 def _why_not_for_this_machine(engine: Engine, selection: Selection, tree: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 
+from provision.domain.visible import visible
 from provision.errors import UnreachableError
 from provision.host.address import redact
 from provision.host.proxy import Proxy
@@ -40,7 +41,7 @@ class StatusError(UnreachableError):
             super().__init__(_wants_login(proxy), PROXY_LOGIN_HINT)
             return
         hint = _LOGIN_HINT if status in (401, 403) else RETRY_HINT
-        said = "".join(letter for letter in reason or "" if letter.isprintable())[:80]
+        said = visible(reason or "", kept="")[:80]
         super().__init__(f"{redact(url)} answers {f'{status} {said}'.strip()}.", hint)
 
 

@@ -60,6 +60,7 @@ def test_the_error_names_the_release_and_holds_nothing_that_a_terminal_obeys(tmp
     assert raised.value.release == SELECTION.release.name
     assert "status 7" in raised.value.message
     assert raised.value.message.isprintable()
+    assert "(red\N{REPLACEMENT CHARACTER} x" in raised.value.message
     assert len(raised.value.message) < 600
 
 
