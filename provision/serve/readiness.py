@@ -56,7 +56,7 @@ def _first_answer(server: Server, model: str, waiting: Waiting) -> Response:
     """Have the server generate. An engine may load the model only now, and say only now that it cannot."""
     request = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
     if server.is_remote:
-        return ask(request, lambda asked: server.client().post(CHAT_PATH, asked, FIRST_TOKEN_TIMEOUT_S))
+        return ask(request, lambda asked: server.client().post(CHAT_PATH, asked, waiting.step_s(FIRST_TOKEN_TIMEOUT_S)))
     return ask(request, lambda asked: _answer_of_ours(server, asked, waiting))
 
 

@@ -57,7 +57,7 @@ class Waiting:
         server, limits = self._server, self._limits
         if seen.state in _OVER:
             raise failed(server, seen, kind=PortLostError if server.port_is_taken() else ServerFailedError)
-        if self._moves(seen, sleep):
+        if self._moves(seen, sleep) or self._loads_out_of_sight(seen):
             self._moved_at = time.monotonic()
         now = time.monotonic()
         if now - self._moved_at > limits.stall_s:
@@ -66,6 +66,17 @@ class Waiting:
         if limits.timeout_s is not None and now - self._started > limits.timeout_s:
             raise failed(server, seen, f"it was not ready within {limits.timeout_s:g} s")
         self._poll_s = min(MAX_POLL_S, self._poll_s * 1.05)
+
+    def step_s(self, longest_s: float) -> float:
+        """Return how long one question may wait for its answer: ``longest_s``, or what is left of the user's time."""
+        if self._limits.timeout_s is None:
+            return longest_s
+        return max(POLL_S, min(longest_s, self._started + self._limits.timeout_s - time.monotonic()))
+
+    def _loads_out_of_sight(self, seen: Observation) -> bool:
+        """Tell whether only the user's time counts: how far a server of others has loaded cannot be seen from here."""
+        timed = self._limits.timeout_s is not None
+        return timed and self._server.is_remote and seen.state is ServerState.LOADING
 
     def _moves(self, seen: Observation, sleep: Callable[[float], object]) -> bool:
         """Sleep, and tell whether the server got anywhere.

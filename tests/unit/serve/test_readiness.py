@@ -168,6 +168,36 @@ def test_a_server_of_somebody_elses_that_hangs_up_is_told(layout: Layout) -> Non
         wait_until_ready(HangsUp(layout, known._selection), "scripted", SHORT, never)
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("timeout_s", [0.0, 0.5])
+def test_a_first_token_of_somebody_elses_is_waited_for_no_longer_than_was_said(
+    layout: Layout, timeout_s: float
+) -> None:
+    began = time.monotonic()
+    with serving(Script(prompt_s=20)) as server, pytest.raises(ServerFailedError, match="does not answer: timed out"):
+        wait_until_ready(remote(layout, server.base_url), "scripted", WaitLimits(timeout_s), never)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        (WaitLimits(timeout_s=2.5, stall_s=0.3), r"was not ready within 2\.5 s"),
+        (WaitLimits(stall_s=0.3), r"made no progress for 0\.3 s"),
+    ],
+)
+def test_somebody_elses_that_is_loading_has_the_time_that_was_given(
+    layout: Layout, limits: WaitLimits, why: str
+) -> None:
+    script = Script()
+    with serving(script) as server:
+        known = remote(layout, server.base_url)
+        script.models = (503, error("Loading model"))
+        with pytest.raises(ServerFailedError, match=why):
+            wait_until_ready(known, script.model, limits, never)
+
+
 @pytest.mark.parametrize("refused", [("max_tokens",), ("max_tokens", "temperature")])
 def test_a_hosted_model_is_asked_in_its_own_words(layout: Layout, refused: tuple[str, ...]) -> None:
     with serving(Script(refuses=refused)) as server:
