@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,10 @@ class Changes:
         unfit: FabricError | None = None
         while True:
             try:
-                plan = planner.plan(spec, state, facts, tried=tried, refresh=options.refresh, pins=options.pins)
+                plan, options = self._planned(
+                    partial(planner.plan, spec, state, facts, tried=tried, refresh=options.refresh, pins=options.pins),
+                    options,
+                )
             except CannotRunError as error:
                 raise unfit or error from error
             self._tell_failures(plan, state, tried, offline=options.offline)
@@ -107,6 +111,13 @@ class Changes:
                 moved = True
                 self.fabric.progress.say("Somebody was faster and has the port now; taking another one")
             state = read_state(self.fabric.layout) or state
+
+    def _planned(self, look: Callable[[], Plan], options: UpOptions) -> tuple[Plan, UpOptions]:
+        """Return the plan, when a server of somebody else's that it is about has loaded, with the time left for it."""
+        from provision.serve.loading import when_loaded
+
+        plan, left_s = when_loaded(look, options.timeout_s, self.fabric.progress.say)
+        return plan, replace(options, timeout_s=left_s)
 
     def _tell_failures(self, plan: Plan, state: State, told: Mapping[str, str], *, offline: bool) -> None:
         """Say aloud what could not be had, and what is done instead."""
@@ -130,7 +141,8 @@ class Changes:
                 raise InvalidInputError("This plan does not fit any more: the state has changed.", _PLAN_AGAIN)
             known = state if saved.lineage else None
             try:
-                plan = self.fabric.planner.plan_saved(saved, known, self.fabric.facts())
+                look = partial(self.fabric.planner.plan_saved, saved, known, self.fabric.facts())
+                plan, options = self._planned(look, options)
             except CannotRunError as error:
                 raise InvalidInputError(f"This plan does not fit this machine. {error.message}", _PLAN_AGAIN) from error
             if plan.digest != saved.digest:

@@ -68,7 +68,8 @@ class Planner:
         such a machine is taken as it is; something else is chosen only where that does not run and they are not strict.
 
         Raises ``CannotRunError`` where nothing can be installed, ``UnavailableError`` where what was asked for by
-        name cannot be had, ``InvalidInputError`` where strict pins have nothing for such a machine.
+        name cannot be had, ``StillLoadingError`` where a server of somebody else's cannot be asked for its models yet,
+        ``InvalidInputError`` where strict pins have nothing for such a machine.
         """
         self.choosing.check(spec)
         _check_program(spec.install.program)

@@ -20,7 +20,8 @@ class Fingerprint:
     ``kind`` is ``ollama``, ``vllm``, ``llamacpp``, ``lmstudio``, ``openai-compatible`` for any other server of that
     API, ``unknown`` for one that speaks something else, ``unreachable`` where no answer came. ``models`` are the
     names that requests may use, ``contexts`` the tokens of context that some of them are served with. ``detail`` says
-    in words what showed the kind, ``status`` is what the list of models was answered with in the end.
+    in words what showed the kind, ``status`` is what the list of models was answered with in the end. ``loading`` says
+    that it has still to load its model: what it lists now, if anything, need not be what it serves.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class Fingerprint:
     detail: str = ""
     contexts: dict[str, int] = field(default_factory=dict)
     status: int = 0
+    loading: bool = False
 
     @property
     def speaks_openai(self) -> bool:

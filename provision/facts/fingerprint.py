@@ -31,6 +31,7 @@ MAX_NAME_CHARACTERS = 300
 MAX_VERSION_CHARACTERS = 60
 MAX_CONTEXT = 1 << 31
 _WANTS_KEY = (401, 403)
+_LOADING = 503
 _LOGINS = ("basic", "digest", "negotiate", "ntlm")
 _NO_BUILD = "b0-unknown"  # what llama.cpp says of itself where it was built from an archive
 _SHOWN = {OLLAMA: "Ollama", VLLM: "vLLM", LLAMACPP: "llama.cpp", LMSTUDIO: "LM Studio"}
@@ -66,6 +67,7 @@ def identify(ask: Ask, ask_with_key: Ask | None = None) -> Fingerprint:
         if found is not None:
             needs_key = found.needs_key or guarded
             known = replace(found, models=_names(rows), needs_key=needs_key, status=listed.status)
+            known = replace(known, loading=found.loading or listed.status == _LOADING)
             return replace(known, detail=f"it answers as {_SHOWN[found.kind]} does{_troubled(listed)}")
     needs_key = guarded and not _is_web_login(listed)
     return replace(_any_other(seen), models=_names(rows), needs_key=needs_key, status=listed.status)
@@ -109,7 +111,13 @@ def _llamacpp(seen: _Seen) -> Fingerprint | None:
     slot = _inside(props, "default_generation_settings").get("n_ctx")  # what one request gets of it
     if len(seen.rows) == 1:
         contexts |= _contexts([(seen.rows[0].get("id"), slot)])
-    return Fingerprint(LLAMACPP, version or None, needs_key=answer.status in _WANTS_KEY, contexts=contexts)
+    return Fingerprint(
+        LLAMACPP,
+        version or None,
+        needs_key=answer.status in _WANTS_KEY,
+        contexts=contexts,
+        loading=answer.status == _LOADING,  # some versions list their model before they have loaded it
+    )
 
 
 def _is_llamacpp(seen: _Seen) -> bool:

@@ -35,7 +35,8 @@ def look(spec: Spec, layout: Layout, env: Mapping[str, str], previous: Selection
     """Ask the server at ``spec.base_url`` what it is. ``previous`` is what is served now, whose key may be stored.
 
     Only GETs, and no key before it is wanted. Raises ``UsageError`` or ``RefusedError`` for an address that nothing
-    may be sent to, ``UsageError`` for a key or a model that is not clear, ``UnreachableError`` where nobody answers.
+    may be sent to, ``UsageError`` for a key or a model that is not clear, ``UnreachableError`` where nobody answers, or
+    who answers is still loading.
     """
     variable = spec.api_key_env
     base_url = normalize(spec.base_url or "", has_key=bool(variable))

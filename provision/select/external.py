@@ -20,7 +20,6 @@ from provision.select.explain import not_heeded
 REMOTE = "remote"
 SHOWN_MODELS = 12
 _TURNED_AWAY = (401, 403)
-_LOADING = 503
 _OLLAMA_PREFIX, _FROM_HUB = "ollama:", "hf.co/"
 _DIGEST_CHARACTERS = 12
 _SET_UP = "whoever runs that server has set it up"
@@ -28,6 +27,18 @@ _NOT_HEEDED = (
     *("acceleration", "profile", "context", "threads", "parallel", "kv_cache", "keep_alive"),
     *("host", "port", "install"),
 )
+
+
+class StillLoadingError(UnreachableError):
+    """The server has still to load its model; only then it says by which name, and with which context, it serves it."""
+
+    code = "loading"
+
+    def __init__(self, base_url: str) -> None:
+        super().__init__(
+            f"The server at {base_url} is still loading its model.",
+            "Run the same command again in a moment; `fabric up` waits for it.",
+        )
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,8 @@ class KnownModels:
 def select_external(spec: Spec, base_url: str, seen: Fingerprint, known: KnownModels) -> Selection:
     """Return what is served at ``base_url`` as a selection; ``seen`` is what answered there.
 
-    Raises ``UnreachableError`` where no model server answers, ``UsageError`` where the model is not clear, or the key
+    Raises ``UnreachableError`` where no model server answers, ``StillLoadingError`` where it has still to load its
+    model, ``UsageError`` where the model is not clear, or the key
     is missing or not the right one, ``InvalidInputError`` for a file that its Ollama does not take.
     """
     _check(spec, base_url, seen)
@@ -105,6 +117,8 @@ def _check(spec: Spec, base_url: str, seen: Fingerprint) -> None:
         raise UsageError(
             "--require-gpu cannot be promised of a server that somebody else runs.", "Leave --require-gpu out."
         )
+    if seen.loading:
+        raise StillLoadingError(base_url)
 
 
 def _listed(seen: Fingerprint, names: Iterable[str]) -> str | None:
@@ -125,8 +139,6 @@ def _model(wish: str, base_url: str, seen: Fingerprint, known: KnownModels) -> M
     if seen.kind == OLLAMA:
         pulled = ollama_name(wish, known.catalog)
         return _of_theirs(pulled) if pulled else _of_ours(wish, base_url, known.file_of(wish))
-    if seen.status == _LOADING and not is_reference(wish):
-        return _of_theirs(wish)
     raise UsageError(
         f"The server at {base_url} has no model {wish!r}.{did_you_mean(wish, list(seen.models))}",
         f"It lists {_shown(seen) or 'none'}.",

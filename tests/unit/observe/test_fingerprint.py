@@ -40,6 +40,7 @@ class Known:
     models: tuple[str, ...] = ()
     contexts: Mapping[str, int] | None = None
     needs_key: bool = False
+    loading: bool = False
 
 
 LLAMACPP = Known(
@@ -52,7 +53,14 @@ ENGINES = {
     "llama.cpp behind a proxy that hides its name": Known(
         site(sites.LLAMACPP), "llamacpp", "b11434-0123abcd", ("smollm2",), {"smollm2": 4096}
     ),
-    "llama.cpp that is loading": Known(site({}, missing=sites.LOADING, headers=sites.BY_LLAMACPP), "llamacpp"),
+    "llama.cpp that is loading": Known(
+        site({}, missing=sites.LOADING, headers=sites.BY_LLAMACPP), "llamacpp", loading=True
+    ),
+    "llama.cpp that lists the model that it is loading": Known(
+        site({"/v1/models": sites.LLAMACPP_LIST}, missing=sites.LOADING, headers=sites.BY_LLAMACPP),
+        *("llamacpp", None, ("smollm2",)),
+        loading=True,
+    ),
     "llama.cpp with a key that leaves its list open": Known(
         site(sites.LLAMACPP, headers=sites.BY_LLAMACPP, guards="/props"),
         *("llamacpp", None, ("smollm2",), {"smollm2": 16384}),
@@ -94,6 +102,7 @@ ENGINES = {
     "nothing there": Known(site({}), "unknown"),
     "a redirect": Known(lambda _: Answer(301, headers={"Location": "https://elsewhere.example/"}), "unknown"),
     "an error": Known(lambda _: Answer(500), "unknown"),
+    "a gateway with nothing behind it": Known(lambda _: Answer(503), "unknown"),
 }
 
 
@@ -103,6 +112,7 @@ def test_a_server_is_told_by_its_answers(name: str) -> None:
     found, server = look(known.site)
     assert found.kind == known.kind, found
     assert (found.version, found.models, found.needs_key) == (known.version, known.models, known.needs_key)
+    assert found.loading is known.loading
     assert found.contexts == (known.contexts or {}) or known.contexts is None
     assert found.detail
     assert found.speaks_openai is (known.kind != "unknown")

@@ -15,7 +15,7 @@ from provision.domain.selection import Selection
 from provision.domain.spec import ENGINE_NAMES, Install, Spec
 from provision.errors import FabricError, InvalidInputError, UnreachableError, UsageError
 from provision.knowledge.models import load_catalog
-from provision.select.external import KnownModels, lacks_model, select_external
+from provision.select.external import KnownModels, StillLoadingError, lacks_model, select_external
 
 URL = "http://127.0.0.1:1234/v1"
 
@@ -132,11 +132,18 @@ def test_what_ollama_cannot_fetch_is_to_be_fetched_first() -> None:
     assert "fabric models pull hf:me/own-GGUF:Q4_0" in str(caught.value.hint)
 
 
-def test_a_server_that_is_still_loading_is_waited_for_where_its_model_is_named() -> None:
-    loading = seen(kind=LLAMACPP, status=503, detail="it answers as llama.cpp does, and GET /v1/models answers 503")
-    assert choose(wish(model="soon"), loading).model.name == "soon"
-    with pytest.raises(UsageError, match=r"lists no model .*answers 503"):
-        choose(wish(), loading)
+@pytest.mark.parametrize("model", ["auto", "smollm2-135m", "hf:Qwen/Qwen3.5-4B", "any"])
+@pytest.mark.parametrize("listed", [(), ("smollm2-135m",)])
+def test_of_a_server_that_is_still_loading_nothing_is_guessed(model: str, listed: tuple[str, ...]) -> None:
+    with pytest.raises(StillLoadingError, match="is still loading") as caught:
+        choose(wish(model=model), seen(*listed, kind=LLAMACPP, status=503, loading=True))
+    assert caught.value.exit_code == 69
+    assert "`fabric up` waits for it" in str(caught.value.hint)
+
+
+def test_what_is_wrong_with_a_wish_is_told_before_the_server_is_waited_for() -> None:
+    with pytest.raises(UsageError, match="cannot be promised"):
+        choose(wish(require_gpu=True), seen(kind=LLAMACPP, status=503, loading=True))
 
 
 @pytest.mark.parametrize(
