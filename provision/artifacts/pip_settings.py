@@ -86,7 +86,7 @@ def read(
         certificate=found.get(_CERT) or _other_certificate(env),
         proxy=found.get(_PROXY),
         no_index=found.get(_NO_INDEX, "").lower() in _TRUE,
-        trusted_hosts=tuple(found.get(_TRUSTED, "").split()),
+        trusted_hosts=tuple((env.get("UV_INSECURE_HOST") or found.get(_TRUSTED, "")).split()),
     )
 
 

@@ -29,17 +29,22 @@ def origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme)
 
 
-def check(url: str, trusted_hosts: Collection[str]) -> None:
-    """Raise ``RefusedError`` for what is neither https, nor http to this machine or a trusted host.
+def is_trusted(url: str, trusted_hosts: Collection[str]) -> bool:
+    """Tell whether a host is trusted without encryption or certificate.
 
     Trusted hosts are named as for pip: ``mirror.lan``, or ``mirror.lan:8080`` for that port alone.
     """
+    _, host, port = origin(url)
+    return not {host, f"{host}:{port}"}.isdisjoint(trusted_hosts)
+
+
+def check(url: str, trusted_hosts: Collection[str]) -> None:
+    """Raise ``RefusedError`` for what is neither https, nor http to this machine or a trusted host."""
     parts = split(url)
     host = parts.hostname or ""
     if reason := why_unsafe(host):
         raise RefusedError(f"Will not ask {redact(url)}: {host} is {reason}.", "Use the address of a real host.")
-    trusted = {host, f"{host}:{parts.port}"}.intersection(trusted_hosts)
-    plain = parts.scheme == "http" and (is_loopback(host) or trusted)
+    plain = parts.scheme == "http" and (is_loopback(host) or is_trusted(url, trusted_hosts))
     if not plain and (parts.scheme != "https" or not host):
         raise RefusedError(f"Will not fetch {redact(url)}: only https is trusted.", _MIRROR_HINT)
 
