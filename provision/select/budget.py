@@ -11,6 +11,7 @@ from provision.domain.units import GIB, MIB
 from provision.knowledge.sizing import Sizing
 
 CPU, DEDICATED, UNIFIED = "cpu", "dedicated", "unified"
+SET_ASIDE = "vram"  # a pool that the firmware took from main memory, which does not count it any more
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def _unified(gpu: Gpu, memory: Memory, sizing: Sizing) -> Budget:
     if pool.pool == "working-set":
         return _working_set(pool, memory, sizing, name)
     free = pool.free_bytes
-    if pool.pool != "vram":  # main memory itself, which others are using too
+    if pool.pool != SET_ASIDE:  # main memory itself, which others are using too
         free = _least(free, memory.available_bytes)
     total = pool.total_bytes or memory.total_bytes
     if free is None or total is None:

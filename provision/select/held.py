@@ -5,29 +5,35 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import replace
 
-from provision.domain.facts import Facts
+from provision.domain.facts import Facts, Memory
 from provision.domain.gpu import Gpu, GpuInstance, GpuMemory
 from provision.domain.selection import Fit, Selection
-from provision.select.budget import DEDICATED, device_key
+from provision.select.budget import DEDICATED, SET_ASIDE, device_key
 
 
 def with_ours_given_back(facts: Facts, served: Selection) -> Facts:
     """Return the facts as they would be without the server of ``served``, as far as its fit tells what it takes.
 
     What it takes of GPUs is given back to those that it was fitted to, and to no others; of a partitioned one, to the
-    instance. Where its selection names none, every GPU with memory of its own counts.
+    instance. Where its selection names none, every GPU with memory of its own counts. What it takes of main memory,
+    also through a GPU that shares it, is given back there.
     """
-    if served.fit.budget_kind == DEDICATED:
-        cards = (gpu for gpu in facts.gpus if gpu.memory.kind == DEDICATED)
-        keys = served.devices or tuple(map(device_key, cards))
-        share = _share(served.fit, _memories(facts.gpus, keys))
-        return replace(facts, gpus=tuple(_freer(gpu, keys, share) for gpu in facts.gpus))
-    memory = facts.memory
-    if memory.available_bytes is None:
+    fit, keys = served.fit, served.devices
+    if fit.budget_kind == DEDICATED and not keys:
+        keys = tuple(device_key(gpu) for gpu in facts.gpus if gpu.memory.kind == DEDICATED)
+    used = [gpu for gpu in facts.gpus if device_key(gpu) in keys]
+    share = _share(fit, _memories(facts.gpus, keys))
+    facts = replace(facts, gpus=tuple(_freer(gpu, keys, share) for gpu in facts.gpus))
+    if fit.budget_kind == DEDICATED or any(gpu.memory.pool == SET_ASIDE for gpu in used):
         return facts
-    available = memory.available_bytes + served.fit.need_bytes
-    most = memory.reachable_bytes
-    return replace(facts, memory=replace(memory, available_bytes=available if most is None else min(most, available)))
+    return replace(facts, memory=_main_memory(facts.memory, fit.need_bytes))
+
+
+def _main_memory(memory: Memory, more: int) -> Memory:
+    if memory.available_bytes is None:
+        return memory
+    available, most = memory.available_bytes + more, memory.reachable_bytes
+    return replace(memory, available_bytes=available if most is None else min(most, available))
 
 
 def _memories(gpus: Sequence[Gpu], keys: Container[str]) -> list[GpuMemory]:

@@ -13,7 +13,7 @@ from provision.domain.selection import Fit, Selection
 from provision.domain.spec import Spec
 from provision.select.choose import Chooser
 from provision.select.held import with_ours_given_back
-from tests.standin.machines import GIB, LINUX, nvidia
+from tests.standin.machines import ARM, GB10, GIB, LINUX, nvidia
 from tests.unit.select.known_models import card
 
 KNOWLEDGE = read_knowledge()
@@ -115,6 +115,30 @@ def test_of_a_partitioned_card_the_instance_gets_it() -> None:
 def test_main_memory_gets_back_what_a_server_on_the_processor_holds(before: Memory, available: int | None) -> None:
     after = with_ours_given_back(Facts(memory=before), served(5, kind="cpu")).memory
     assert after == replace(before, available_bytes=None if available is None else available * GIB)
+
+
+@pytest.mark.parametrize(
+    ("pool", "after", "available"), [("host", 52, 50), ("gtt", 52, 50), ("working-set", 52, 50), ("vram", 52, 10)]
+)
+def test_a_gpu_that_shares_main_memory_and_that_memory_get_it_both(pool: str, after: int, available: int) -> None:
+    """But what the firmware set aside for the GPU is no main memory."""
+    shared = replace(card(62, 12, "unified", pool), uuid="GPU-1")
+    before = Facts(gpus=(shared, replace(shared, uuid="GPU-2")), memory=Memory(64 * GIB, 10 * GIB))
+    given_back = with_ours_given_back(before, served(40, "GPU-1", kind="unified"))
+    assert free(given_back) == [after, 12]
+    assert given_back.memory == replace(before.memory, available_bytes=available * GIB)
+
+
+def test_another_context_keeps_its_model_where_memory_is_shared() -> None:
+    """GB10: its free memory is that of the machine, which the model has taken most of."""
+    spec = Spec(backend="ollama")
+    idle = replace(LINUX, os=ARM.os, gpus=(GB10,), memory=Memory(120 * GIB, 118 * GIB))
+    first = chosen(idle, spec)
+    assert (first.fit.budget_kind, first.fit.need_bytes > 40 * GIB) == ("unified", True)
+    left = 118 * GIB - first.fit.need_bytes
+    now = replace(idle, gpus=(_busier(GB10, first.fit.need_bytes),), memory=replace(idle.memory, available_bytes=left))
+    longer = chosen(with_ours_given_back(now, first), replace(spec, context=8192))
+    assert (longer.devices, longer.model, longer.context) == (first.devices, first.model, 8192)
 
 
 @pytest.mark.parametrize(
