@@ -47,11 +47,12 @@ def _share(served: Fit, memories: Sequence[GpuMemory]) -> int:
 
     All that divide the layers among them hold the same. Whole layers are spread as the engine likes (Ollama fills one
     GPU where it can, llama.cpp takes more of a larger one): all give the same, and where one has less in use, the
-    others more, so that together they have room again for what is served.
+    others more, so that together they have room again for what is served. Of a model that is partly in main memory
+    they hold no more than they could.
     """
     if served.workers > 1:
         return served.need_bytes // served.workers
-    left = need = served.need_bytes
+    left = need = served.need_bytes if served.budget_bytes is None else min(served.need_bytes, served.budget_bytes)
     used = sorted(_used(memory, need) for memory in memories)
     for emptied, most in enumerate(used):
         share = left // (len(used) - emptied)

@@ -84,6 +84,13 @@ def test_a_card_that_shares_each_layer_gets_no_more_than_its_part() -> None:
     assert free(with_ours_given_back(Facts(gpus=cards), served(16, "a", "b", workers=2))) == [24, 10]
 
 
+def test_a_card_gets_no_more_of_a_divided_model_than_was_its_budget() -> None:
+    """Of 40 GiB it could take 13, because somebody else holds 10; the rest is in main memory."""
+    whole = served(40, "a")
+    partial = replace(whole, fit=replace(whole.fit, verdict="partial", budget_bytes=13 * GIB))
+    assert free(with_ours_given_back(Facts(gpus=(gpu("a", 24, 1),)), partial)) == [14]
+
+
 def test_what_is_free_of_a_card_stays_unknown() -> None:
     cards = replace(gpu("a", 24, 0), memory=GpuMemory("dedicated", 24 * GIB)), gpu("b", 24, 2)
     assert free(with_ours_given_back(Facts(gpus=cards), served(12, "a"))) == [None, 2]
