@@ -39,11 +39,6 @@ def budget_for_cpu(memory: Memory, sizing: Sizing) -> Budget:
     return Budget(CPU, max(0, min(memory.available_bytes, whole) - reserve), total_bytes=whole)
 
 
-def budget_for_gpus(gpus: Sequence[Gpu], memory: Memory, sizing: Sizing) -> Budget:
-    """Return what a server on these GPUs may take, its layers spread over them."""
-    return budgets_for_gpus(gpus, memory, sizing)[-1]
-
-
 def budgets_for_gpus(
     gpus: Sequence[Gpu], memory: Memory, sizing: Sizing, *, tensor_parallel: bool = False
 ) -> tuple[Budget, ...]:
