@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from provision.domain.facts import Memory
 from provision.domain.model import Model
-from provision.select.budget import Budget
+from provision.select.budget import Budget, budgets_for_gpus
 from provision.select.fit import fit, largest_context
 from tests.unit.select.known_models import (
     GIB,
@@ -97,6 +97,14 @@ def test_vllm_takes_no_more_than_its_share_of_the_whole_card() -> None:
     assert fit(LLAMA_8B_BF16, 4096, 1, gpu(40, 39.5), SIZING, engine="vllm").budget_bytes == 36 * GIB
     assert fit(LLAMA_8B_BF16, 4096, 1, gpu(40, 20), SIZING, engine="vllm").budget_bytes == 20 * GIB - int(1.6 * GIB)
     assert fit(LLAMA_8B, 4096, 1, gpu(40, 39.5), SIZING).budget_bytes == int(39.5 * GIB) - int(1.6 * GIB)
+
+
+def test_working_memory_counts_for_each_gpu_that_divides_the_layers_and_once_where_they_are_spread() -> None:
+    cards = [card(80, 79)] * 4
+    spread, divided = (budgets_for_gpus(cards, Memory(), SIZING, tensor_parallel=each)[-1] for each in (False, True))
+    assert fit(LLAMA_8B_BF16, 4096, 1, divided, SIZING, engine="vllm").compute_bytes == 4 * 2048 * MIB
+    one, four = (fit(LLAMA_8B, 4096, 1, budget, SIZING).compute_bytes for budget in (gpu(80, 79), spread))
+    assert one == four
 
 
 def test_a_no_says_what_would_fit() -> None:
