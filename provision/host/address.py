@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from provision.domain.web_address import is_loopback, is_this_machine, why_unsafe, without_login
+from provision.domain.web_address import DEFAULT_PORTS, is_loopback, is_this_machine, why_unsafe, without_login
 from provision.errors import RefusedError
 
-_PORTS = {"http": 80, "https": 443}
 _MIRROR_HINT = "Use an https mirror; http is for a package index alone, and with pip's trusted-host setting."
 _REDIRECT_HINT = "Somebody between here and the file may be up to no good; use another network or mirror."
 
@@ -27,7 +26,7 @@ def redact(url: str) -> str:
 def origin(url: str) -> tuple[str, str, int | None]:
     """Return scheme, host and port: whoever shares all three may be told the same secrets."""
     parts = split(url)
-    return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
+    return parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme)
 
 
 def check(url: str, trusted_hosts: Collection[str]) -> None:
