@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -63,10 +64,12 @@ class Choosing:
         known = (before.known,) if before.known else ()
         resolver = self._resolver(chooser.spec, *known, stored=before.models)
         chooser = replace(chooser, wanted=self._wanted(chooser.spec, resolver))
-        choice, tried = self._until_had(chooser, resolver, {**failed, **before.absent})
-        if before.absent and not before.is_kept(choice.selection):
-            return self._until_had(chooser, resolver, failed)
-        return choice, tried
+        if before.absent:
+            with suppress(UnavailableError):  # what could not be had then may be there now
+                choice, tried = self._until_had(chooser, resolver, {**failed, **before.absent})
+                if before.is_kept(choice.selection):
+                    return choice, tried
+        return self._until_had(chooser, resolver, failed)
 
     def anew(self, chooser: Chooser) -> Choice:
         """Choose as where nothing is set up.

@@ -88,6 +88,9 @@ class Planner:
         self.choosing.check(spec)
         if spec.backend == EXTERNAL:
             return self._plan_remote(spec, state, chosen)
+        made_for, here = (chosen.release.system, chosen.release.arch), (facts.os.system, facts.os.arch)
+        if made_for != here:
+            raise CannotRunError(f"It was made for {' on '.join(made_for)}, and this is {here[0]} on {here[1]}.")
         pins = Pins({"": LockedPlatform(chosen.release, chosen.model)}, strict=True, holder="the plan")
         before = recall(spec, state, refresh=False, offline=True)
         plan = self._plan_here(state, facts, spec, before, pins=pins, port=chosen.port)

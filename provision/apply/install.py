@@ -88,7 +88,7 @@ class Installer:
         )
         with explained("installing the engine"):
             remove_tree(staged)
-            shop.make(release, staged)
+            release = shop.make(release, staged)
             said = self._preflight(staged)
             final = engine_path(self.layout, release, provided)
             make_private_dir(final.parent)

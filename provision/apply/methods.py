@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from provision.apply.first_use import pinned_by_what_came
@@ -12,7 +12,7 @@ from provision.apply.progress import Progress
 from provision.apply.store import engine_path
 from provision.artifacts.fetch import Fetcher
 from provision.artifacts.uv_program import Uv
-from provision.domain.artifacts import Wheel
+from provision.domain.artifacts import PinnedFile, Wheel
 from provision.domain.engine import EngineRelease, Method
 from provision.domain.safe_name import inside
 from provision.errors import FabricError
@@ -37,9 +37,13 @@ class Workshop:
     threads: int
     memory_bytes: int | None
 
-    def make(self, release: EngineRelease, staged: Path) -> None:
-        """Make the tree of ``release`` at ``staged``, which does not exist yet."""
-        _MAKERS[release.method](self, release, staged)
+    def make(self, release: EngineRelease, staged: Path) -> EngineRelease:
+        """Make the tree of ``release`` at ``staged``, which does not exist yet.
+
+        Return the release as it is known now: with the hash of every file that came.
+        """
+        files = _MAKERS[release.method](self, release, staged)
+        return release if files is None else replace(release, files=files)
 
 
 def _from_wheel(shop: Workshop, release: EngineRelease, staged: Path) -> None:
@@ -80,8 +84,8 @@ def _install_wheels(shop: Workshop, release: EngineRelease, wheels: tuple[Wheel,
     remove_tree(place)
 
 
-def _from_archive(shop: Workshop, release: EngineRelease, staged: Path) -> None:
-    """Unpack every archive over the one before: what they hold is meant to lie side by side."""
+def _from_archive(shop: Workshop, release: EngineRelease, staged: Path) -> tuple[PinnedFile, ...]:
+    """Unpack every archive over the one before: what they hold is meant to lie side by side. Return what came."""
     from provision.artifacts.unpack import unpack
 
     place = shop.layout.staging / "archives"
@@ -89,15 +93,16 @@ def _from_archive(shop: Workshop, release: EngineRelease, staged: Path) -> None:
     total = sum(file.size_bytes or 0 for file in release.files)
     arrived = shop.progress.transfer(f"{release.engine} {release.version}", total)
     sums = shop.fetcher.files(release.files, place, arrived)
-    pinned_by_what_came(release.files, sums, shop.progress.say)
+    files = pinned_by_what_came(release.files, sums, shop.progress.say)
     shop.progress.say(f"Unpacking {release.engine} {release.version}")
     strip = release.assets.strip if release.assets else 0
-    for number, file in enumerate(release.files):
+    for number, file in enumerate(files):
         part = staged if number == 0 else shop.layout.staging / f"part-{number}"
         unpack(place / file.path, part, strip=strip, stop=shop.stop)
         if part != staged:
             _lay_over(part, staged)
     remove_tree(place)
+    return files
 
 
 def _lay_over(part: Path, tree: Path) -> None:
@@ -156,7 +161,7 @@ def _from_program(_shop: Workshop, release: EngineRelease, staged: Path) -> None
     (staged / program.name).symlink_to(program.absolute())
 
 
-_MAKERS: Mapping[Method, Callable[[Workshop, EngineRelease, Path], None]] = {
+_MAKERS: Mapping[Method, Callable[[Workshop, EngineRelease, Path], tuple[PinnedFile, ...] | None]] = {
     Method.WHEEL: _from_wheel,
     Method.PACKAGES: _from_packages,
     Method.ARCHIVE: _from_archive,

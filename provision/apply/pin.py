@@ -12,7 +12,7 @@ from provision.artifacts.fetch import Fetcher
 from provision.artifacts.mirrors import Mirrors
 from provision.domain.artifacts import PinnedFile, WheelMember
 from provision.domain.engine import EngineRelease
-from provision.domain.lock import LockedPlatform, every_wheel
+from provision.domain.lock import LockedPlatform, every_wheel, lacking
 from provision.domain.model import Model
 from provision.domain.web_address import without_login
 from provision.errors import UnreachableError
@@ -50,14 +50,12 @@ class Pinning:
             source = self._member(source) if source else None
         except UnreachableError as error:
             failures.append(error.message)
-        if failures:
-            raise UnreachableError(
-                f"Not everything can be pinned. {' '.join(failures)}",
-                "Choose what can be had: another --source or --model; or try again later.",
-            )
+        _refuse(failures)
         release = replace(release, files=self._known(release.place, release.files, learnt), libraries=libraries)
         model = _with(model, self._known(model.place, model.files, learnt), source)
-        return LockedPlatform(release, model, self._urls(release, model))
+        locked = LockedPlatform(release, model, self._urls(release, model))
+        _refuse([f"Nobody tells {what}." for what in lacking(locked)])
+        return locked
 
     def _urls(self, release: EngineRelease, model: Model) -> dict[str, str]:
         names = sorted(wheel.filename for wheel in every_wheel(release, model))
@@ -100,3 +98,12 @@ def _with(model: Model, files: tuple[PinnedFile, ...], source: WheelMember | Non
     size_bytes = sum(file.size_bytes or 0 for file in files) or (source.size_bytes if source else model.size_bytes)
     single = source.sha256 if source else files[0].sha256 if len(files) == 1 else None
     return replace(model, files=files, source=source, size_bytes=size_bytes, sha256=model.sha256 or single)
+
+
+def _refuse(failures: list[str]) -> None:
+    """Raise ``UnreachableError`` with all of them, where there are any."""
+    if failures:
+        raise UnreachableError(
+            f"Not everything can be pinned. {' '.join(failures)}",
+            "Choose what can be had: another --source or --model; or try again later.",
+        )

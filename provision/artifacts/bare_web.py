@@ -25,7 +25,7 @@ class Web:
 
     def __init__(self, env: Mapping[str, str], trusted_hosts: Iterable[str]) -> None:
         self.certificate = env.get("SSL_CERT_FILE") or None
-        self.trusted = {*trusted_hosts, *env.get("UV_INSECURE_HOST", "").split()}
+        self.trusted = frozenset(trusted_hosts)
         self.logins: dict[tuple[str, str], str] = {}  # by scheme, host and port: none is sent in the clear
         lower = {name.lower(): value for name, value in env.items() if name.lower().endswith("_proxy") and value}
         proxies = {scheme: lower.get(scheme + "_proxy") or lower.get("all_proxy") for scheme in ("http", "https")}

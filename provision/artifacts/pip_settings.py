@@ -23,7 +23,7 @@ _PROXY, _NO_INDEX, _TRUSTED = "proxy", "no-index", "trusted-host"
 _NAMES = (_INDEX, _EXTRA, _LINKS, _CERT, _PROXY, _NO_INDEX, _TRUSTED)
 _SECTIONS = ("global", "install")  # the later one wins, whichever file it is in
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
-_OTHER_CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # pip reads them through its HTTP library
+_OTHER_CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # pip reads them through its HTTP library, uv does not
 _TRUE = ("1", "t", "true", "y", "yes", "on")
 
 
@@ -83,11 +83,16 @@ def read(
         index_url=found.get(_INDEX),
         extra_index_urls=tuple(found.get(_EXTRA, "").split()),
         find_links=tuple(found.get(_LINKS, "").split()),
-        certificate=found.get(_CERT) or next(filter(None, map(env.get, _OTHER_CERTIFICATES)), None),
+        certificate=found.get(_CERT) or _other_certificate(env),
         proxy=found.get(_PROXY),
         no_index=found.get(_NO_INDEX, "").lower() in _TRUE,
-        trusted_hosts=tuple(found.get(_TRUSTED, "").split()),
+        trusted_hosts=tuple((env.get("UV_INSECURE_HOST") or found.get(_TRUSTED, "")).split()),
     )
+
+
+def _other_certificate(env: Mapping[str, str]) -> Optional[str]:
+    """Return what variables of other programs name, where the one that everything here reads names nothing."""
+    return None if env.get("SSL_CERT_FILE") else next(filter(None, map(env.get, _OTHER_CERTIFICATES)), None)
 
 
 def uv_environment(settings: PackageSettings, env: Mapping[str, str]) -> Dict[str, str]:

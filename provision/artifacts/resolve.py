@@ -41,10 +41,10 @@ class Resolver:
         release, model = selection.release, selection.model
         for each in self.known:
             release = each.release if each.release.is_same(release) else release
-            model = each.model if each.model.reference == model.reference else model
+            model = _called(each.model, model) if each.model.reference == model.reference else model
         stored = self.models.get(model.name)
         if stored is not None and stored.reference == model.reference:
-            model = stored
+            model = _called(stored, model)
         return replace(
             selection,
             release=release if release.resolved else self.release(release),
@@ -86,7 +86,7 @@ class Resolver:
         """Return a model of the catalogue with its files; what it is called and how it is described stays."""
         with self._looking_up(model.place, model.reference, f"the model {model.name}"):
             found = self.describe(model.reference)
-        return replace(found, name=model.name, license=model.license or found.license, parsers=model.parsers)
+        return _called(found, model)
 
     def describe(self, reference: str) -> Model:
         """Return the model that a reference names: files that are here, or what its place says of it.
@@ -106,12 +106,12 @@ class Resolver:
             from provision.artifacts.local_model import describe
 
             return describe(parsed.path)
+        if self.offline:
+            raise UnreachableError(f"{reference} is not known here, and --offline was given.", _ONLINE)
         if isinstance(parsed, WheelReference):
             from provision.artifacts.wheel_model import describe_wheel
 
             return describe_wheel(parsed, self.env, self._index_transport)
-        if self.offline:
-            raise UnreachableError(f"{reference} is not known here, and --offline was given.", _ONLINE)
         from provision.artifacts.remote_model import describe_remote
 
         return describe_remote(parsed, self._mirrors, self._transport, self.env)
@@ -155,6 +155,11 @@ class Resolver:
 
 
 _ONLINE = "Run once without --offline."
+
+
+def _called(found: Model, model: Model) -> Model:
+    """Return the files that were ``found``, called and described as ``model`` is, whatever led to them before."""
+    return replace(found, name=model.name, license=model.license or found.license, parsers=model.parsers)
 
 
 def headers_for(url: str, sites: Mapping[str, str], env: Mapping[str, str]) -> Mapping[str, str]:

@@ -6,11 +6,10 @@ import re
 from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import quote, urlsplit
 
-from provision.domain.web_address import Address, ipv4, is_number, why_unsafe
+from provision.domain.web_address import DEFAULT_PORTS, Address, ipv4, is_number, why_unsafe
 from provision.errors import RefusedError, UsageError
 
 API = "v1"
-DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_CHARACTERS = 2048
 MAX_HOST_CHARACTERS = 253
 

@@ -118,7 +118,7 @@ def _lacking_of(model: Model) -> Iterator[str]:
 
 def _untold(name: str, address: object, size_bytes: object, sha256: object) -> Iterator[str]:
     told = (("an address", address), ("a size", size_bytes), ("a SHA-256", sha256))
-    yield from (f"{what} of {name}" for what, value in told if not value)
+    yield from (f"{what} of {name}" for what, value in told if value in (None, "", ()))  # a file may be empty
 
 
 def every_wheel(release: EngineRelease, model: Model) -> list[Wheel]:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
 LOCALHOST = "localhost"
 METADATA = "the metadata service of a cloud"
 # What clouds hand their machines' own secrets out at, where that is not link-local: Amazon, Alibaba, Azure, Oracle.

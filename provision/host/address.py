@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from provision.domain.web_address import is_loopback, is_this_machine, why_unsafe, without_login
+from provision.domain.web_address import DEFAULT_PORTS, is_loopback, is_this_machine, why_unsafe, without_login
 from provision.errors import RefusedError
 
-_PORTS = {"http": 80, "https": 443}
 _MIRROR_HINT = "Use an https mirror; http is for a package index alone, and with pip's trusted-host setting."
 _REDIRECT_HINT = "Somebody between here and the file may be up to no good; use another network or mirror."
 
@@ -27,20 +26,25 @@ def redact(url: str) -> str:
 def origin(url: str) -> tuple[str, str, int | None]:
     """Return scheme, host and port: whoever shares all three may be told the same secrets."""
     parts = split(url)
-    return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
+    return parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme)
 
 
-def check(url: str, trusted_hosts: Collection[str]) -> None:
-    """Raise ``RefusedError`` for what is neither https, nor http to this machine or a trusted host.
+def is_trusted(url: str, trusted_hosts: Collection[str]) -> bool:
+    """Tell whether a host is trusted without encryption or certificate.
 
     Trusted hosts are named as for pip: ``mirror.lan``, or ``mirror.lan:8080`` for that port alone.
     """
+    _, host, port = origin(url)
+    return not {host, f"{host}:{port}"}.isdisjoint(trusted_hosts)
+
+
+def check(url: str, trusted_hosts: Collection[str]) -> None:
+    """Raise ``RefusedError`` for what is neither https, nor http to this machine or a trusted host."""
     parts = split(url)
     host = parts.hostname or ""
     if reason := why_unsafe(host):
         raise RefusedError(f"Will not ask {redact(url)}: {host} is {reason}.", "Use the address of a real host.")
-    trusted = {host, f"{host}:{parts.port}"}.intersection(trusted_hosts)
-    plain = parts.scheme == "http" and (is_loopback(host) or trusted)
+    plain = parts.scheme == "http" and (is_loopback(host) or is_trusted(url, trusted_hosts))
     if not plain and (parts.scheme != "https" or not host):
         raise RefusedError(f"Will not fetch {redact(url)}: only https is trusted.", _MIRROR_HINT)
 

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
-from provision.domain.web_address import is_loopback
+from provision.domain.web_address import DEFAULT_PORTS, is_loopback
 from provision.errors import UsageError
 from provision.host.answer import MAX_ANSWER_BYTES, Response, read_plain, read_whole
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Arrival", "EndpointClient", "Response", "Stream"]
 
 READ_BYTES = 1 << 16
-_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class EndpointClient:
         address = urlsplit(base_url)
         self._scheme = address.scheme
         self._host = address.hostname or "127.0.0.1"
-        self._port = _PORTS.get(self._scheme, 80) if address.port is None else address.port
+        self._port = DEFAULT_PORTS.get(self._scheme, 80) if address.port is None else address.port
         self._root = address.path.rstrip("/").removesuffix("/v1")
         self._timeout_s = timeout_s
         self._env = os.environ if env is None else env

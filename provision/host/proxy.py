@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from provision.domain.web_address import authority_of, is_loopback, split_scheme
+from provision.domain.web_address import DEFAULT_PORTS, authority_of, is_loopback, split_scheme
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
 _SCHEMES = ("http://", "https://", "socks://", "socks4://", "socks4a://", "socks5://", "socks5h://")
 
 

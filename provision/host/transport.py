@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from provision.domain.web_address import is_this_machine
 from provision.errors import InterruptedByUserError, UnreachableError
-from provision.host.address import check, check_peer, follow, redact, split
+from provision.host.address import check, check_peer, follow, is_trusted, redact, split
 from provision.host.certificates import VARIABLES as CERTIFICATE_VARIABLES
 from provision.host.certificates import certificates_named, tls_context
 from provision.host.proxy import Proxy, proxy_for
@@ -87,7 +87,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Transport:
-    """How to reach the network: the certificate bundle, the proxies, and hosts allowed without encryption.
+    """How to reach the network: the certificate bundle, the proxies, and hosts trusted without encryption or one.
 
     ``stopped`` is asked now and then, and ends every wait and transfer. ``pools`` are connections that are kept for
     the next request, shared with every transport that is made of this one by ``replace``; for several threads.
@@ -108,13 +108,11 @@ class Transport:
         """
         proxy, named = self.proxy(url), certificates_named(self.env, self.certificate)
         own = redirected_by is None or is_this_machine(split(redirected_by).hostname or "")
-        context = self.pools.get(named, self._context)
-        rules = (named, proxy, own, self.patience, self.stopped)  # connections of other rules are not for this request
-        return self.pools.get(rules, lambda: self._new_pool(proxy, context, may_be_this_machine=own))
+        trusted = is_trusted(url, self.trusted_hosts)
+        rules = (named, proxy, own, trusted, self.patience, self.stopped)  # the connections of others are not for this
+        return self.pools.get(rules, lambda: self._new_pool(proxy, trusted=trusted, may_be_this_machine=own))
 
-    def _new_pool(
-        self, proxy: Proxy | None, context: ssl.SSLContext, *, may_be_this_machine: bool
-    ) -> urllib3.PoolManager:
+    def _new_pool(self, proxy: Proxy | None, *, trusted: bool, may_be_this_machine: bool) -> urllib3.PoolManager:
         import urllib3
 
         from provision.host.watched import Watch, watched_pools
@@ -124,13 +122,16 @@ class Transport:
                 check_peer(str(connection.getpeername()[0]), site, may_be_this_machine=may_be_this_machine)
 
         plain: dict[str, Any] = {
-            "ssl_context": context,
+            "ssl_context": self._context(any_certificate=trusted),
             "timeout": urllib3.Timeout(connect=self.patience.connect_timeout_s, read=self.patience.idle_timeout_s),
             "maxsize": CONNECTIONS,
         }
+        if trusted:  # whoever trusts a host need not be told so at each request
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         manager = urllib3.PoolManager(**plain)
         if proxy:
-            manager = urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers, proxy_ssl_context=context, **plain)
+            own = self._context(any_certificate=False)
+            manager = urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers, proxy_ssl_context=own, **plain)
         manager.pool_classes_by_scheme = watched_pools(Watch(look, self.patience.answer_timeout_s, self.stopped))
         return manager
 
@@ -166,7 +167,14 @@ class Transport:
         if self.stopped():
             raise InterruptedByUserError("Stopped.")
 
-    def _context(self) -> ssl.SSLContext:
+    def _context(self, *, any_certificate: bool) -> ssl.SSLContext:
+        """Return what is trusted, made once: reading all certificates of a system takes a while."""
+        key = (any_certificate, certificates_named(self.env, self.certificate))
+        return self.pools.get(key, lambda: self._new_context(any_certificate=any_certificate))
+
+    def _new_context(self, *, any_certificate: bool) -> ssl.SSLContext:
+        import ssl
+
         from provision.host.watched import CuttableSocket
 
         try:
@@ -174,4 +182,7 @@ class Transport:
         except OSError as error:
             raise UnreachableError(f"Nothing can be reached safely: {error}.", _CERTIFICATE_HINT) from error
         context.sslsocket_class = CuttableSocket
+        if any_certificate:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
         return context

@@ -11,6 +11,7 @@ from provision.domain.units import GIB, MIB
 from provision.knowledge.sizing import Sizing
 
 CPU, DEDICATED, UNIFIED = "cpu", "dedicated", "unified"
+SET_ASIDE = "vram"  # a pool that the firmware took from main memory, which does not count it any more
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,6 @@ def budget_for_cpu(memory: Memory, sizing: Sizing) -> Budget:
         return Budget(CPU, None, total_bytes=memory.total_bytes)
     reserve = min(sizing.budgets.cpu.bytes_of(whole), int(whole * sizing.budgets.small_share))
     return Budget(CPU, max(0, min(memory.available_bytes, whole) - reserve), total_bytes=whole)
-
-
-def budget_for_gpus(gpus: Sequence[Gpu], memory: Memory, sizing: Sizing) -> Budget:
-    """Return what a server on these GPUs may take, its layers spread over them."""
-    return budgets_for_gpus(gpus, memory, sizing)[-1]
 
 
 def budgets_for_gpus(
@@ -142,7 +138,7 @@ def _unified(gpu: Gpu, memory: Memory, sizing: Sizing) -> Budget:
     if pool.pool == "working-set":
         return _working_set(pool, memory, sizing, name)
     free = pool.free_bytes
-    if pool.pool != "vram":  # main memory itself, which others are using too
+    if pool.pool != SET_ASIDE:  # main memory itself, which others are using too
         free = _least(free, memory.available_bytes)
     total = pool.total_bytes or memory.total_bytes
     if free is None or total is None:

@@ -95,7 +95,7 @@ def _split(model: Model, need: Need, rule: EngineMemory, usable: int, room: int)
     layers = max(1, model.shape.layers)
     layer = model.layer_bytes or -(-need.weights // layers)
     other = model.other_bytes or 0
-    left = usable - rule.gpu.bytes_for(need.weights) - need.largest_cache
+    left = usable - need.compute - need.largest_cache
     on_gpu = min(layers - 1, left * layers // (layer * layers + need.cache)) if left > 0 else 0
     on_host = layers - on_gpu
     weights = min(need.weights, other + on_host * layer)

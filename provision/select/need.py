@@ -74,7 +74,10 @@ def need_of(
 ) -> Need:
     """Return what ``parallel`` requests of ``context`` tokens take in memory of this ``kind``.
 
-    ``weights`` stands in for the model's own, in bytes. ``workers`` is among how many GPUs each layer is divided.
+    ``weights`` stands in for the model's own, in bytes. ``workers`` is among how many GPUs each layer is divided: every
+    one is a process that computes all at the same time, with working memory for its part of the weights. Where whole
+    layers are spread, one process computes on one GPU after another, and working memory counts once: what the further
+    ones need comes out of what the budget leaves free on each of them, and takes off for uneven layers.
     """
     weights = weights_of(model, rule, sizing) if weights is None else weights
     cache = Cache(
@@ -84,7 +87,7 @@ def need_of(
         element_bytes=sizing.kv_element_bytes,
         workers=workers,
     )
-    compute = (rule.cpu if kind == CPU else rule.gpu).bytes_for(weights)
+    compute = workers * (rule.cpu if kind == CPU else rule.gpu).bytes_for(weights // workers)
     largest = max(cache.layer_bytes(group, context) for group in model.shape.groups)
     return Need(weights, kv_cache_bytes(model, context, cache), compute, largest)
 

@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import msgspec
 
-from provision.domain.endpoint import DEFAULT_PORTS
 from provision.domain.engine import Failure
 from provision.domain.selection import Selection
 from provision.domain.server import Observation, Runtime, ServerState
-from provision.domain.web_address import is_loopback
+from provision.domain.web_address import DEFAULT_PORTS, is_loopback
 from provision.engines.registry import ENGINES
 from provision.host import ports, process
 from provision.host.endpoint import EndpointClient, Response

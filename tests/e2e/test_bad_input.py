@@ -379,6 +379,18 @@ def test_a_plan_of_another_prefix_is_refused(quick: Fabric, tmp_path: Path) -> N
     quick.succeed("destroy", "--yes", "--home", str(other))
 
 
+def test_a_plan_for_another_kind_of_machine_is_refused(quick: Fabric, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    quick.succeed("plan", "--out", str(path))
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["plan"]["selection"]["release"]["arch"] = "riscv64"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    outcome = quick("apply", "--json", str(path))
+    refused(outcome, INVALID)
+    assert "It was made for Linux on riscv64, and this is Linux on " in outcome.stdout
+    assert "`fabric plan --out FILE`" in outcome.stdout
+
+
 @pytest.mark.parametrize("text", ["", "{}", "no plan", '{"plan": 1, "fabric_version": "0"}'])
 def test_what_is_not_a_plan_is_refused(quick: Fabric, tmp_path: Path, text: str) -> None:
     path = tmp_path / "plan.json"

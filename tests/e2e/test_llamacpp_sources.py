@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -92,6 +93,23 @@ def test_bytes_that_are_not_those_of_the_release_are_refused(llamacpp: Fabric, r
     assert up.returncode == 77, up.said
     assert "0" * 64 in up.stderr
     assert not (llamacpp.prefix / "engines").exists()
+
+
+def test_a_hash_that_nobody_has_told_is_learnt_and_expected_from_then_on(llamacpp: Fabric, releases: HubServer) -> None:
+    first = pack(tree(script()))
+    second = first[:-1] + bytes([first[-1] ^ 1])
+    releases.add_release(REPOSITORY, TAG, {asset(): first}, has_digests=False)
+    up = llamacpp(*UP, *ARCHIVE, "--json")
+    assert up.returncode == 0, up.said
+    assert f"{asset()} is unverified" in up.stderr
+    assert llamacpp.succeed(*UP, *ARCHIVE)["changed"] is False
+    (engine,) = (llamacpp.prefix / "engines").iterdir()
+    (engine / "llama-server").unlink()
+    releases.add_release(REPOSITORY, TAG, {asset(): second}, has_digests=False)
+    again = llamacpp(*UP, *ARCHIVE)
+    assert again.returncode == 77, again.said
+    assert hashlib.sha256(first).hexdigest() in again.stderr
+    assert hashlib.sha256(second).hexdigest() in again.stderr
 
 
 OTHER_MACHINE = X86_64 if platform.machine() == "aarch64" else AARCH64

@@ -135,6 +135,24 @@ def test_remembered_failures_say_nothing_once_what_they_led_to_is_not_kept(monke
     assert "github" not in tried
 
 
+def test_what_could_not_be_had_then_is_asked_again_before_giving_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, state = served()
+    before = again(WISH, state)
+    before = replace(before, known=None)
+
+    def had(_: object, selection: Selection) -> Selection:
+        if selection.release.method is Method.WHEEL:
+            raise UnavailableError("index", "The index does not answer.", is_place=True)
+        return selection
+
+    monkeypatch.setattr("provision.artifacts.resolve.Resolver.selection", had)
+    choice, tried = choose(before)
+    assert choice.selection is not None
+    assert choice.selection.release.method is Method.ARCHIVE
+    assert "github" in before.absent
+    assert "github" not in tried
+
+
 def test_somebody_elses_server_is_nothing_to_go_by() -> None:
     selection, state = served()
     theirs = replace(selection, release=replace(selection.release, method=Method.REMOTE, path="http://127.0.0.1:1/v1"))

@@ -102,6 +102,18 @@ INSTALL = "[install]\nfind-links = /wheels /more\nno-index = yes\n[global]\nfind
             PackageSettings(certificate="/requests.pem"),
             id="the certificate of pip's HTTP library",
         ),
+        pytest.param(
+            {},
+            {"REQUESTS_CA_BUNDLE": "/requests.pem", "SSL_CERT_FILE": "/named-in-our-hints.pem"},
+            PackageSettings(),
+            id="the variable that everything reads wins over it",
+        ),
+        pytest.param(
+            {"/etc/pip.conf": "[global]\ncert = /pips.pem\n"},
+            {"SSL_CERT_FILE": "/of-the-machine.pem"},
+            PackageSettings(certificate="/pips.pem"),
+            id="pip's own setting wins over both",
+        ),
         pytest.param({"/etc/pip.conf": ETC}, {"PIP_CONFIG_FILE": os.devnull}, PackageSettings(), id="no files at all"),
         pytest.param({"/etc/pip.conf": "not [an ini\n"}, {}, PackageSettings(), id="a broken file says nothing"),
         pytest.param(

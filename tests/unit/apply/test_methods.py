@@ -65,7 +65,11 @@ def made(tmp_path: Path, archives: Iterable[tuple[str, Tree]]) -> Path:
     fetcher = cast("Fetcher", Arriving(content))
     said = Said()
     shop = Workshop(layout, fetcher, cast("Uv", None), {}, said, threading.Event(), (), 1, None)
-    shop.make(release, layout.staging / "engine")
+    known = shop.make(release, layout.staging / "engine")
+    assert {file.path: file.sha256 for file in known.files} == {
+        name: hashlib.sha256(data).hexdigest() for name, data in content.items()
+    }
+    assert not any(file.verified for file in known.files), "nobody but what came has told them"
     assert [f"{name} is unverified" in " ".join(said.texts) for name in content] == [True] * len(content)
     assert [path.name for path in layout.staging.iterdir()] == ["engine"]
     return layout.staging / "engine"

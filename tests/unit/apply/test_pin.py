@@ -89,7 +89,7 @@ def test_what_came_from_a_mirror_is_pinned_at_its_own_site(selection: Selection,
     one = "https://m.example"
     mirrors = Mirrors(one, one, one, one, one)
     pinned = PinnedFile("x", ("https://m.example/a/x", "https://other.example/x"), 1, SHA256, HashSource.API)
-    model = replace(selection.model, source=None, reference="hf:a/b", files=(pinned,))
+    model = replace(selection.model, source=None, reference="hf:a/b", revision="c" * 40, files=(pinned,))
     release = replace(selection.release, assets=Assets("a/b", "1", ()), files=(pinned,))
     names = {wheel.filename for wheel in every_wheel(release, model)}
     addresses = {name: f"https://m.example/{name}" for name in names}

@@ -317,6 +317,19 @@ def test_17_a_bad_certificate_is_told_at_once(
     assert "hush" not in told.value.message
 
 
+def test_17_a_trusted_host_needs_no_certificate_that_anybody_knows_and_others_still_do(authority: trustme.CA) -> None:
+    with serving(tls(authority, "elsewhere.example"), "localhost") as server:
+        url = server.put("/f", OK)
+        transport = Transport({}, patience=HASTY)
+        trusting = replace(transport, trusted_hosts=(f"localhost:{server.port}",))
+        for _ in range(2):  # what is kept for one is not used for the other
+            assert ask(url, trusting) == b"fine"
+            with pytest.raises(UnreachableError, match="its certificate is not accepted"):
+                ask(url, transport)
+        with pytest.raises(UnreachableError, match="its certificate is not accepted"):
+            ask(url, replace(transport, trusted_hosts=("localhost:1", "other.example")))
+
+
 def test_17_a_certificate_signed_by_itself_is_told(tmp_path: Path) -> None:
     own = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import strategies as st
 
 from provision.domain.facts import Memory
 from provision.domain.gpu import Gpu, GpuMemory
 from provision.domain.model import AttentionGroup, Model, ModelShape
 from provision.knowledge.sizing import load_sizing
-from provision.select.budget import Budget, budget_for_cpu, budget_for_gpus
+from provision.select.budget import Budget, budget_for_cpu, budgets_for_gpus
 
 MIB, GIB = 1 << 20, 1 << 30
 SIZING = load_sizing()
@@ -28,7 +30,12 @@ GPT_OSS_120B = sized("gpt-oss-120b", 59.0, ModelShape("gpt-oss", 36, 8, 64, 64, 
 
 
 def gpu(gib: float, free: float) -> Budget:
-    return budget_for_gpus([card(gib, free)], Memory(), SIZING)
+    return spread_over([card(gib, free)], Memory())
+
+
+def spread_over(gpus: Sequence[Gpu], memory: Memory) -> Budget:
+    """Return what a server has whose layers are spread over these GPUs."""
+    return budgets_for_gpus(gpus, memory, SIZING)[-1]
 
 
 def card(gib: float, free: float, kind: str = "dedicated", pool: str | None = None) -> Gpu:

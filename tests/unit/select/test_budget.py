@@ -6,11 +6,9 @@ import pytest
 
 from provision.domain.facts import Memory
 from provision.domain.gpu import Gpu, GpuInstance, GpuMemory
-from provision.knowledge.sizing import load_sizing
-from provision.select.budget import Budget, budget_for_cpu, budget_for_gpus, budgets_for_gpus
+from provision.select.budget import Budget, budget_for_cpu, budgets_for_gpus
+from tests.unit.select.known_models import GIB, MIB, SIZING, spread_over
 
-MIB, GIB = 1 << 20, 1 << 30
-SIZING = load_sizing()
 RAM = Memory(64 * GIB, 60 * GIB, None)
 
 
@@ -38,16 +36,16 @@ def card(total: float, free: float | None, **own: Any) -> Gpu:
 
 
 def test_a_card_leaves_a_gibibyte_or_a_share_of_a_large_one() -> None:
-    small = budget_for_gpus([card(8, 7.5, uuid="GPU-1", name="RTX 4060")], RAM, SIZING)
+    small = spread_over([card(8, 7.5, uuid="GPU-1", name="RTX 4060")], RAM)
     assert small == Budget("dedicated", int(6.5 * GIB), ("GPU-1",), 8 * GIB)
-    large = budget_for_gpus([card(141, 140, pci="0000:01:00.0")], RAM, SIZING)
+    large = spread_over([card(141, 140, pci="0000:01:00.0")], RAM)
     assert large.usable_bytes == 140 * GIB - int(0.04 * 141 * GIB)
     assert large.devices == ("0000:01:00.0",)
 
 
 def test_a_card_in_use_counts_with_what_is_left() -> None:
-    assert budget_for_gpus([card(24, 3)], RAM, SIZING).usable_bytes == 2 * GIB
-    assert budget_for_gpus([card(24, 0.5)], RAM, SIZING).usable_bytes == 0
+    assert spread_over([card(24, 3)], RAM).usable_bytes == 2 * GIB
+    assert spread_over([card(24, 0.5)], RAM).usable_bytes == 0
 
 
 @pytest.mark.parametrize(
@@ -61,11 +59,11 @@ def test_a_card_in_use_counts_with_what_is_left() -> None:
     ids=["size unknown", "nothing known", "kind unknown", "unified without main memory"],
 )
 def test_memory_that_is_not_known_stays_unknown(gpu: Gpu) -> None:
-    assert budget_for_gpus([gpu], Memory(), SIZING).usable_bytes is None
+    assert spread_over([gpu], Memory()).usable_bytes is None
 
 
 def test_a_card_whose_driver_does_not_tell_what_is_free_counts_with_most_of_it() -> None:
-    assert budget_for_gpus([card(12, None)], RAM, SIZING).usable_bytes == int(12 * GIB * 0.9) - GIB
+    assert spread_over([card(12, None)], RAM).usable_bytes == int(12 * GIB * 0.9) - GIB
 
 
 def test_what_one_process_may_map_bounds_it() -> None:
@@ -76,11 +74,11 @@ def test_what_one_process_may_map_bounds_it() -> None:
 
 
 def test_no_gpu_has_no_memory() -> None:
-    assert budget_for_gpus([], RAM, SIZING).usable_bytes == 0
+    assert spread_over([], RAM).usable_bytes == 0
 
 
 def test_layers_are_spread_over_unequal_cards_at_a_small_loss() -> None:
-    two = budget_for_gpus([card(24, 23.5, uuid="a"), card(12, 11.5, uuid="b")], RAM, SIZING)
+    two = spread_over([card(24, 23.5, uuid="a"), card(12, 11.5, uuid="b")], RAM)
     assert two == Budget("dedicated", int((22.5 + 10.5) * GIB * 0.95), ("a", "b"), 36 * GIB)
 
 
@@ -124,7 +122,7 @@ def test_a_card_that_is_in_use_does_not_drag_the_others_down() -> None:
 
 def test_a_card_whose_memory_is_not_known_is_not_counted_on() -> None:
     cards = [card(24, 23.5, uuid="a"), Gpu(uuid="b", memory=GpuMemory("dedicated"))]
-    assert budget_for_gpus(cards, RAM, SIZING).devices == ("a",)
+    assert spread_over(cards, RAM).devices == ("a",)
     assert in_step(*cards).devices == ("a",)
 
 
@@ -134,18 +132,18 @@ def part(uuid: str, gib: float) -> GpuInstance:
 
 def test_a_partitioned_card_counts_as_its_largest_instance() -> None:
     gpu = card(40, 39, partitioned=True, instances=(part("MIG-1", 4.75), part("MIG-2", 19.5), part("MIG-3", 4.75)))
-    budget = budget_for_gpus([gpu], RAM, SIZING)
+    budget = spread_over([gpu], RAM)
     assert budget == Budget("dedicated", int(18.5 * GIB), ("MIG-2",), int(19.5 * GIB))
 
 
 def test_an_instance_and_a_whole_card_cannot_be_used_together() -> None:
     gpu = card(40, 39, partitioned=True, instances=(part("MIG-1", 19.5),))
-    assert budget_for_gpus([gpu, card(24, 23, uuid="whole")], RAM, SIZING).devices == ("whole",)
-    assert budget_for_gpus([gpu, card(8, 7, uuid="whole")], RAM, SIZING).devices == ("MIG-1",)
+    assert spread_over([gpu, card(24, 23, uuid="whole")], RAM).devices == ("whole",)
+    assert spread_over([gpu, card(8, 7, uuid="whole")], RAM).devices == ("MIG-1",)
 
 
 def test_a_partitioned_card_without_instances_is_not_a_whole_one() -> None:
-    assert budget_for_gpus([card(40, 39, partitioned=True)], RAM, SIZING).usable_bytes is None
+    assert spread_over([card(40, 39, partitioned=True)], RAM).usable_bytes is None
 
 
 def shared(total: int | None, free: int | None, pool: str) -> Gpu:
@@ -169,7 +167,7 @@ def shared(total: int | None, free: int | None, pool: str) -> Gpu:
     ids=["GB10", "gtt", "vram", "small", "main memory unknown"],
 )
 def test_memory_that_is_shared_leaves_something_to_the_machine(gpu: Gpu, memory: Memory, usable: int) -> None:
-    budget = budget_for_gpus([gpu], memory, SIZING)
+    budget = spread_over([gpu], memory)
     assert (budget.kind, budget.usable_bytes) == ("unified", usable)
 
 
@@ -187,11 +185,11 @@ def test_memory_that_is_shared_leaves_something_to_the_machine(gpu: Gpu, memory:
 def test_apples_working_set_keeps_a_gibibyte_or_two(total: float, memory: Memory, usable: int | None) -> None:
     for free in (None, memory.available_bytes):
         gpu = Gpu("apple", memory=GpuMemory("unified", int(total * GIB), free, "working-set"))
-        assert budget_for_gpus([gpu], memory, SIZING).usable_bytes == usable
+        assert spread_over([gpu], memory).usable_bytes == usable
 
 
 def test_beside_a_card_main_memory_is_not_counted_a_second_time() -> None:
     gpus = [shared(62, 60, "gtt"), card(24, 23, uuid="card")]
-    assert budget_for_gpus(gpus, RAM, SIZING) == budget_for_gpus(gpus[1:], RAM, SIZING)
+    assert spread_over(gpus, RAM) == spread_over(gpus[1:], RAM)
     two = [shared(62, 60, "gtt"), shared(62, 50, "gtt")]
-    assert budget_for_gpus(two, RAM, SIZING) == budget_for_gpus(two[:1], RAM, SIZING)
+    assert spread_over(two, RAM) == spread_over(two[:1], RAM)

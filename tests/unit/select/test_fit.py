@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from provision.domain.facts import Memory
 from provision.domain.model import Model
-from provision.select.budget import Budget, budget_for_gpus
+from provision.select.budget import Budget, budgets_for_gpus
 from provision.select.fit import fit, largest_context
 from tests.unit.select.known_models import (
     GIB,
@@ -25,6 +25,7 @@ from tests.unit.select.known_models import (
     cpu,
     gpu,
     sized,
+    spread_over,
 )
 
 
@@ -60,25 +61,25 @@ def test_unknown_memory_is_not_a_no(model: Model) -> None:
 
 # One machine for each way to choose an engine, and models that people run on it.
 TABLE = {
-    "M1 8 GB, 4B": (QWEN_4B, 4096, budget_for_gpus([card(5.3, 5.3, "unified", "working-set")],
-                    Memory(8 * GIB, 6 * GIB), SIZING), "llamacpp", "comfortable"),
-    "M1 8 GB, 8B": (LLAMA_8B, 4096, budget_for_gpus([card(5.3, 5.3, "unified", "working-set")],
-                    Memory(8 * GIB, 6 * GIB), SIZING), "llamacpp", "no"),
+    "M1 8 GB, 4B": (QWEN_4B, 4096, spread_over([card(5.3, 5.3, "unified", "working-set")],
+                    Memory(8 * GIB, 6 * GIB)), "llamacpp", "comfortable"),
+    "M1 8 GB, 8B": (LLAMA_8B, 4096, spread_over([card(5.3, 5.3, "unified", "working-set")],
+                    Memory(8 * GIB, 6 * GIB)), "llamacpp", "no"),
     "A100 40 GB, vLLM, log of issue 12330": (LLAMA_8B_BF16, 8192, gpu(39.5, 39.1), "vllm", "comfortable"),
     "A10 24 GB, vLLM": (LLAMA_8B_BF16, 8192, gpu(22.5, 22.2), "vllm", "fits"),
     "RTX 4060 Ti 16 GB, vLLM": (LLAMA_8B_BF16, 8192, gpu(16, 15.6), "vllm", "no"),
     "MIG slice of 5 GB, vLLM": (LLAMA_8B_BF16, 4096, gpu(4.75, 4.7), "vllm", "no"),
-    "GB10, large mixture": (GPT_OSS_120B, 8192, budget_for_gpus([card(119, 115, "unified", "host")],
-                            Memory(119 * GIB, 115 * GIB), SIZING), "ollama", "comfortable"),
+    "GB10, large mixture": (GPT_OSS_120B, 8192, spread_over([card(119, 115, "unified", "host")],
+                            Memory(119 * GIB, 115 * GIB)), "ollama", "comfortable"),
     "RTX 4090, 20B": (GPT_OSS_20B, 8192, gpu(24, 23.5), "ollama", "comfortable"),
     "RTX 4080 16 GB, 20B": (GPT_OSS_20B, 8192, gpu(16, 15.5), "ollama", "fits"),
     "RTX 3060 12 GB, 20B": (GPT_OSS_20B, 8192, gpu(12, 11.6), "ollama", "no"),
     "GTX 1060 6 GB, 8B": (LLAMA_8B, 4096, gpu(6, 5.8), "ollama", "no"),
-    "two RTX 3090, 70B": (LLAMA_70B, 4096, budget_for_gpus([card(24, 23.7)] * 2, Memory(), SIZING), "llamacpp", "fits"),
-    "two RTX 3090, 70B, long": (LLAMA_70B, 32_768, budget_for_gpus([card(24, 23.7)] * 2, Memory(), SIZING),
+    "two RTX 3090, 70B": (LLAMA_70B, 4096, spread_over([card(24, 23.7)] * 2, Memory()), "llamacpp", "fits"),
+    "two RTX 3090, 70B, long": (LLAMA_70B, 32_768, spread_over([card(24, 23.7)] * 2, Memory()),
                                 "llamacpp", "no"),
-    "Strix Halo with 96 GB set aside": (GPT_OSS_120B, 8192, budget_for_gpus([card(96, 95, "unified", "vram")],
-                                        Memory(31 * GIB, 27 * GIB), SIZING), "llamacpp", "comfortable"),
+    "Strix Halo with 96 GB set aside": (GPT_OSS_120B, 8192, spread_over([card(96, 95, "unified", "vram")],
+                                        Memory(31 * GIB, 27 * GIB)), "llamacpp", "comfortable"),
     "MI300X, 70B": (LLAMA_70B, 131_072, gpu(192, 191), "ollama", "comfortable"),
     "CPU with 16 GB, 8B": (LLAMA_8B, 4096, cpu(16, 13), "ollama", "comfortable"),
     "CPU with 8 GB, 8B": (LLAMA_8B, 4096, cpu(8, 7), "ollama", "no"),
@@ -96,6 +97,14 @@ def test_vllm_takes_no_more_than_its_share_of_the_whole_card() -> None:
     assert fit(LLAMA_8B_BF16, 4096, 1, gpu(40, 39.5), SIZING, engine="vllm").budget_bytes == 36 * GIB
     assert fit(LLAMA_8B_BF16, 4096, 1, gpu(40, 20), SIZING, engine="vllm").budget_bytes == 20 * GIB - int(1.6 * GIB)
     assert fit(LLAMA_8B, 4096, 1, gpu(40, 39.5), SIZING).budget_bytes == int(39.5 * GIB) - int(1.6 * GIB)
+
+
+def test_working_memory_counts_for_each_gpu_that_divides_the_layers_and_once_where_they_are_spread() -> None:
+    cards = [card(80, 79)] * 4
+    spread, divided = (budgets_for_gpus(cards, Memory(), SIZING, tensor_parallel=each)[-1] for each in (False, True))
+    assert fit(LLAMA_8B_BF16, 4096, 1, divided, SIZING, engine="vllm").compute_bytes == 4 * 2048 * MIB
+    one, four = (fit(LLAMA_8B, 4096, 1, budget, SIZING).compute_bytes for budget in (gpu(80, 79), spread))
+    assert one == four
 
 
 def test_a_no_says_what_would_fit() -> None:

@@ -110,6 +110,26 @@ def test_what_engines_compute_with(engine: str, kind: str, weights_gib: float, c
     assert need.total == need.weights + need.cache + need.compute
 
 
+@pytest.mark.parametrize(
+    ("engine", "workers", "weights_gib", "each_mib"),
+    [
+        ("vllm", 1, 60.0, 6144),
+        ("vllm", 2, 60.0, 3072),
+        ("vllm", 4, 60.0, 2048),  # a tenth of the weights would be 1536: no process takes less than its floor
+        ("vllm", 8, 60.0, 2048),
+        ("llamacpp", 2, 4.0, 512 + 102.4),
+        ("llamacpp", 2, 100.0, 1536),
+    ],
+)
+def test_every_gpu_that_computes_a_part_of_each_layer_has_working_memory(
+    engine: str, workers: int, weights_gib: float, each_mib: float
+) -> None:
+    sized = model(LLAMA_8B, int(weights_gib * GIB), format="safetensors")
+    rule = SIZING.engine(engine)
+    need = need_of(sized, 1024, 1, kind="dedicated", rule=rule, sizing=SIZING, workers=workers)
+    assert need.compute == pytest.approx(workers * each_mib * MIB, abs=2 * workers)
+
+
 def test_vllm_is_given_a_cache_that_holds_every_request_whole() -> None:
     for parallel in (1, 64):
         need = need_of(model(LLAMA_8B), 8192, parallel, kind="dedicated", rule=SIZING.engine("vllm"), sizing=SIZING)

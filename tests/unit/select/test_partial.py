@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from provision.domain.facts import Memory
 from provision.domain.model import Model, ModelShape
-from provision.select.budget import Budget, budget_for_gpus
+from provision.select.budget import Budget
 from provision.select.fit import fit
-from tests.unit.select.known_models import GIB, LLAMA_70B, MODELS, SIZING, card, cpu, gpu, sized
+from tests.unit.select.known_models import GIB, LLAMA_70B, MODELS, SIZING, card, cpu, gpu, sized, spread_over
 
 
 def test_layers_that_do_not_fit_stay_in_main_memory() -> None:
@@ -28,7 +28,7 @@ def test_layers_that_do_not_fit_stay_in_main_memory() -> None:
 
 
 def test_memory_that_is_shared_is_not_divided() -> None:
-    pool = budget_for_gpus([card(31, 30, "unified", "host")], Memory(31 * GIB, 30 * GIB), SIZING)
+    pool = spread_over([card(31, 30, "unified", "host")], Memory(31 * GIB, 30 * GIB))
     assert fit(LLAMA_70B, 4096, 1, pool, SIZING, partial=True, host_budget=cpu(64, 60)).verdict == "no"
 
 
