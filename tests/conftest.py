@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 if str(ROOT) not in sys.path:
@@ -13,3 +14,7 @@ if str(ROOT) not in sys.path:
 
 # These hold assertions, which pytest explains only where it is told to.
 pytest.register_assert_rewrite("tests.e2e.traces", "tests.e2e.openai_client", "tests.standin.command")
+
+# How long an example takes says something of the machine, and nothing of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")

@@ -113,7 +113,7 @@ def test_what_is_no_file_is_no_program(tmp_path: Path, kind: str) -> None:
     assert why_not_runnable(path, "x86_64")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_hostile_program_gets_words_and_nothing_else(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

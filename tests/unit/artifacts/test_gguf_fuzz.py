@@ -78,7 +78,7 @@ def test_the_headers_that_are_mutated_are_good_ones() -> None:
         assert shape_of(read_header(io.BytesIO(data), len(data))).layers in (24, 30)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_mutated_header_is_read_or_refused(data: Any) -> None:
     whole = data.draw(st.sampled_from(list(PLACES)))
@@ -89,14 +89,14 @@ def test_a_mutated_header_is_read_or_refused(data: Any) -> None:
     read_or_refuse(bytes(mutated))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 700), st.sampled_from([2**7, 2**15, 2**31 - 1, 2**32, 2**40, 2**63, 2**64 - 1]))
 def test_a_length_that_lies_is_read_or_refused(at: int, value: int) -> None:
     """Any place that could hold a length holds an extreme one."""
     read_or_refuse(SMOLLM2[:at] + struct.pack("<Q", value) + SMOLLM2[at + 8 :])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=400))
 @example(b"\3\0\0\0" + b"\xff" * 16)
 def test_anything_after_the_magic_is_read_or_refused(data: bytes) -> None:

@@ -165,7 +165,7 @@ ANY = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from([LLAMA_8B, GPT_OSS_20B, DEEPSEEK_V3, QWEN_3_NEXT]), st.data())
 def test_any_value_of_any_key_is_read_or_refused(config: dict[str, Any], data: Any) -> None:
     keys = st.sampled_from([*config, "layer_types", "quantization_config", "sliding_window", "num_kv_shared_layers"])

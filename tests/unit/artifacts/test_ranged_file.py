@@ -21,7 +21,7 @@ def offered(hub: HubServer, data: bytes, name: str) -> str:
     return f"{hub.cdn}/{name}"
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.booleans(), st.integers(0, 9000)), max_size=8))
 def test_it_reads_as_the_file_itself_does(
     hub: HubServer, transport: Transport, monkeypatch: pytest.MonkeyPatch, steps: list[tuple[bool, int]]

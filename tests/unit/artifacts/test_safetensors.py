@@ -90,7 +90,7 @@ def test_what_is_damaged_or_hostile_is_refused_without_memory_for_it(data: bytes
         tracemalloc.stop()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=60), st.integers(0, 150))
 def test_a_mutated_header_is_read_or_refused(noise: bytes, at: int) -> None:
     good = safetensors({"a": ("BF16", [4, 8]), "b": ("F32", [2])}, {"format": "pt"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -84,7 +85,7 @@ def scratch() -> Iterator[Path]:
         yield Path(name)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TREES, st.sampled_from([*PACKINGS, "zip"]), st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]))
 def test_what_was_packed_comes_out_the_same(tree: Tree, packing: str, format_: int) -> None:
     assume(distinct(tree))
@@ -108,6 +109,16 @@ ENTRIES = st.one_of(
 )
 
 
+def leads_to(path: Path) -> str:
+    """Where a path leads; a ring leads nowhere, whatever ``realpath`` makes of it."""
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return str(path.absolute())
+    return os.path.realpath(path)
+
+
 def unpacked_or_refused(data: bytes, strip: int = 0) -> None:
     """Whatever happens: nothing beside the target, and in it nothing that leads out of it."""
     with scratch() as place:
@@ -122,15 +133,16 @@ def unpacked_or_refused(data: bytes, strip: int = 0) -> None:
         assert {each.name for each in out.parent.iterdir()} <= {"out"}
         for each in out.rglob("*"):
             assert stat.S_IFMT(each.lstat().st_mode) in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
-            real = os.path.realpath(each)
+            real = leads_to(each)
             assert os.path.commonpath([real, os.path.realpath(out)]) == os.path.realpath(out)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(ENTRIES, min_size=1, max_size=6), st.integers(0, 2))
 @example([directory("a/b/c"), link("x", "a/b/c"), link("y", "x/../../..")], 0)
 @example([link("a/b/x", "../.."), link("y", "a/b/x/..")], 0)
 @example([link("a", "b"), link("b", "a"), entry("a/evil")], 0)
+@example([link("a", "a//")], 0)
 def test_no_name_and_no_link_leads_outside(entries: list[Entry], strip: int) -> None:
     try:
         data = tar(*entries)
@@ -139,7 +151,7 @@ def test_no_name_and_no_link_leads_outside(entries: list[Entry], strip: int) -> 
     unpacked_or_refused(data, strip)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(PATHS, st.sampled_from([0, 0o100644, 0o120777, 0o040755])), min_size=1, max_size=5))
 def test_no_name_in_a_zip_archive_leads_outside(names: list[tuple[str, int]]) -> None:
     entries = []
@@ -159,7 +171,7 @@ WHOLE = {packing: pack(tar(*GOOD)) for packing, pack in PACKINGS.items()}
 WHOLE["zip"] = zipped((zip_entry("a/b"), b"x" * 700), (zip_entry("l", 0o120777), b"a"), (zip_entry("é"), b"y"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(list(WHOLE)), st.data())
 def test_damaged_bytes_are_unpacked_or_refused(packing: str, data: st.DataObject) -> None:
     changed = bytearray(WHOLE[packing])
@@ -174,7 +186,7 @@ def checksummed(header: bytes) -> bytes:
     return header[:148] + f"{total:06o}\0 ".encode() + header[156:]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_a_header_with_anything_in_it_is_unpacked_or_refused(data: st.DataObject) -> None:
     """Its checksum is right, so that all of it is looked at."""
@@ -188,7 +200,7 @@ def test_a_header_with_anything_in_it_is_unpacked_or_refused(data: st.DataObject
     unpacked_or_refused(bytes(changed))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from([b"PK\3\4", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", bytes(257) + b"ustar"]), st.binary(max_size=600)
 )

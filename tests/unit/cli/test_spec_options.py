@@ -82,7 +82,7 @@ def parsed(options: list[str]) -> Spec:
     return seen[0].spec
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SPECS)
 def test_the_options_of_a_spec_say_exactly_that_spec(spec: Spec) -> None:
     assert parsed(spec.options()) == spec

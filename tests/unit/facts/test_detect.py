@@ -248,13 +248,13 @@ def check(facts: Facts) -> None:
     assert list(facts.cpu.isa) == sorted(set(facts.cpu.isa))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(st.none() | texts, min_size=1, max_size=12), platforms, environments)
 def test_noise_never_raises(answers: list[str | None], platform: Platform, env: dict[str, str]) -> None:
     check(detect(NoisyMachine(answers, platform, env), "/p"))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(sorted(VALID)), texts, min_size=1, max_size=3))
 def test_noise_in_some_files_of_a_good_machine_never_raises(imagine: Imagine, noisy: dict[str, str]) -> None:
     check(detect(imagine({**VALID, **noisy}), "/p"))

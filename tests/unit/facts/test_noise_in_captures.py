@@ -60,7 +60,7 @@ def spoiled_machines(draw: st.DrawFn) -> SpoiledMachine:
     return SpoiledMachine(host, texts, results)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(spoiled_machines())
 def test_a_machine_with_nonsense_in_it_is_still_a_machine(machine: SpoiledMachine) -> None:
     facts = detect(machine, "/prefix")

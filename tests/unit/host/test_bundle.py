@@ -153,7 +153,7 @@ def test_what_is_no_file(tmp_path: Path, make: Callable[[Path], None]) -> None:
 PLAIN = gzip.decompress(pack(FILES))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(st.integers(0, len(PLAIN) - 1), st.integers(0, 255)), max_size=12), st.integers(0, len(PLAIN))
 )

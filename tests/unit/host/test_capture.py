@@ -104,7 +104,7 @@ def trees(draw: st.DrawFn) -> dict[str, str]:
     return nodes
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(trees(), QUESTIONS, QUESTIONS)
 def test_a_replay_answers_each_question_as_the_machine_did(
     nodes: dict[str, str],

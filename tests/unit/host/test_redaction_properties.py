@@ -38,7 +38,7 @@ def planted(secrets: Mapping[str, str], around: str) -> str:
     return " | ".join(around.format(value) for value in told)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(SECRETS, AROUND)
 def test_no_planted_secret_survives(secrets: dict[str, str], around: str) -> None:
     text, user = planted(secrets, around), secrets["user"]
@@ -60,7 +60,6 @@ def test_no_planted_secret_survives(secrets: dict[str, str], around: str) -> Non
     assert {name: value for name, value in secrets.items() if value.lower() in everything.lower()} == {}
 
 
-@settings(deadline=None)
 @given(SECRETS, AROUND)
 def test_redacting_twice_changes_nothing(secrets: dict[str, str], around: str) -> None:
     text, user = planted(secrets, around), secrets["user"]
@@ -70,7 +69,6 @@ def test_redacting_twice_changes_nothing(secrets: dict[str, str], around: str) -
     assert Redactor(Identity()).path(once) == once
 
 
-@settings(deadline=None)
 @given(
     st.text(), st.sampled_from(["/proc/self/mountinfo", "/proc/net/route", "/proc/1/environ", "/etc/x", "/x/serial"])
 )

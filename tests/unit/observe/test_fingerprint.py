@@ -247,7 +247,7 @@ ANSWERS = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(ANSWERS, min_size=12, max_size=12))
 def test_whatever_a_server_answers_gives_a_sane_fingerprint(answers: list[Response]) -> None:
     waiting = iter(answers)

@@ -83,7 +83,7 @@ LOCKS = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(LOCKS)
 def test_what_is_written_reads_back_as_it_was(lock: Lock) -> None:
     text = lock_text(lock)
@@ -91,7 +91,7 @@ def test_what_is_written_reads_back_as_it_was(lock: Lock) -> None:
     assert lock_text(parse_lock(text.encode(), "fabric.lock")) == text
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(LOCKS)
 def test_the_order_in_which_it_was_gathered_does_not_show(lock: Lock) -> None:
     def reversed_of(entry: LockedPlatform) -> LockedPlatform:
@@ -101,7 +101,7 @@ def test_the_order_in_which_it_was_gathered_does_not_show(lock: Lock) -> None:
     assert lock_text(replace(lock, platforms=turned)) == lock_text(lock)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_whatever_is_in_the_file_it_is_read_or_refused(data: bytes) -> None:
     for head in (b"", b"lock_version = 1\n"):

@@ -29,7 +29,7 @@ def test_a_shell_reads_back_exactly_what_was_written(config: ClientConfig) -> No
     ]  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(PRINTABLE, PRINTABLE, st.none() | PRINTABLE.filter(bool))
 def test_json_and_yaml_say_the_same_for_any_text(model: str, command: str, key: str | None) -> None:
     config = ClientConfig("http://[::1]:1/v1", model, key, command, local_llm_ensure_available=False)

@@ -119,7 +119,7 @@ YAML_BITS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=200) | st.lists(YAML_BITS, max_size=12).map(lambda bits: "".join(bits).encode()))
 @example(b"port: !!int ''")
 @example(b"port: !!timestamp x")

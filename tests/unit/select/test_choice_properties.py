@@ -73,7 +73,7 @@ specs = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(machines, specs, st.sampled_from(MODELS))
 def test_there_is_always_the_same_answer(facts: Facts, spec: Spec, model: object) -> None:
     chooser = Chooser(spec, facts, model, KNOWLEDGE, 8080)  # type: ignore[arg-type]

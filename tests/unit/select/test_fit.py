@@ -148,7 +148,7 @@ ENGINES = st.sampled_from(["llamacpp", "ollama", "vllm", "other"])
 ROOM = st.none() | st.integers(0, 800 * GIB)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     model=MODELS,
     context=st.integers(1, 2**20),

@@ -73,7 +73,7 @@ def test_layers_are_counted_on_both_sides(model: Model, gpu_gib: float, host_gib
     assert judged.verdict == ("partial" if layers else "no")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(MODELS, st.integers(1, 2**17), st.integers(0, 100 * GIB), st.integers(0, 100 * GIB), st.integers(0, 200 * GIB))
 def test_a_larger_gpu_never_takes_fewer_layers(model: Model, context: int, one: int, other: int, host: int) -> None:
     few, many = (

@@ -118,7 +118,7 @@ ANY_FACTS = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(ANY_FACTS)
 def test_any_facts_have_findings_that_can_be_told(facts: Facts) -> None:
     found = find(facts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.domain.gpu import Gpu, GpuState
@@ -52,7 +52,6 @@ def check(gpus: tuple[Gpu, ...]) -> None:
     assert all(size is None or 0 <= size < 1 << 60 for size in sizes)
 
 
-@settings(deadline=None)
 @given(changes(AMD), st.dictionaries(st.sampled_from([ROCMINFO, AMD_SMI, ROCM_SMI, ENUMERATOR]), answers))
 def test_noise_around_an_amd_card_leaves_the_card(
     imagine: Imagine, change: dict[str, str | None], results: dict[tuple[str, ...], CommandResult]
@@ -61,7 +60,6 @@ def test_noise_around_an_amd_card_leaves_the_card(
     check(gpus)
 
 
-@settings(deadline=None)
 @given(changes(INTEL), st.dictionaries(st.just(SYCL_LS), answers))
 def test_noise_around_an_intel_card_leaves_the_card(
     imagine: Imagine, change: dict[str, str | None], results: dict[tuple[str, ...], CommandResult]
