@@ -21,6 +21,7 @@ from uv import find_uv_bin
 
 from provision.domain.spec import Install, Spec
 from tests.e2e import native_build
+from tests.e2e.model_places import Places, publish, real_gguf
 from tests.e2e.native_build import Compiled
 from tests.e2e.wheel_cache import fetch_wheels, needing_index
 from tests.standin import engine as standin_engine
@@ -226,3 +227,11 @@ def llamacpp(quick: Fabric, releases: HubServer) -> Fabric:
     """The command with stand-ins in the index and in ``releases``."""
     quick.variables |= {"FABRIC_MIRROR_GITHUB": releases.root, "FABRIC_MIRROR_GITHUB_API": releases.root}
     return quick
+
+
+@pytest.fixture(scope="module")
+def places(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
+    """Places that have the real model."""
+    place = tmp_path_factory.mktemp("places")
+    with serving_hub() as hub:
+        yield publish(hub, real_gguf(wheels, place), place)

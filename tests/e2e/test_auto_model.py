@@ -11,22 +11,14 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import RUNNER
-from tests.e2e.model_places import FILE, REPOSITORY, Places, publish, real_gguf
+from tests.e2e.model_places import FILE, REPOSITORY, Places
 from tests.standin.command import NOBODY, Fabric, Outcome, free_port
 from tests.standin.engine import ROOT
-from tests.standin.hub_server import serving_hub
 from tests.standin.index_server import IndexServer
 
 pytestmark = pytest.mark.engine
 
 TIER = "middling-135m"
-
-
-@pytest.fixture(scope="module")
-def places(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
-    place = tmp_path_factory.mktemp("places")
-    with serving_hub() as hub:
-        yield publish(hub, real_gguf(wheels, place), place)
 
 
 @pytest.fixture(scope="module")

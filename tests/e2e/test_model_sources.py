@@ -5,25 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.model_places import FILE, REPOSITORY, Places, publish, real_gguf
+from tests.e2e.model_places import FILE, REPOSITORY, Places
 from tests.standin.command import Fabric
 from tests.standin.gguf_pieces import renamed_architecture
-from tests.standin.hub_server import HF_TOKEN, Answer, serving_hub
+from tests.standin.hub_server import HF_TOKEN, Answer
 from tests.standin.index_server import IndexServer
 from tests.unit.artifacts.gguf_file import model
 
 pytestmark = pytest.mark.engine
-
-
-@pytest.fixture(scope="module")
-def places(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
-    place = tmp_path_factory.mktemp("places")
-    with serving_hub() as hub:
-        yield publish(hub, real_gguf(wheels, place), place)
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,17 @@
-"""A hub on loopback, and how it is reached."""
+"""Servers on loopback, and how they are reached."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from provision.artifacts.mirrors import Mirrors, choose_mirrors
 from provision.host.transport import Transport
+from tests.standin.artifact_server import ArtifactServer, serving
 from tests.standin.hub_server import HubServer, serving_hub
+from tests.unit.artifacts.fetching import Fetching
 
 
 @pytest.fixture
@@ -27,3 +30,14 @@ def mirrors(hub: HubServer) -> Mirrors:
 @pytest.fixture
 def transport() -> Transport:
     return Transport({})
+
+
+@pytest.fixture
+def server() -> Iterator[ArtifactServer]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def fetching(tmp_path: Path) -> Fetching:
+    return Fetching(tmp_path)

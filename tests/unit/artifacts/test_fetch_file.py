@@ -8,7 +8,7 @@ import ssl
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,17 +33,6 @@ from tests.unit.artifacts.fetching import (
 
 WHOLE = Answer(CONTENT)
 HALF = SIZE // 2
-
-
-@pytest.fixture
-def server() -> Iterator[ArtifactServer]:
-    with serving() as running:
-        yield running
-
-
-@pytest.fixture
-def fetching(tmp_path: Path) -> Fetching:
-    return Fetching(tmp_path)
 
 
 def arrived(fetching: Fetching) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import threading
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,19 +14,8 @@ from provision.artifacts.fetch import Fetcher
 from provision.domain.artifacts import PinnedFile, Wheel, WheelMember
 from provision.errors import CannotCreateError, InterruptedByUserError, RefusedError, UnreachableError
 from provision.host.transport import Transport
-from tests.standin.artifact_server import Answer, ArtifactServer, failure, page, serving
+from tests.standin.artifact_server import Answer, ArtifactServer, failure, page
 from tests.unit.artifacts.fetching import CONTENT, HASTY, SHA256, SIZE, Fetching, pinned, stop_when, unpinned
-
-
-@pytest.fixture
-def server() -> Iterator[ArtifactServer]:
-    with serving() as running:
-        yield running
-
-
-@pytest.fixture
-def fetching(tmp_path: Path) -> Fetching:
-    return Fetching(tmp_path)
 
 
 def several(server: ArtifactServer, count: int = 6) -> list[PinnedFile]:

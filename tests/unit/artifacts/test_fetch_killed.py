@@ -6,12 +6,11 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.standin.artifact_server import Answer, ArtifactServer, serving
+from tests.standin.artifact_server import Answer, ArtifactServer
 from tests.standin.command import eventually
 from tests.unit.artifacts.fetching import CONTENT, SHA256, SIZE
 
@@ -27,12 +26,6 @@ local = Path(options["local"]) if "local" in options else None
 fetcher = Fetcher({}, Transport({}), root, threading.Event(), root / "partial", local=local, offline=bool(local))
 print(fetcher.file(PinnedFile(**file), root / sys.argv[4], lambda count: None))
 """
-
-
-@pytest.fixture
-def server() -> Iterator[ArtifactServer]:
-    with serving() as running:
-        yield running
 
 
 def start(root: Path, url: str, target: str = "f.bin", *prefix: str, **options: str) -> subprocess.Popen[str]:

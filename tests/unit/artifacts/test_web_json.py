@@ -1,22 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from provision.artifacts.web_json import read_json, read_text
 from provision.errors import RefusedError, UnreachableError
 from provision.host.transport import Transport
-from tests.standin.artifact_server import Answer, ArtifactServer, document, failure, page, redirect, serving
+from tests.standin.artifact_server import Answer, ArtifactServer, document, failure, page, redirect
 from tests.unit.artifacts.fetching import HASTY, IMPATIENT
 
 HASTY_TRANSPORT = Transport({}, patience=HASTY)
-
-
-@pytest.fixture
-def server() -> Iterator[ArtifactServer]:
-    with serving() as running:
-        yield running
 
 
 def test_a_document_is_read_with_the_headers_that_are_given(server: ArtifactServer) -> None:
