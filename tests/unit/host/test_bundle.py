@@ -121,6 +121,7 @@ def test_a_disk_that_is_full_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp
         (b"<html>", "neither"),
         (b"", "neither"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",  # the bytes have the time in them
 )
 def test_an_archive_that_will_not_do_is_refused(tmp_path: Path, data: bytes, reason: str) -> None:
     from provision.facts.replayed import read_replay
