@@ -12,12 +12,12 @@ from urllib.parse import unquote, urlsplit
 
 from provision.artifacts.environment import configure, settle
 from provision.artifacts.pip_settings import PackageSettings, uv_environment, uv_flags
+from provision.artifacts.pylock import addresses_in
 from provision.domain.artifacts import Wheel
 from provision.errors import CannotCreateError, FabricError, UnreachableError
 from provision.host.program import Command, CommandResult, run
 from provision.host.web_errors import PROXY_LOGIN_HINT
 
-PYPI = "https://pypi.org/simple"
 _SHOWN_NAMES = 3
 RESOLVE_TIMEOUT_S = 120.0
 INSTALL_TIMEOUT_S = 600.0
@@ -50,7 +50,7 @@ class Uv:
         own = {"UV_CACHE_DIR": str(cache), "UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never"}
         told = uv_environment(settings, env)
         self._env = {**env, **told, **own, "TMPDIR": self._staging}
-        self._orders = _orders(told.get("UV_INDEX", "").split(), self._env)
+        self._extra = told.get("UV_INDEX", "").split()
         self._flags = uv_flags(settings)
         self._stop = stop
         self._offline = offline
@@ -62,7 +62,7 @@ class Uv:
         ``UnreachableError`` where an index does not answer or none has exactly these files.
         """
         found: dict[str, str] = {}
-        for order in self._orders:
+        for order in self._orders():
             missing = [wheel for wheel in wheels if wheel.filename not in found]
             if missing:
                 offered = self._offered(missing, python or _VERSION, order)
@@ -74,6 +74,28 @@ class Uv:
                     "Use an index or mirror that holds this exact file.",
                 )
         return found
+
+    def _orders(self) -> list[dict[str, str]]:
+        """Return the orders to ask the indexes in, as variables for uv: as configured, then each first in its turn.
+
+        Of a version uv lists the files of the first index that has it, so that a mirror with a part of them hides the
+        rest.
+        """
+        firsts = (self.default_index(), *self._extra[1:]) if self._extra else ()
+        return [{}, *({"UV_INDEX": " ".join((first, *self._extra))} for first in firsts)]
+
+    def default_index(self) -> str:
+        """Return the index that is asked when no other one has a thing: the configured one, else uv's own."""
+        named = self._env.get("UV_DEFAULT_INDEX") or self._env.get("UV_INDEX_URL")
+        return named or self._default_of_uv()
+
+    def _default_of_uv(self) -> str:
+        argv = ["pip", "compile", "-", "--quiet", "--no-header", "--emit-index-url", "--offline"]
+        result = self._run([*argv, "--python", sys.executable], RESOLVE_TIMEOUT_S)
+        said = re.search(r"^--index-url (\S+)$", result.stdout, re.MULTILINE)
+        if said is None:
+            raise _explain(result, "learn which package index is asked")
+        return said[1]
 
     def _offered(self, wheels: Sequence[Wheel], python: str, order: Mapping[str, str]) -> dict[str, str]:
         """Return the address of every file, whatever platform it is for, of the versions that ``wheels`` are of.
@@ -117,7 +139,7 @@ class Uv:
         result = self._run(argv, RESOLVE_TIMEOUT_S, "".join(f"{line}\n" for line in requirements), env)
         if result.returncode != 0:
             raise _explain(result, f"find {_shortly(requirements)}")
-        return _addresses(result.stdout)
+        return addresses_in(result.stdout)
 
     def make_environment(self, path: Path, python: str | None = None) -> None:
         """Make an empty environment with this interpreter's base, or with one of the version ``python``.
@@ -181,15 +203,6 @@ class Uv:
         return run(command, self._env, self._stop)
 
 
-def _orders(extra: Sequence[str], env: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return the orders to ask the indexes in, as variables for uv: as configured, then each index first in its turn.
-
-    Of a version uv lists the files of the first index that has it, so that a mirror with a part of them hides the rest.
-    """
-    default = env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL") or PYPI
-    return [{}, *({"UV_INDEX": " ".join((first, *extra))} for first in (default, *extra[1:]) if extra)]
-
-
 def _group(filename: str, python: str) -> tuple[str, str]:
     """Return how a file is asked for: as a wheel or not, and for which Python it is.
 
@@ -213,24 +226,6 @@ def _no_python(python: str, result: CommandResult) -> FabricError:
 def _shortly(names: Sequence[str]) -> str:
     shown = ", ".join(names[:_SHOWN_NAMES])
     return shown if len(names) <= _SHOWN_NAMES else f"{shown} and {len(names) - _SHOWN_NAMES} more"
-
-
-def _addresses(pylock: str) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Map file names to addresses and descriptions in a PEP 751 lock file."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    packages: list[dict[str, Any]] = tomllib.loads(pylock).get("packages", [])
-    files = [wheel for package in packages for wheel in package.get("wheels", [])]
-    files += [package[kind] for package in packages for kind in ("archive", "sdist") if kind in package]
-    return {_file_name(file): (file.get("url") or Path(file["path"]).absolute().as_uri(), file) for file in files}
-
-
-def _file_name(file: Mapping[str, Any]) -> str:
-    if "name" in file:
-        return str(file["name"])
-    return unquote(urlsplit(file.get("url", "")).path or file.get("path", "")).rpartition("/")[2]
 
 
 def _explain(result: CommandResult, what: str) -> FabricError:

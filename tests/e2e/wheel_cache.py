@@ -61,14 +61,15 @@ def needing_index() -> Iterator[None]:
 def _index_answers() -> bool:
     """Tell whether anything comes back from the index that pip and uv are told of here, be it an error."""
     from provision.artifacts.pip_settings import read_local, uv_environment
-    from provision.artifacts.uv_program import PYPI
+    from provision.artifacts.uv_program import Uv
     from provision.errors import UnreachableError
     from provision.host.site import get_range
     from provision.host.transport import Transport
 
     settings = read_local(os.environ)
     env = {**os.environ, **uv_environment(settings, os.environ)}
-    url = env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL") or PYPI
+    with tempfile.TemporaryDirectory() as place:
+        url = Uv(os.environ, settings, Path(place) / "cache", threading.Event()).default_index()
     try:
         get_range(f"{url.rstrip('/')}/pip/", Transport(env, settings.certificate, settings.trusted_hosts), {}, 0, 1)
     except UnreachableError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 import threading
 import zipfile
@@ -147,3 +148,9 @@ def test_a_proxy_that_wants_a_login_is_told(tmp_path: Path, wheels: dict[str, Pa
         with pytest.raises(UnreachableError, match="the proxy wants a login") as told:
             asked.locate([pinned(wheels[STABLE])])
     assert "HTTPS_PROXY=http://user:password@" in (told.value.hint or "")
+
+
+def test_the_index_that_is_asked_last_is_the_configured_one_else_that_of_uv(tmp_path: Path) -> None:
+    assert uv(tmp_path, PIP_INDEX_URL=f"{NOBODY}/simple").default_index() == f"{NOBODY}/simple"
+    (tmp_path / "other").mkdir()
+    assert re.fullmatch(r"https://[a-z.]+/simple", uv(tmp_path / "other", PIP_EXTRA_INDEX_URL=NOBODY).default_index())
