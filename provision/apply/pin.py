@@ -9,7 +9,7 @@ from pathlib import Path
 from provision.apply.first_use import pinned_by_what_came
 from provision.apply.progress import Progress
 from provision.artifacts.fetch import Fetcher
-from provision.artifacts.mirrors import Mirrors
+from provision.artifacts.mirrors import INDEX, Mirrors
 from provision.domain.artifacts import PinnedFile, WheelMember
 from provision.domain.engine import EngineRelease
 from provision.domain.lock import LockedPlatform, every_wheel, lacking
@@ -60,7 +60,7 @@ class Pinning:
     def _urls(self, release: EngineRelease, model: Model) -> dict[str, str]:
         names = sorted(wheel.filename for wheel in every_wheel(release, model))
         found = {name: without_login(self.fetcher.addresses[name]) for name in names}
-        return {name: self.mirrors.upstream("index", url) for name, url in found.items()}
+        return {name: self.mirrors.upstream(INDEX, url) for name, url in found.items()}
 
     def _known(
         self, place: str, files: tuple[PinnedFile, ...], learnt: Mapping[str, PinnedFile]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -14,17 +14,19 @@ from provision.errors import InvalidInputError, UsageError, did_you_mean
 from provision.host.address import origin
 
 VARIABLE_PREFIX = "FABRIC_MIRROR_"
+ADDRESSES_VARIABLE = "FABRIC_MIRRORS"  # ADDRESS=URL, more than one with spaces between them
 HUB_VARIABLES = ("MODEL_ENDPOINT", "HF_ENDPOINT")  # the first is llama.cpp's, and wins there as well
 HUB_TOKEN = "HF_TOKEN"  # noqa: S105 - a variable's name
 GITHUB_TOKENS = ("GITHUB_TOKEN", "GH_TOKEN")
-SITE_OF = {"hf": "huggingface", "ollama": "ollama_registry", "github": "github", "index": "pypi_files"}
+SITE_OF = {"hf": "huggingface", "ollama": "ollama_registry", "github": "github"}
+INDEX = "index"  # the place of wheels, which have no site: whoever is configured as the package index gives them
 MAX_TOKEN_BYTES = 1 << 12
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True)
 class Mirrors:
-    """Base addresses without a slash at the end.
+    """Base addresses without a slash at the end; ``others`` maps those of no site to what stands in for them.
 
     ``from_spec`` names those that a spec has set. They are never shown a token: a spec may come from somebody else,
     who must not learn the tokens of whoever tries it.
@@ -34,24 +36,20 @@ class Mirrors:
     ollama_registry: str = "https://registry.ollama.ai"
     github: str = "https://github.com"
     github_api: str = "https://api.github.com"
-    pypi_files: str = "https://files.pythonhosted.org"
+    others: Mapping[str, str] = field(default_factory=dict)
     from_spec: frozenset[str] = frozenset()
 
     def mirrored(self, url: str) -> str:
         """Return where a file is fetched whose address names its own site."""
-        for site in SITES:
-            usual: str = getattr(Mirrors, site)
-            if url.startswith(f"{usual}/"):
-                return f"{getattr(self, site)}{url.removeprefix(usual)}"
-        return url
+        sites = {getattr(Mirrors, site): getattr(self, site) for site in SITES}
+        return _moved(url, {**sites, **self.others})
 
     def upstream(self, place: str, url: str) -> str:
         """Return the address that a file of a ``place``, as releases and models call it, has at its own site."""
+        if place == INDEX:
+            return _moved(url, {base: usual for usual, base in self.others.items()})
         site = SITE_OF.get(place)
-        base: str | None = getattr(self, site) if site else None
-        if site is None or base is None or not url.startswith(f"{base}/"):
-            return url
-        return f"{getattr(Mirrors, site)}{url.removeprefix(base)}"
+        return _moved(url, {getattr(self, site): getattr(Mirrors, site)}) if site else url
 
     def token_for(self, url: str, env: Mapping[str, str]) -> str | None:
         """Return the user's token for the site that ``url`` is on, ``None`` where there is none.
@@ -77,7 +75,13 @@ class Mirrors:
         return site not in self.from_spec and below and origin(base) == origin(url)
 
 
-SITES = tuple(field.name for field in fields(Mirrors) if field.name != "from_spec")
+SITES = tuple(each.name for each in fields(Mirrors) if each.name not in ("others", "from_spec"))
+
+
+def _moved(url: str, bases: Mapping[str, str]) -> str:
+    """Return ``url`` below the new base where it is below one of the old ones."""
+    new = (f"{base}{url.removeprefix(old)}" for old, base in bases.items() if url.startswith(f"{old}/"))
+    return next(new, url)
 
 
 def choose_mirrors(spec: Mapping[str, str], env: Mapping[str, str]) -> Mirrors:
@@ -86,28 +90,33 @@ def choose_mirrors(spec: Mapping[str, str], env: Mapping[str, str]) -> Mirrors:
     The first that is set wins. Raises ``InvalidInputError`` for what the spec has wrong, ``UsageError`` for what a
     variable has.
     """
-    unknown = next((name for name in spec if name not in SITES), None)
+    unknown = next((name for name in spec if name not in SITES and "://" not in name), None)
     if unknown is not None:
         raise InvalidInputError(
             f"install.mirrors: {unknown} is not a site.{did_you_mean(unknown, list(SITES))}",
-            f"Known: {', '.join(SITES)}.",
+            f"Known: {', '.join(SITES)}; or the address that it stands in for.",
         )
     chosen: dict[str, str] = {}
     for variable in reversed(HUB_VARIABLES):
         if env.get(variable):
-            chosen["huggingface"] = _from_environment(variable, env)
-    chosen.update({name: _from_spec(name, base) for name, base in spec.items()})
-    from_spec = set(spec)
+            chosen["huggingface"] = _address(variable, env[variable])
+    chosen.update({name: _from_spec(name, base) for name, base in spec.items() if name in SITES})
+    others = {_from_spec(name, name): _from_spec(name, base) for name, base in spec.items() if name not in SITES}
+    for said in env.get(ADDRESSES_VARIABLE, "").split():
+        usual, _, base = said.partition("=")
+        others[_address(ADDRESSES_VARIABLE, usual)] = _address(ADDRESSES_VARIABLE, base)
+    from_spec = {name for name in spec if name in SITES}
     for name in SITES:
         variable = VARIABLE_PREFIX + name.upper()
         if env.get(variable):
-            chosen[name] = _from_environment(variable, env)
+            chosen[name] = _address(variable, env[variable])
             from_spec.discard(name)
-    return Mirrors(**chosen, from_spec=frozenset(from_spec))
+    return Mirrors(**chosen, others=others, from_spec=frozenset(from_spec))
 
 
-def _from_environment(variable: str, env: Mapping[str, str]) -> str:
-    base, problem = _base(env[variable])
+def _address(variable: str, value: str) -> str:
+    """Return an address that a variable gives."""
+    base, problem = _base(value)
     if problem:
         raise UsageError(f"{variable}: {problem}.", "Set it to an address such as https://mirror.example, or unset it.")
     return base

@@ -57,7 +57,7 @@ Mirror = _option(
     list[str] | None,
     "--mirror",
     metavar="NAME=URL",
-    text=f"An address in place of {_one_of(SITES)}",
+    text=f"An address in place of {', '.join(SITES)}, or of another address.",
 )
 _SPEC_OPTIONS: dict[str, Any] = {
     "model": _option(

@@ -22,7 +22,7 @@ class Install:
     """How an engine is brought here: ``sources`` are the ways that may be tried, in order; empty for the usual ones.
 
     ``program`` is one that is there already. ``mirrors`` maps the names of places (``github``, ``github_api``,
-    ``huggingface``, ``ollama_registry``, ``pypi_files``) to addresses that stand in for them.
+    ``huggingface``, ``ollama_registry``), or other addresses, to addresses that stand in for them.
     """
 
     sources: tuple[str, ...] = ()

@@ -87,7 +87,7 @@ def test_a_lock_tells_that_the_hash_of_a_model_was_learnt(selection: Selection, 
 def test_what_came_from_a_mirror_is_pinned_at_its_own_site(selection: Selection, tmp_path: Path) -> None:
     """One mirror stands in for all sites here, so that only the kind of thing tells where it belongs."""
     one = "https://m.example"
-    mirrors = Mirrors(one, one, one, one, one)
+    mirrors = Mirrors(one, one, one, one, {"https://files.example": one})
     pinned = PinnedFile("x", ("https://m.example/a/x", "https://other.example/x"), 1, SHA256, HashSource.API)
     model = replace(selection.model, source=None, reference="hf:a/b", revision="c" * 40, files=(pinned,))
     release = replace(selection.release, assets=Assets("a/b", "1", ()), files=(pinned,))
@@ -96,7 +96,7 @@ def test_what_came_from_a_mirror_is_pinned_at_its_own_site(selection: Selection,
     entry = pinning(Fetching(tmp_path), addresses, mirrors).pinned(release, model)
     assert entry.model.files[0].urls == ("https://huggingface.co/a/x", "https://other.example/x")
     assert entry.release.files[0].urls == ("https://github.com/a/x", "https://other.example/x")
-    assert entry.urls == {name: f"https://files.pythonhosted.org/{name}" for name in names}
+    assert entry.urls == {name: f"https://files.example/{name}" for name in names}
     for url in (*entry.model.files[0].urls, *entry.release.files[0].urls, *entry.urls.values()):
         assert mirrors.mirrored(url).startswith(("https://m.example/", "https://other.example/"))
 

@@ -53,6 +53,27 @@ def test_an_address_that_is_none_is_refused_and_never_shown_with_its_login(base:
             choose_mirrors({}, {"HF_ENDPOINT": base})
 
 
+def test_any_address_can_have_one_that_stands_in_for_it() -> None:
+    spec = {"https://files.example": "https://spec.example/f/", "https://more.example/a": "https://spec.example/a"}
+    chosen = choose_mirrors(
+        spec, {"FABRIC_MIRRORS": "https://files.example=https://own.example https://z.example=https://y.example"}
+    )
+    assert chosen.mirrored("https://files.example/x.whl") == "https://own.example/x.whl", "the user's own is nearer"
+    assert chosen.mirrored("https://more.example/a/x") == "https://spec.example/a/x"
+    assert chosen.mirrored("https://more.example/b/x") == "https://more.example/b/x"
+    assert chosen.upstream("index", "https://own.example/x.whl") == "https://files.example/x.whl"
+    assert chosen.upstream("https", "https://own.example/x.gguf") == "https://own.example/x.gguf"
+    assert chosen.from_spec == frozenset()
+
+
+@pytest.mark.parametrize("said", ["https://a.example", "a=https://b.example", "https://a.example=b", "x"])
+def test_what_the_variable_has_wrong_is_told(said: str) -> None:
+    with pytest.raises(UsageError, match="FABRIC_MIRRORS"):
+        choose_mirrors({}, {"FABRIC_MIRRORS": said})
+    with pytest.raises(InvalidInputError, match=r"install\.mirrors"):
+        choose_mirrors({"ftp://a.example": "https://b.example"}, {})
+
+
 def test_an_unknown_site_is_named_with_the_nearest_known_one() -> None:
     with pytest.raises(InvalidInputError, match="'huggingface'"):
         choose_mirrors({"hugingface": "https://m.example"}, {})
