@@ -42,8 +42,7 @@ class Before:
 
 def recall(spec: Spec, state: State | None, *, refresh: bool, offline: bool) -> Before:
     """Return what counts for ``spec``. To ``refresh`` is to choose as if nothing were served and nothing had failed."""
-    selection = state.selection if state else None
-    served = None if selection is None or selection.is_remote else selection  # nothing of somebody else's is ours
+    served = state.ours if state else None
     models = state.known_models if state and (offline or not refresh) else {}
     if state is None or refresh:
         return Before(served, models=models)

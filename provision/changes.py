@@ -74,9 +74,7 @@ class Changes:
 
     def up(self, spec: Spec, options: UpOptions) -> UpResult:
         """Detect, plan, install, render, start, wait until ready, smoke."""
-        from provision.select.check import check_spec
-
-        check_spec(spec, self.fabric.planner.knowledge.hardware)
+        self.fabric.planner.choosing.check(spec)
         with changing(self.fabric, "up") as state, self._run("up") as run:
             return self._up(spec, state, options, run)
 

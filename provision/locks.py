@@ -99,9 +99,10 @@ class Locks:
         """
         if strict:
             return self._strict(self.check(spec, path), None)
-        if _read(path) is None:
+        data = _read(path)
+        if data is None:
             return NO_PINS
-        lock = self.read(path)
+        lock = parse_lock(data, str(path))
         if lock.wish != wish_of(spec):
             self._say(f"{path} was made for {said(lock.wish)} and is not used. `fabric lock` makes it anew")
             return NO_PINS

@@ -121,7 +121,7 @@ class ModelStore:
         from provision.artifacts.resolve import Resolver
         from provision.select.catalog import find_model
 
-        served = state.selection if state.selection and not state.selection.is_remote else None
+        served = state.ours
         known = (served,) if served else ()
         resolver = Resolver(self.fabric.env, self._mirrors(state), offline, known, state.known_models)
         found = state.known_models.get(wish)

@@ -103,8 +103,7 @@ class Planner:
     ) -> Plan:
         """Plan for a server of our own, at ``port`` where that is asked for."""
         served = before.served
-        others = state is not None and state.selection is not None and state.selection.is_remote
-        check_key(spec.api_key_env, self.env, self.layout, stored_counts=not others)
+        check_key(spec.api_key_env, self.env, self.layout, stored_counts=not (state and state.is_remote))
         seen = Server(self.layout, served).observe()
         facts = with_ours_given_back(facts, served) if served and seen.state in _HAS_THE_PORT else facts
         port = self._port(replace(spec, port=port), served, seen)

@@ -23,7 +23,7 @@ def drift(layout: Layout, state: State, seen: Observation) -> tuple[Change, ...]
             found.append(Change(Action.REPLACE, kind, entry.name if entry else key, damage))
     name = state.selection.model.name if state.selection else "server"
     running = seen.runtime.generation if seen.runtime and seen.pid else state.generation
-    if state.selection is not None and state.selection.is_remote:
+    if state.is_remote:
         return tuple(found)  # nothing of it is ours to repair
     if seen.state in _BROKEN:
         found.append(Change(Action.RESTART, Kind.SERVER, name, seen.detail or f"it is {seen.state.value}"))

@@ -15,10 +15,9 @@ from provision.apply.progress import Progress
 from provision.apply.store import model_path, record
 from provision.artifacts.fetch import Fetcher
 from provision.artifacts.hf_program import refuse_program
-from provision.artifacts.mirrors import choose_mirrors
-from provision.artifacts.ollama_registry import open_to_anybody
+from provision.artifacts.mirrors import Mirrors, choose_mirrors
+from provision.artifacts.ollama_registry import MANIFEST_TYPES, open_to_anybody
 from provision.artifacts.pip_settings import PackageSettings, read_local, uv_environment
-from provision.artifacts.resolve import headers_for
 from provision.artifacts.uv_program import Uv
 from provision.domain.artifacts import Wheel
 from provision.domain.model import Model
@@ -71,7 +70,7 @@ class Intake:
             )
         env = {**self.env, **uv_environment(self._settings, self.env)}
         drop_old(self.layout.partial, time.time())
-        transport = Transport(env, self._settings.certificate)
+        transport, mirrors = Transport(env, self._settings.certificate), choose_mirrors(self.mirrors, self.env)
         return Fetcher(
             self.addresses if self.offline else self._addresses(wheels, python),
             transport,
@@ -81,17 +80,17 @@ class Intake:
             say=self.progress.say,
             local=self.bundle,
             offline=self.offline,
-            headers=lambda url: self._headers(url, transport),
-            mirrored=choose_mirrors(self.mirrors, self.env).mirrored,
+            headers=lambda url: self._headers(url, mirrors, transport),
+            mirrored=mirrors.mirrored,
             trusted_hosts=self._settings.trusted_hosts,
         )
 
-    def _headers(self, url: str, transport: Transport) -> Mapping[str, str]:
+    def _headers(self, url: str, mirrors: Mirrors, transport: Transport) -> Mapping[str, str]:
         """Return what a request carries besides the usual: the user's token for a hub, or one that anybody gets."""
-        own = headers_for(url, self.mirrors, self.env)
-        place = re.match(r"(https?://[^/?#]+/v2/[^?#]+)/(?:blobs|manifests)/", url)
+        place = re.match(r"(https?://[^/?#]+/v2/[^?#]+)/(blobs|manifests)/", url)
         if place is None:
-            return own
+            return mirrors.headers_for(url, self.env)
+        own = {"Accept": MANIFEST_TYPES[0]} if place[2] == "manifests" else mirrors.headers_for(url, self.env)
         with self._asking:
             if place[1] not in self._open_places:
                 self._open_places[place[1]] = open_to_anybody(url, transport)

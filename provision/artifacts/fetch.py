@@ -195,8 +195,8 @@ class Fetcher:
 
     @property
     def _index_ways(self) -> Ways:
-        transport = replace(self._ways.transport, trusted_hosts=self.trusted_hosts)
-        return replace(self._ways, transport=transport)
+        ways = self._ways
+        return replace(ways, transport=replace(ways.transport, trusted_hosts=self.trusted_hosts))
 
     def _copy(self, sha256: str) -> Path | None:
         """Return the bundle's copy of a file, ``None`` where it has none."""

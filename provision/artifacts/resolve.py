@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from provision.artifacts.releases import Release
     from provision.host.transport import Transport
 
-MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
-
 
 @dataclass(frozen=True)
 class Resolver:
@@ -160,12 +158,3 @@ _ONLINE = "Run once without --offline."
 def _called(found: Model, model: Model) -> Model:
     """Return the files that were ``found``, called and described as ``model`` is, whatever led to them before."""
     return replace(found, name=model.name, license=model.license or found.license, parsers=model.parsers)
-
-
-def headers_for(url: str, sites: Mapping[str, str], env: Mapping[str, str]) -> Mapping[str, str]:
-    """Return what a request for ``url`` carries besides the usual: the user's token for that site, or a media type."""
-    from provision.artifacts.mirrors import choose_mirrors
-
-    if "/v2/" in url and "/manifests/" in url:
-        return {"Accept": MANIFEST_TYPE}
-    return choose_mirrors(sites, env).headers_for(url, env)

@@ -42,8 +42,8 @@ class State:
     """``lineage`` is the prefix's own id, ``serial`` grows with every change.
 
     ``entries`` are all installed things by their key, ``in_use`` the keys of those that the server needs now.
-    ``tried`` are the releases, references and places that failed, with the reason: they are not tried again until
-    that is asked for. ``unfit`` are those of them that were there and did not run here.
+    ``tried`` are the releases, references and places that failed, with the reason, when ``selection`` was chosen;
+    ``unfit`` those of them that were there and did not run here, which are not tried again until that is asked for.
     """
 
     lineage: str
@@ -57,6 +57,16 @@ class State:
     tried: dict[str, str] = field(default_factory=dict)
     unfit: dict[str, str] = field(default_factory=dict)
     written_files: tuple[str, ...] = ()
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether somebody else runs what is served."""
+        return self.selection is not None and self.selection.is_remote
+
+    @property
+    def ours(self) -> Selection | None:
+        """What our own server serves; nothing of somebody else's is ours."""
+        return None if self.is_remote else self.selection
 
     @property
     def known_models(self) -> dict[str, Model]:

@@ -39,8 +39,7 @@ def parse_lock(data: bytes, name: str) -> Lock:
         raise InvalidInputError(f"{name} has lock_version {version}; this fabric reads {LOCK_VERSION}.", AGAIN)
     known = inspect.type_info(Lock)
     missing, unknown = list(_missing(document, known, "")), list(_unknown(document, known, ""))
-    if missing:
-        raise InvalidInputError(f"{name} is not complete. It lacks:\n{_listed(missing)}", AGAIN)
+    _refuse_incomplete(missing, name)
     if unknown:
         raise InvalidInputError(f"{name} has what this fabric does not know:\n{_listed(unknown)}", AGAIN)
     try:
@@ -64,9 +63,7 @@ def why_incomplete(lock: Lock) -> list[str]:
 
 def check_complete(lock: Lock, name: str) -> None:
     """Raise ``InvalidInputError``, with all that is missing, for a lock that cannot be used by itself."""
-    missing = why_incomplete(lock)
-    if missing:
-        raise InvalidInputError(f"{name} is not complete. It lacks:\n{_listed(missing)}", AGAIN)
+    _refuse_incomplete(why_incomplete(lock), name)
 
 
 def check_wish(lock: Lock, wish: tuple[str, ...], name: str) -> None:
@@ -81,6 +78,11 @@ def check_wish(lock: Lock, wish: tuple[str, ...], name: str) -> None:
 def said(options: tuple[str, ...]) -> str:
     """Return options as they are written."""
     return " ".join(options) or "no options"
+
+
+def _refuse_incomplete(missing: list[str], name: str) -> None:
+    if missing:
+        raise InvalidInputError(f"{name} is not complete. It lacks:\n{_listed(missing)}", AGAIN)
 
 
 def _listed(found: list[str]) -> str:

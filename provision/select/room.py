@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from provision.domain.facts import Facts
 from provision.domain.gpu import Gpu
 from provision.domain.model import Model
-from provision.select.budget import Budget, budget_for_cpu, budgets_for_gpus
+from provision.select.budget import DEDICATED, Budget, budget_for_cpu, budgets_for_gpus
 from provision.select.candidates import Candidate
 from provision.select.knowledge import Knowledge
 
@@ -40,7 +40,7 @@ def room_of(candidate: Candidate, facts: Facts, knowledge: Knowledge) -> Room:
 
 def reached(candidate: Candidate, room: Room) -> int | None:
     """Return the bytes that tiers are compared with: free memory of GPUs, else what main memory can spare."""
-    if room.most.kind != "dedicated":
+    if room.most.kind != DEDICATED:
         return room.most.usable_bytes
     free = [_free(gpu) for gpu in candidate.devices]
     known = [each for each in free if each is not None]

@@ -20,19 +20,18 @@ from provision.apply.native_build import BuildFailedError, build_server, fitting
 from provision.apply.toolchain import NoCompilerError
 from provision.errors import InterruptedByUserError, InvalidInputError, RefusedError
 from provision.host.process import identify
+from tests.standin import llama_release
 
 TOP = "llama_cpp_python-9.9.9"
 COMMIT = "0123456789" * 4
 PARTS = 6
-CMAKE = """\
-cmake_minimum_required(VERSION 3.14)
-project(tiny C CXX)
-set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
-file(GLOB PARTS ${CMAKE_SOURCE_DIR}/part*.cpp)
-add_executable(llama-server main.cpp ${PARTS})
+CMAKE = (
+    llama_release.CMAKE
+    + """\
 target_compile_definitions(llama-server PRIVATE COMMIT="${LLAMA_BUILD_COMMIT}" UI="${LLAMA_BUILD_UI}")
 add_executable(something-else broken.cpp)
 """
+)
 MAIN = """\
 #include <cstdio>
 int main() { std::puts(COMMIT " " UI); }
