@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # each use case loads what it needs: looking at the machine d
     from provision.captures import Taken
     from provision.domain.benchmark import BenchReport
     from provision.domain.choice import Recommendation
+    from provision.domain.client_config import ClientConfig
     from provision.domain.facts import Facts
     from provision.domain.lock import Pins
     from provision.domain.measure import SmokeReport
@@ -31,7 +32,6 @@ if TYPE_CHECKING:  # each use case loads what it needs: looking at the machine d
     from provision.host.endpoint import EndpointClient
     from provision.host.machine import Machine
     from provision.observe.bench import BenchOptions
-    from provision.plan.render import ClientConfig
     from provision.planner import Planner
     from provision.serve.observation import Server
 
@@ -198,7 +198,7 @@ class Fabric:
     def client_config(self) -> ClientConfig:
         """Return what a client needs to know."""
         from provision.host.secret import stored_key
-        from provision.plan.render import ClientConfig
+        from provision.domain.client_config import ClientConfig
 
         selection = self.served()
         key = stored_key(self.layout) if selection.spec.api_key_env else None

@@ -4,18 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
-
-@dataclass(frozen=True)
-class ClientConfig:
-    """What a client needs. ``base_url`` ends in ``/v1``; ``local_llm_start_cmd`` is one line for a shell."""
-
-    base_url: str
-    model: str
-    api_key: str | None
-    local_llm_start_cmd: str
-    local_llm_ensure_available: bool = True
+from provision.domain.client_config import ClientConfig
 
 
 def render(template: str, config: ClientConfig) -> str:

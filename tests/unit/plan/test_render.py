@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provision import assets
-from provision.plan.render import ClientConfig, render
+from provision.domain.client_config import ClientConfig
+from provision.plan.render import render
 
 PLAIN = ClientConfig("http://127.0.0.1:8080/v1", "smollm2-135m", None, "fabric up --no-smoke")
 NASTY = ClientConfig("http://127.0.0.1:8080/v1", 'it\'s "$HOME" `id`', "k'e\"y$(id)", "fabric up --home '/a b/ü'")

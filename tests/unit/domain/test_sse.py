@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.observe.sse import Event, EventSplitter, events
+from provision.domain.sse import Event, EventSplitter, events
 
 LINE_ENDS = ("\n", "\r\n", "\r")
 

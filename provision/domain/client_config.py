@@ -1,0 +1,16 @@
+"""What a client is told of a server: the same few values in every format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ClientConfig:
+    """What a client needs. ``base_url`` ends in ``/v1``; ``local_llm_start_cmd`` is one line for a shell."""
+
+    base_url: str
+    model: str
+    api_key: str | None
+    local_llm_start_cmd: str
+    local_llm_ensure_available: bool = True
