@@ -197,8 +197,8 @@ class Fabric:
 
     def client_config(self) -> ClientConfig:
         """Return what a client needs to know."""
-        from provision.host.secret import stored_key
         from provision.domain.client_config import ClientConfig
+        from provision.host.secret import stored_key
 
         selection = self.served()
         key = stored_key(self.layout) if selection.spec.api_key_env else None

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from provision.domain.benchmark import Delta, EngineTimings, RequestSample
+from provision.domain.sse import DONE, Event, events
 from provision.domain.visible import visible
 from provision.host.recording import Recording
 from provision.host.server_said import server_said
-from provision.domain.sse import DONE, Event, events
 
 # Where engines put what the model thinks before it answers: llama.cpp and vLLM, OpenRouter-like servers, refusals.
 _HIDDEN = ("reasoning_content", "reasoning", "refusal", "tool_calls")
