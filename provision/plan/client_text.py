@@ -7,6 +7,7 @@ is a file of its own. Whatever comes out was read again and compared with what i
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 
 from provision.plan.documents import SYNTAXES, Syntax
 from provision.plan.merge import ABSENT, Edit, difference, edited, merged, restored, same
@@ -20,10 +21,10 @@ class CannotMergeError(ValueError):
     """Our configuration cannot be added to this text, or not be taken out of it. The message says why."""
 
 
-def with_ours(syntax: str, theirs: str | None, ours: str) -> str:
+def with_ours(syntax: str, theirs: str | None, ours: str, keep: Collection[str] = ()) -> str:
     """Return ``theirs`` (``None``: there is no file) with the rendered text ``ours`` in it.
 
-    Raises ``CannotMergeError``.
+    The keys at the top that ``keep`` names are not replaced. Raises ``CannotMergeError``.
     """
     if syntax == BLOCK:
         return f"{_ending_lines(theirs or '')}{_block(ours)}"
@@ -37,6 +38,8 @@ def with_ours(syntax: str, theirs: str | None, ours: str) -> str:
         return _ending_lines(theirs) + ours
     if type(old) is not type(own):
         raise CannotMergeError(f"it holds a {_kind(old)}, and a {_kind(own)} belongs there")
+    if isinstance(own, dict) and isinstance(old, dict):
+        own = {key: value for key, value in own.items() if key not in keep or key not in old}
     return _changed(reading, theirs, difference(old, merged(old, own)))
 
 
