@@ -1,0 +1,1 @@
+"""Talking to a model server, whichever engine answers."""
