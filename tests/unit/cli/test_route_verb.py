@@ -78,4 +78,4 @@ def test_no_http_library_is_loaded(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
     loaded = set(done.stderr.split())
     assert "provision.client.routing" in loaded
-    assert not loaded & {"aiohttp", "urllib3", "http.client", "jinja2", "rich.table", "ssl", "asyncio"}
+    assert not loaded & {"aiohttp", "urllib3", "http.client", "jinja2", "rich.table", "provision.app"}

@@ -279,7 +279,12 @@ def test_nothing_but_an_error_of_fabric_is_ever_raised(model: str, env: dict[str
     assert found.rule.endswith(".")
 
 
-@given(NAMES, st.dictionaries(NAMES, NAMES, max_size=4), st.sampled_from(ROUTES.names))
+# What Ollama has under one name would else be known to vLLM by the name that Ollama has for another.
+TAGS = st.sampled_from(["qwen3.5:4b", "smollm2:135m", "a", "b"])
+IDS = st.sampled_from(["Qwen/Qwen3.5-4B", "unsloth/Qwen3.5-4B-GGUF", "org/x", "smollm2-135m", "b"])
+
+
+@given(NAMES | TAGS | IDS, st.dictionaries(TAGS, IDS, max_size=4), st.sampled_from(ROUTES.names))
 @example("a", {"a": "b", "b": "org/x"}, "vllm")
 @example("org/x", {"a": "b", "b": "org/x"}, "ollama")
 def test_where_a_model_went_it_goes_again(model: str, model_map: dict[str, str], backend: str) -> None:
