@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from provision.client.answers import Completion, Delta, Embeddings, ServedModel, Timing, ToolCall, Usage
 from provision.client.blocking import SyncClient
 from provision.client.connection import Patience
@@ -24,6 +26,9 @@ from provision.client.errors import (
 )
 from provision.client.openai_compatible import OpenAICompatibleClient
 from provision.client.port import AnswerStream, ChatClient, Messages, Options
+
+if TYPE_CHECKING:
+    from provision.client.routed import RoutedClient
 
 __all__ = [
     "AnswerError",
@@ -42,6 +47,7 @@ __all__ = [
     "Options",
     "Patience",
     "RateLimitError",
+    "RoutedClient",
     "ServedModel",
     "StatusError",
     "SyncClient",
@@ -50,3 +56,12 @@ __all__ = [
     "UnavailableError",
     "Usage",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what reads the tables of models and backends only where it is wanted."""
+    if name == "RoutedClient":
+        from provision.client.routed import RoutedClient
+
+        return RoutedClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

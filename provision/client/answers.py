@@ -59,6 +59,7 @@ class Delta(msgspec.Struct, frozen=True):
     finish_reason: str | None = None
     usage: Usage | None = None
     at_ns: int = 0
+    logprobs: tuple[Mapping[str, Any], ...] = ()
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -75,8 +76,8 @@ class Timing(msgspec.Struct, frozen=True):
 class Completion(msgspec.Struct, frozen=True):
     """A whole answer.
 
-    ``finish_reason`` is ``stop``, ``length``, ``tool_calls`` or a word of the server's own. ``raw`` is the document
-    as the server sent it; of an answer that came in pieces it is empty.
+    ``finish_reason`` is ``stop``, ``length``, ``tool_calls`` or a word of the server's own. ``logprobs`` are there
+    where they were asked for, a document for each token as in OpenAI's API.
     """
 
     content: str
@@ -86,7 +87,7 @@ class Completion(msgspec.Struct, frozen=True):
     usage: Usage | None
     model: str
     timing: Timing
-    raw: Mapping[str, Any] = {}
+    logprobs: tuple[Mapping[str, Any], ...] = ()
 
 
 class Embeddings(msgspec.Struct, frozen=True):

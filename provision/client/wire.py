@@ -63,6 +63,10 @@ class Said(msgspec.Struct):
         return self.reasoning_content or self.reasoning or ""
 
 
+class _Logprobs(msgspec.Struct):
+    content: list[dict[str, Any]] | None = None
+
+
 class Choice(msgspec.Struct):
     """One of ``choices``."""
 
@@ -70,6 +74,7 @@ class Choice(msgspec.Struct):
     message: Said | None = None
     text: str | None = None  # of /v1/completions
     finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
 
     @property
     def said(self) -> Said:
@@ -140,8 +145,14 @@ def whole_as_delta(document: Document, at_ns: int) -> Delta:
     """Return a whole completion as the one piece of a stream."""
     choice = document.choices[0] if document.choices else Choice()
     usage = document.usage.value() if document.usage else None
+    return delta_of(choice, usage, at_ns, finish_reason=choice.finish_reason or "stop")
+
+
+def delta_of(choice: Choice, usage: Usage | None, at_ns: int, finish_reason: str | None) -> Delta:
+    """Return a choice as a piece of an answer."""
     said = choice.said
-    return Delta(said.text, said.thought, parts_of(said), choice.finish_reason or "stop", usage, at_ns)
+    logprobs = tuple(choice.logprobs.content or ()) if choice.logprobs else ()
+    return Delta(said.text, said.thought, parts_of(said), finish_reason, usage, at_ns, logprobs)
 
 
 def _text(arguments: str | dict[str, Any] | None) -> str:
