@@ -50,8 +50,9 @@ def ensure_available(
 ) -> Availability:
     """Return as soon as the server of ``config`` answers; start it where that is wanted and nobody does.
 
-    Where none is given, it is ``settings.from_environment``. However many processes and threads do this at once, one of them starts the server. ``env`` (else this process's) is
-    the environment of the command, and names proxies and certificates. Setting ``stopped`` ends the waiting.
+    Where none is given, it is ``settings.from_environment``. However many processes and threads do this at once, one of
+    them starts the server. ``env`` (else this process's) is the environment of the command, and names proxies and
+    certificates. Setting ``stopped`` ends the waiting.
 
     Raises ``UnreachableError`` where nobody answers and nothing may be started, where the command fails, or where the
     server is not ready within ``timeout_s``; ``InterruptedByUserError`` where it was stopped. What the command had
