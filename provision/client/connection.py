@@ -45,8 +45,8 @@ PATIENT = Patience()
 class Connection:
     """Talks to one server by its ``base_url``. Use it within one event loop, and close it there.
 
-    ``env`` (else this process's) names proxies and certificates; this machine is never asked through a proxy. No
-    redirect is followed, so that the key stays with its host.
+    ``env`` (else this process's) names proxies and certificates; this machine is never asked through a proxy.
+    ``headers`` go with every request. No redirect is followed, so that the key stays with its host.
     """
 
     def __init__(
@@ -55,11 +55,12 @@ class Connection:
         api_key: str | None = None,
         patience: Patience = Patience(),
         env: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.base_url = base_url
         self._patience = patience
         self._env = os.environ if env is None else env
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._headers = {**({"Authorization": f"Bearer {api_key}"} if api_key else {}), **(headers or {})}
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -78,6 +78,7 @@ class AnswerReader:
             usage=self._usage,
             model=self._model,
             timing=Timing(self._sent_ns, times[0], times[-1]),
+            logprobs=tuple(row for delta in deltas for row in delta.logprobs),
         )
 
     @property
@@ -119,9 +120,9 @@ class AnswerReader:
         if text:
             more, text = self._thinking.feed(text)
             thought += more
-        if not (text or thought or said.tool_calls or choice.finish_reason or usage):
+        if not (text or thought or said.tool_calls or choice.finish_reason or usage or choice.likely):
             return None
-        return Delta(text, thought, parts_of(said), choice.finish_reason, usage, event.at_ns)
+        return Delta(text, thought, parts_of(said), choice.finish_reason, usage, event.at_ns, choice.likely)
 
     def _checked(self, document: Document) -> Document:
         if document.error:

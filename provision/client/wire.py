@@ -63,6 +63,10 @@ class Said(msgspec.Struct):
         return self.reasoning_content or self.reasoning or ""
 
 
+class _Logprobs(msgspec.Struct):
+    content: tuple[dict[str, Any], ...] | None = None
+
+
 class Choice(msgspec.Struct):
     """One of ``choices``."""
 
@@ -70,6 +74,12 @@ class Choice(msgspec.Struct):
     message: Said | None = None
     text: str | None = None  # of /v1/completions
     finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
+
+    @property
+    def likely(self) -> tuple[dict[str, Any], ...]:
+        """The tokens with their probabilities, as the server tells them."""
+        return self.logprobs.content or () if self.logprobs else ()
 
     @property
     def said(self) -> Said:
@@ -141,7 +151,8 @@ def whole_as_delta(document: Document, at_ns: int) -> Delta:
     choice = document.choices[0] if document.choices else Choice()
     usage = document.usage.value() if document.usage else None
     said = choice.said
-    return Delta(said.text, said.thought, parts_of(said), choice.finish_reason or "stop", usage, at_ns)
+    finish_reason = choice.finish_reason or "stop"
+    return Delta(said.text, said.thought, parts_of(said), finish_reason, usage, at_ns, choice.likely)
 
 
 def _text(arguments: str | dict[str, Any] | None) -> str:
