@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -78,6 +79,21 @@ class Connection:
         if session is not None:
             await session.close()
 
+    def __del__(self) -> None:
+        """Whoever forgets a client wants no more of it."""
+        self._forget()
+
+    def _forget(self) -> None:
+        """Close the connections without waiting, in the loop that they belong to, if it still runs."""
+        session, loop, self._session = self._session, self._loop, None
+        if session is None or session.closed or loop is None:
+            return
+        if loop.is_running():
+            with suppress(RuntimeError):  # it has just ended
+                loop.call_soon_threadsafe(_close_at_once, session)
+        else:
+            _close_at_once(session)
+
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay
         from tenacity.wait import wait_random_exponential
@@ -146,6 +162,7 @@ class Connection:
 
         loop = asyncio.get_running_loop()
         if self._session is None or self._session.closed or self._loop is not loop:
+            self._forget()
             patience = self._patience
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_S, ssl=self._tls()),
@@ -165,3 +182,11 @@ class Connection:
 
     def _unreachable(self, error: Exception) -> ConnectError:
         return ConnectError(f"Cannot reach {self.base_url}: {why(error, self._patience.silence_s)}.", GONE_HINT)
+
+
+def _close_at_once(session: aiohttp.ClientSession) -> None:
+    """Close it without waiting for what the other side says to that."""
+    closing = session.close()
+    with suppress(StopIteration):
+        closing.send(None)
+    closing.close()

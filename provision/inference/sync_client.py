@@ -201,7 +201,9 @@ class Client(BaseClient):
         self.close()
 
     def _whole(self, call: Call[T]) -> T:
+        PORTAL.keep(self._endpoints)
         return PORTAL.run(self._answer(call))
 
     def _send(self, call: Call[T], *, stream: bool) -> T | Iterator[T]:
+        PORTAL.keep(self._endpoints)
         return Blocking(self._answers(call)) if stream else self._whole(call)
