@@ -9,7 +9,7 @@ import msgspec
 from provision.client.answers import Completion, Delta, Timing, Usage
 from provision.client.errors import BrokenStreamError, ClientError
 from provision.client.thinking import ThinkSplitter
-from provision.client.wire import Document, delta_of, join_calls, no_answer, read_document, whole_as_delta
+from provision.client.wire import Document, join_calls, no_answer, parts_of, read_document, whole_as_delta
 from provision.domain.sse import DONE, Event, EventSplitter
 from provision.host.server_said import server_said
 
@@ -78,7 +78,7 @@ class AnswerReader:
             usage=self._usage,
             model=self._model,
             timing=Timing(self._sent_ns, times[0], times[-1]),
-            logprobs=tuple(entry for delta in deltas for entry in delta.logprobs),
+            logprobs=tuple(row for delta in deltas for row in delta.logprobs),
         )
 
     @property
@@ -115,12 +115,14 @@ class AnswerReader:
         if not document.choices:
             return Delta(usage=usage, at_ns=event.at_ns) if usage else None
         choice = document.choices[0]
-        delta = delta_of(choice, usage, event.at_ns, choice.finish_reason)
-        if delta.content:
-            thought, text = self._thinking.feed(delta.content)
-            if text != delta.content:
-                delta = msgspec.structs.replace(delta, content=text, reasoning=delta.reasoning + thought)
-        return delta if _says_something(delta) else None
+        said = choice.said
+        thought, text = said.thought, said.text
+        if text:
+            more, text = self._thinking.feed(text)
+            thought += more
+        if not (text or thought or said.tool_calls or choice.finish_reason or usage or choice.likely):
+            return None
+        return Delta(text, thought, parts_of(said), choice.finish_reason, usage, event.at_ns, choice.likely)
 
     def _checked(self, document: Document) -> Document:
         if document.error:
@@ -135,9 +137,3 @@ class AnswerReader:
     def _keep(self, delta: Delta) -> Delta:
         self._deltas.append(delta)
         return delta
-
-
-def _says_something(delta: Delta) -> bool:
-    return bool(
-        delta.content or delta.reasoning or delta.tool_calls or delta.finish_reason or delta.usage or delta.logprobs
-    )

@@ -64,7 +64,7 @@ class Said(msgspec.Struct):
 
 
 class _Logprobs(msgspec.Struct):
-    content: list[dict[str, Any]] | None = None
+    content: tuple[dict[str, Any], ...] | None = None
 
 
 class Choice(msgspec.Struct):
@@ -75,6 +75,11 @@ class Choice(msgspec.Struct):
     text: str | None = None  # of /v1/completions
     finish_reason: str | None = None
     logprobs: _Logprobs | None = None
+
+    @property
+    def likely(self) -> tuple[dict[str, Any], ...]:
+        """The tokens with their probabilities, as the server tells them."""
+        return self.logprobs.content or () if self.logprobs else ()
 
     @property
     def said(self) -> Said:
@@ -145,14 +150,9 @@ def whole_as_delta(document: Document, at_ns: int) -> Delta:
     """Return a whole completion as the one piece of a stream."""
     choice = document.choices[0] if document.choices else Choice()
     usage = document.usage.value() if document.usage else None
-    return delta_of(choice, usage, at_ns, finish_reason=choice.finish_reason or "stop")
-
-
-def delta_of(choice: Choice, usage: Usage | None, at_ns: int, finish_reason: str | None) -> Delta:
-    """Return a choice as a piece of an answer."""
     said = choice.said
-    logprobs = tuple(choice.logprobs.content or ()) if choice.logprobs else ()
-    return Delta(said.text, said.thought, parts_of(said), finish_reason, usage, at_ns, logprobs)
+    finish_reason = choice.finish_reason or "stop"
+    return Delta(said.text, said.thought, parts_of(said), finish_reason, usage, at_ns, choice.likely)
 
 
 def _text(arguments: str | dict[str, Any] | None) -> str:
