@@ -64,7 +64,8 @@ class OpenAICompatibleClient:
         reader.take_whole(body, time.perf_counter_ns())
         if reader.error:
             raise reader.error
-        return msgspec.structs.replace(reader.completion(), raw=msgspec.json.decode(body))
+        _, raw = read_value(body, dict, self.base_url)
+        return msgspec.structs.replace(reader.completion(), raw=raw)
 
     def stream(self, messages: Messages, model: str, **options: Unpack[Options]) -> Stream:
         request = chat_request(messages, model, options)
