@@ -17,6 +17,8 @@ A message says what happened and why; the hint says what to do next.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class FabricError(Exception):
     """Something failed in a way that the user can understand.
@@ -99,9 +101,9 @@ class InterruptedByUserError(FabricError):
     exit_code = 130
 
 
-def did_you_mean(word: str, known: list[str]) -> str:
-    """Return ``" Did you mean 'x'?"`` for the nearest of ``known``, or an empty string."""
+def did_you_mean(word: str, known: Iterable[str], likeness: float = 0.5) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest of ``known`` that is as like as this (0 to 1), or nothing."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word, known, n=1, cutoff=0.5)
+    near = get_close_matches(word, list(known), n=1, cutoff=likeness)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -26,6 +26,7 @@ VERBS = {
     "doctor": "Explain this machine: facts, findings, the choice and why.",
     "facts": "Show what was found out about this machine.",
     "config": "Print the client configuration: base_url, model, key.",
+    "route": "Show where requests for a model go, and which rule decided.",
     "smoke": "Prove that the server answers on every surface.",
     "bench": "Measure latency and throughput.",
     "logs": "Show the server's log.",

@@ -54,6 +54,12 @@ class Session:
         """The prefix."""
         return locate(self.home, self.env)
 
+    @property
+    def own_models(self) -> Path | None:
+        """The file of the user's own models, where there is one beside the spec."""
+        own = self.spec_dir / OWN_MODELS
+        return own if own.is_file() else None
+
     @cached_property
     def progress(self) -> ProgressOutput:
         """Where work tells what it does."""
@@ -64,8 +70,7 @@ class Session:
         """The use cases, loaded when a verb needs them."""
         from provision.app import Fabric
 
-        own = self.spec_dir / OWN_MODELS
-        return Fabric(self.layout, self.env, self.progress, own_models=own if own.is_file() else None)
+        return Fabric(self.layout, self.env, self.progress, own_models=self.own_models)
 
     @cached_property
     def changes(self) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from provision.domain.retry_after import seconds_asked
 from provision.domain.web_address import without_login
 from provision.errors import RefusedError, UnreachableError
 from provision.host.address import origin, redact
@@ -82,23 +82,11 @@ def _answer(
         else:
             if response.status not in _BUSY or attempt >= patience.attempts:
                 return response
-            delay = _asked_delay(response.headers.get("Retry-After"), delay, patience.max_wait_s)
+            asked = seconds_asked(response.headers.get("Retry-After"), time.time())
+            delay = delay if asked is None else min(patience.max_wait_s, asked)
             response.close()
         transport.wait(delay)
     raise AssertionError
-
-
-def _asked_delay(header: str | None, otherwise: float, most: float) -> float:
-    """Return how long to wait by ``Retry-After`` (seconds or a date), never longer than ``most``."""
-    from email.utils import parsedate_to_datetime
-
-    if not header:
-        return otherwise
-    if header.strip().isdecimal():
-        return min(most, float(header))
-    with suppress(ValueError, TypeError, OverflowError):
-        return min(most, max(0.0, parsedate_to_datetime(header).timestamp() - time.time()))
-    return otherwise
 
 
 def _checked(response: urllib3.BaseHTTPResponse, url: str, transport: Transport) -> urllib3.BaseHTTPResponse:

@@ -17,6 +17,7 @@ from provision.knowledge.fixes import Fixes
 from provision.knowledge.gpus import KnownGpus
 from provision.knowledge.hardware import Hardware
 from provision.knowledge.models import Catalog
+from provision.knowledge.routes import Routes
 from provision.knowledge.serving import Serving
 from provision.knowledge.sizing import Sizing
 
@@ -28,6 +29,7 @@ FILES: dict[str, type[Any]] = {
     "gpus": KnownGpus,
     "hardware": Hardware,
     "models": Catalog,
+    "routes": Routes,
     "serving": Serving,
 }
 

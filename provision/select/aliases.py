@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from provision.domain.ollama_name import parse_name
+from provision.domain.ollama_name import names_match, parse_name
 from provision.domain.reference import (
     FileReference,
     HubReference,
     OllamaReference,
+    Reference,
     WebReference,
     is_reference,
     parse_reference,
@@ -52,9 +53,39 @@ def ollama_name(wish: str, catalog: Catalog) -> str | None:
     return None if row or is_reference(wish) else parse_name(wish).short
 
 
+def hub_repository(tag: str, catalog: Catalog) -> str | None:
+    """Return the repository that vLLM loads for what Ollama has as ``tag``; ``None`` where no row says."""
+    for row in catalog.models:
+        loaded = _parsed(row.engines.get("vllm"))
+        if isinstance(loaded, HubReference) and any(names_match(own, tag) for own in _tags_of(row)):
+            return loaded.repository
+    return None
+
+
+def ollama_tag(repository: str, catalog: Catalog) -> str | None:
+    """Return how Ollama has the model of which this is a repository on the hub; ``None`` where no row says."""
+    rows = (row for row in catalog.models if repository in _repositories_of(row))
+    return next((tag for row in rows for tag in _tags_of(row)), None)
+
+
 def same_name(listed: str, name: str) -> bool:
     """Tell whether a server that lists ``listed`` means ``name``; some list the file that they were started with."""
     return name.casefold() in (listed.casefold(), _stem(listed).casefold())
+
+
+def _tags_of(row: CatalogModel) -> list[str]:
+    parsed = [_parsed(variant) for variant in row.engines.values()]
+    return [_tag(reference) for reference in parsed if isinstance(reference, OllamaReference)]
+
+
+def _repositories_of(row: CatalogModel) -> list[str]:
+    parsed = [_parsed(variant) for variant in row.engines.values()]
+    return [reference.repository for reference in parsed if isinstance(reference, HubReference)]
+
+
+def _parsed(variant: Variant | None) -> Reference | None:
+    """Return what a variant refers to; ``None`` where there is none, or where it is known by its name alone."""
+    return parse_reference(variant.reference) if variant and is_reference(variant.reference) else None
 
 
 def _names_of(row: CatalogModel) -> tuple[str, ...]:

@@ -19,7 +19,6 @@ import pytest
 import trustme
 
 from provision.errors import FabricError, InterruptedByUserError, RefusedError, UnreachableError
-from provision.host import request as request_module
 from provision.host.request import request
 from provision.host.transport import Patience, Transport
 from provision.host.web_errors import StatusError
@@ -64,25 +63,6 @@ def test_14_a_busy_server_is_asked_again(server: ArtifactServer, status: int) ->
 
 LATER = format_datetime(dt.datetime(2999, 1, 1, tzinfo=dt.timezone.utc), usegmt=True)
 EARLIER = format_datetime(dt.datetime(1999, 1, 1, tzinfo=dt.timezone.utc), usegmt=True)
-
-
-@pytest.mark.parametrize(
-    ("retry_after", "seconds"),
-    [
-        ("999999999999", 0.02),
-        ("1" * 5000, 0.02),
-        ("-5", 0.01),
-        ("0", 0.0),
-        ("soon", 0.01),
-        ("", 0.01),
-        ("٣", 0.02),
-        (LATER, 0.02),
-        (EARLIER, 0.0),
-        ("Mon, 99 Foo 99999999999", 0.01),
-    ],
-)
-def test_14_what_a_server_says_about_waiting_has_a_limit(retry_after: str, seconds: float) -> None:
-    assert request_module._asked_delay(retry_after, 0.01, 0.02) == seconds
 
 
 @pytest.mark.parametrize("retry_after", ["86400", "-1", LATER, EARLIER])

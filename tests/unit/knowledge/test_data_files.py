@@ -15,7 +15,10 @@ from provision.knowledge.load import check
 from provision.knowledge.schema import FILES, schema_text
 
 NAMES = sorted(FILES)
-KEYED_BY_NAME = ("engines", "unpacked_bits")  # mappings from names, where any key may stand
+KEYED_BY_NAME = (  # mappings from names, where any key may stand
+    *("engines", "unpacked_bits"),
+    *("options", "at_start", "enabled", "disabled", "chat_template_kwargs"),
+)
 
 
 @pytest.mark.parametrize("name", NAMES)

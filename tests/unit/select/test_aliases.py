@@ -9,7 +9,7 @@ import pytest
 from provision.domain.model import Model
 from provision.errors import UsageError
 from provision.knowledge.models import CatalogModel, load_catalog
-from provision.select.aliases import aliases, find_row, ollama_name
+from provision.select.aliases import aliases, find_row, hub_repository, ollama_name, ollama_tag
 from provision.select.catalog import find_model
 
 CATALOG = load_catalog()
@@ -66,3 +66,11 @@ def test_the_users_own_models_are_in_the_table(tmp_path: Path) -> None:
 def test_what_nobody_calls_so_is_told_with_the_nearest_name() -> None:
     with pytest.raises(UsageError, match=r"Did you mean 'qwen3\.5-4b'"):
         find_model("qwen3.5-4", CATALOG, described)
+
+
+def test_a_name_of_ollama_and_of_the_hub_stand_for_each_other() -> None:
+    assert hub_repository("QWEN3.5:4b", CATALOG) == "Qwen/Qwen3.5-4B"
+    assert ollama_tag("Qwen/Qwen3.5-4B", CATALOG) == ollama_tag("unsloth/Qwen3.5-4B-GGUF", CATALOG) == "qwen3.5:4b"
+    assert hub_repository("qwen3.5-4b", CATALOG) is None, "a name of the catalogue is neither"
+    assert ollama_tag("qwen3.5-4b", CATALOG) is None
+    assert hub_repository("qwen3.5:27b", CATALOG) is None, "vLLM loads another model of that size"
