@@ -28,12 +28,24 @@ from provision.client.openai_compatible import OpenAICompatibleClient
 from provision.client.port import AnswerStream, ChatClient, Messages, Options
 
 if TYPE_CHECKING:
+    from provision.client.availability import Availability, ensure_available, ensure_available_async
     from provision.client.routed import RoutedClient
+    from provision.client.routing import Route, route
+
+_ELSEWHERE = {
+    "Availability": "availability",
+    "Route": "routing",
+    "RoutedClient": "routed",
+    "ensure_available": "availability",
+    "ensure_available_async": "availability",
+    "route": "routing",
+}
 
 __all__ = [
     "AnswerError",
     "AnswerStream",
     "AuthenticationError",
+    "Availability",
     "BrokenStreamError",
     "ChatClient",
     "ClientError",
@@ -47,6 +59,7 @@ __all__ = [
     "Options",
     "Patience",
     "RateLimitError",
+    "Route",
     "RoutedClient",
     "ServedModel",
     "StatusError",
@@ -55,13 +68,16 @@ __all__ = [
     "ToolCall",
     "UnavailableError",
     "Usage",
+    "ensure_available",
+    "ensure_available_async",
+    "route",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Load what reads the tables of models and backends only where it is wanted."""
-    if name == "RoutedClient":
-        from provision.client.routed import RoutedClient
+    """Load what reads tables or starts programs only where it is wanted."""
+    from importlib import import_module
 
-        return RoutedClient
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_ELSEWHERE[name]}"), name)

@@ -51,6 +51,7 @@ class Delta(msgspec.Struct, frozen=True):
 
     ``reasoning`` is what the model thinks before it answers, however its server marks that. The last piece has
     ``finish_reason``, one after it ``usage``. ``at_ns`` is when the piece was read (``time.perf_counter_ns``).
+    ``logprobs`` are the tokens of the piece with their probabilities, as the server tells them where it is asked.
     """
 
     content: str = ""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from provision.client.base_url import checked
+from provision.client.settings import from_environment
 from provision.domain.client_config import ClientConfig
 from provision.errors import FabricError, InterruptedByUserError, UnreachableError
 from provision.host.endpoint import EndpointClient
@@ -41,7 +42,7 @@ class Availability:
 
 
 def ensure_available(
-    config: ClientConfig,
+    config: ClientConfig | None = None,
     *,
     timeout_s: float = 600.0,
     env: Mapping[str, str] | None = None,
@@ -49,14 +50,16 @@ def ensure_available(
 ) -> Availability:
     """Return as soon as the server of ``config`` answers; start it where that is wanted and nobody does.
 
-    However many processes and threads do this at once, one of them starts the server. ``env`` (else this process's) is
-    the environment of the command, and names proxies and certificates. Setting ``stopped`` ends the waiting.
+    Where none is given, it is ``settings.from_environment``. However many processes and threads do this at once, one of
+    them starts the server. ``env`` (else this process's) is the environment of the command, and names proxies and
+    certificates. Setting ``stopped`` ends the waiting.
 
     Raises ``UnreachableError`` where nobody answers and nothing may be started, where the command fails, or where the
     server is not ready within ``timeout_s``; ``InterruptedByUserError`` where it was stopped. What the command had
     started is ended then.
     """
     env = os.environ if env is None else env
+    config = config or from_environment(env)
     server = _Server(config, env, _Patience(timeout_s, stopped or threading.Event()))
     found = server.settled()
     if found is not None:
@@ -68,7 +71,7 @@ def ensure_available(
 
 
 async def ensure_available_async(
-    config: ClientConfig, *, timeout_s: float = 600.0, env: Mapping[str, str] | None = None
+    config: ClientConfig | None = None, *, timeout_s: float = 600.0, env: Mapping[str, str] | None = None
 ) -> Availability:
     """Do as ``ensure_available`` without blocking the event loop. Cancelling it ends what it has started."""
     stopped = threading.Event()

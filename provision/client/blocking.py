@@ -7,11 +7,13 @@ has (a notebook), and in several threads at once.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import threading
 from collections.abc import Coroutine, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from weakref import WeakSet
 
 from provision.client.answers import Completion, Delta, Embeddings, ServedModel
 from provision.client.port import AnswerStream, ChatClient, Messages
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
     from provision.client.port import Options
 
 T = TypeVar("T")
+
+
+class Kept(Protocol):
+    """What holds connections."""
+
+    async def aclose(self) -> None: ...
+
+
 _END: Any = object()
 
 
@@ -29,7 +39,8 @@ class Portal:
     """An event loop in a thread of its own, started when it is first needed; a forked process gets another."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the collector may end a stream while this thread holds it
+        self._kept: WeakSet[Kept] = WeakSet()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
 
@@ -46,6 +57,16 @@ class Portal:
         """Run it in the loop without waiting."""
         asyncio.run_coroutine_threadsafe(coroutine, self._running())
 
+    def keep(self, kept: Kept) -> None:
+        """Close it when the process ends, if it is still there."""
+        self._kept.add(kept)
+
+    def close_all(self) -> None:
+        """Close what is kept."""
+        if self._loop is not None and self._pid == os.getpid():
+            for kept in list(self._kept):
+                self.run(kept.aclose())
+
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None or self._pid != os.getpid():
@@ -55,6 +76,7 @@ class Portal:
 
 
 PORTAL = Portal()
+atexit.register(PORTAL.close_all)
 
 
 T_co = TypeVar("T_co", covariant=True)
@@ -129,6 +151,7 @@ class SyncClient:
 
     def __init__(self, client: ChatClient) -> None:
         self._client = client
+        PORTAL.keep(client)
 
     def chat(self, messages: Messages, model: str, **options: Unpack[Options]) -> str:
         """Return the text of the answer."""

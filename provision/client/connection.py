@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,8 +46,8 @@ PATIENT = Patience()
 class Connection:
     """Talks to one server by its ``base_url``. Use it within one event loop, and close it there.
 
-    ``env`` (else this process's) names proxies and certificates; this machine is never asked through a proxy. No
-    redirect is followed, so that the key stays with its host.
+    ``env`` (else this process's) names proxies and certificates; this machine is never asked through a proxy.
+    ``headers`` go with every request. No redirect is followed, so that the key stays with its host.
     """
 
     def __init__(
@@ -55,11 +56,12 @@ class Connection:
         api_key: str | None = None,
         patience: Patience = Patience(),
         env: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.base_url = base_url
         self._patience = patience
         self._env = os.environ if env is None else env
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._headers = {**({"Authorization": f"Bearer {api_key}"} if api_key else {}), **(headers or {})}
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -76,6 +78,21 @@ class Connection:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    def __del__(self) -> None:
+        """Whoever forgets a client wants no more of it."""
+        self._forget()
+
+    def _forget(self) -> None:
+        """Close the connections without waiting, in the loop that they belong to, if it still runs."""
+        session, loop, self._session = self._session, self._loop, None
+        if session is None or session.closed or loop is None:
+            return
+        if loop.is_running():
+            with suppress(RuntimeError):  # it has just ended
+                loop.call_soon_threadsafe(_close_at_once, session)
+        else:
+            _close_at_once(session)
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay
@@ -145,6 +162,7 @@ class Connection:
 
         loop = asyncio.get_running_loop()
         if self._session is None or self._session.closed or self._loop is not loop:
+            self._forget()
             patience = self._patience
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_S, ssl=self._tls()),
@@ -164,3 +182,11 @@ class Connection:
 
     def _unreachable(self, error: Exception) -> ConnectError:
         return ConnectError(f"Cannot reach {self.base_url}: {why(error, self._patience.silence_s)}.", GONE_HINT)
+
+
+def _close_at_once(session: aiohttp.ClientSession) -> None:
+    """Close it without waiting for what the other side says to that."""
+    closing = session.close()
+    with suppress(StopIteration):
+        closing.send(None)
+    closing.close()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from provision.client.port import Options
     from provision.domain.client_config import ClientConfig
 
-CHAT, EMBEDDINGS, MODELS = "/chat/completions", "/embeddings", "/models"
+CHAT, PROMPT, EMBEDDINGS, MODELS = "/chat/completions", "/completions", "/embeddings", "/models"
 LAST_BYTES_S = 0.25  # for the end of a stream that has said all, so that its connection can be kept
 _NO_STREAM = ("application/json", "text/html")
 
@@ -35,7 +35,7 @@ class OpenAICompatibleClient:
 
     ``base_url`` may lack the ``/v1``. Raises ``UsageError`` for what is no address, ``RefusedError`` for an unsafe one
     (see ``provision.domain.endpoint.normalize``). ``default_key``, which is no secret, is sent where there is no
-    ``api_key``. ``env`` (else this process's) names proxies and certificates.
+    ``api_key``. ``env`` (else this process's) names proxies and certificates; ``headers`` go with every request.
     """
 
     def __init__(
@@ -46,9 +46,10 @@ class OpenAICompatibleClient:
         default_key: str | None = None,
         patience: Patience = PATIENT,
         env: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.base_url = normalize(base_url, has_key=bool(api_key))
-        self._connection = Connection(self.base_url, api_key or default_key, patience, env)
+        self._connection = Connection(self.base_url, api_key or default_key, patience, env, headers)
 
     @classmethod
     def of(cls, config: ClientConfig, *, patience: Patience = PATIENT) -> Self:
@@ -67,7 +68,14 @@ class OpenAICompatibleClient:
 
     def stream(self, messages: Messages, model: str, **options: Unpack[Options]) -> Stream:
         request = chat_request(messages, model, options)
-        return Stream(self._connection, {**request, "stream": True, "stream_options": {"include_usage": True}})
+        return Stream(self._connection, CHAT, request)
+
+    def continue_text(self, prompt: str, model: str, fields: Mapping[str, Any]) -> Stream:
+        """Return how the model goes on after ``prompt``, which it is given as it is: without a template for chats.
+
+        ``fields`` are the others of a request for ``/v1/completions``, such as ``suffix``.
+        """
+        return Stream(self._connection, PROMPT, {"model": model, "prompt": prompt, **fields})
 
     async def embed(self, inputs: str | Sequence[str], model: str, *, dimensions: int | None = None) -> Embeddings:
         texts = [inputs] if isinstance(inputs, str) else list(inputs)
@@ -102,9 +110,10 @@ class OpenAICompatibleClient:
 class Stream:
     """See ``AnswerStream``."""
 
-    def __init__(self, connection: Connection, request: Mapping[str, Any]) -> None:
+    def __init__(self, connection: Connection, path: str, request: Mapping[str, Any]) -> None:
         self._connection = connection
-        self._request = request
+        self._path = path
+        self._request = {**request, "stream": True, "stream_options": {"include_usage": True}}
         self._body: Body | None = None
         self._reader = AnswerReader(connection.base_url, time.perf_counter_ns())
         self._ready: deque[Delta] = deque()
@@ -149,7 +158,7 @@ class Stream:
     async def _read(self) -> None:
         """Read on: the head of the answer, then its bytes."""
         if self._body is None:
-            self._body = await self._connection.open(CHAT, self._request)
+            self._body = await self._connection.open(self._path, self._request)
             self._reader = AnswerReader(self._connection.base_url, self._body.sent_ns)
             if self._body.content_type in _NO_STREAM:  # it knows no streams, or is no model server
                 self._ready += self._reader.take_whole(await self._body.read(), time.perf_counter_ns())

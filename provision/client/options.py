@@ -27,9 +27,9 @@ def translate_options(backend: Backend, options: Mapping[str, Any], *, strict: b
     ``UnsupportedOptionError`` is raised instead.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    unsupported = [name for name in given if name not in backend.options]
-    if strict and unsupported:
-        raise _unsupported(backend, unsupported)
+    others = [name for name in given if name not in backend.options]
+    if strict and others:
+        raise unsupported(backend, others)
     limit = given.get(LIMIT)
     if isinstance(limit, (int, float)) and limit < 0:
         del given[LIMIT]
@@ -48,11 +48,12 @@ def switch_thinking(backend: Backend, think: bool | str | None, *, strict: bool)
     else:
         fields = backend.think.enabled if think else backend.think.disabled
     if fields is None and strict:
-        raise _unsupported(backend, ["think"])
+        raise unsupported(backend, ["think"])
     return deepcopy(fields or {})
 
 
-def _unsupported(backend: Backend, names: Sequence[str]) -> UnsupportedOptionError:
+def unsupported(backend: Backend, names: Sequence[str]) -> UnsupportedOptionError:
+    """Return the error for options that ``backend`` does not take."""
     message = f"{backend.name} does not take {', '.join(map(repr, names))} in a request."
     return UnsupportedOptionError(
         names, backend.name, message + _nearest(names[0]), f"It takes {', '.join(backend.options)}.{_at_start(names)}"

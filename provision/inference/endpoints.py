@@ -1,0 +1,113 @@
+"""Where a call goes: to the one host that was named, or where the routing table sends its model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from provision.client.connection import Connection, Patience
+from provision.client.openai_compatible import OpenAICompatibleClient
+from provision.client.routing import route
+from provision.domain.endpoint import API, normalize
+from provision.errors import UsageError, did_you_mean
+from provision.inference import host
+from provision.inference.backend import Backend
+from provision.inference.native import NativeBackend, speaks_it
+from provision.inference.translated import TranslatedBackend
+from provision.knowledge.routes import Backend as Row
+from provision.knowledge.routes import load_routes
+
+NO_MODEL = "*"  # is in no table: what speaks of no model goes where any other would
+STANDARD = "openai-compat"
+KEY = "OLLAMA_API_KEY"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all calls of a client have in common. ``env`` holds addresses, keys, proxies and certificates."""
+
+    env: Mapping[str, str]
+    patience: Patience
+    headers: Mapping[str, str]
+    strict: bool
+
+
+@dataclass(frozen=True)
+class Address:
+    """A server of a ``backend`` of the table: its ``base_url`` ends in ``/v1``.
+
+    ``may_be_native``: it may speak Ollama's API as well.
+    """
+
+    base_url: str
+    api_key: str | None = field(repr=False)
+    backend: str
+    may_be_native: bool
+
+
+class Endpoints:
+    """The servers that calls went to so far, each with its connections. Use it within one event loop."""
+
+    def __init__(self, named: str | None, backend: str | None, settings: Settings) -> None:
+        self._settings = settings
+        self._named = _named(named, backend, settings.env) if named else None
+        self._found: dict[Address, Backend] = {}
+
+    async def of(self, model: str) -> tuple[Backend, str]:
+        """Return what answers for a model, and its name there. Raises ``FabricError``."""
+        if self._named:
+            return await self._backend(self._named), model
+        env = host.with_host(self._settings.env, load_routes().known_by("ollama").base_url_env)
+        found = route(model, env)
+        address = Address(found.base_url, found.api_key, found.backend, _row(found.backend).api is not None)
+        return await self._backend(address), found.model_id
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        found, self._found = self._found, {}
+        for backend in found.values():
+            await backend.aclose()
+
+    async def _backend(self, address: Address) -> Backend:
+        """Return what answers there. Two calls at once may both ask: one of their answers is kept."""
+        if address not in self._found:
+            met = await self._meet(address)
+            if self._found.setdefault(address, met) is not met:
+                await met.aclose()
+        return self._found[address]
+
+    async def _meet(self, address: Address) -> Backend:
+        """Find out what a server speaks, where more than one answer is possible."""
+        settings = self._settings
+        if address.may_be_native:
+            root = address.base_url.removesuffix(f"/{API}")
+            connection = Connection(root, address.api_key, settings.patience, settings.env, settings.headers)
+            if await speaks_it(connection):
+                return NativeBackend(connection)
+            await connection.aclose()
+        client = OpenAICompatibleClient(
+            address.base_url,
+            address.api_key,
+            patience=settings.patience,
+            env=settings.env,
+            headers=settings.headers,
+        )
+        return TranslatedBackend(client, _row(address.backend), strict=settings.strict)
+
+
+def _named(named: str, backend: str | None, env: Mapping[str, str]) -> Address:
+    """Return the server that the caller names. An address that ends in ``/v1`` says what it speaks."""
+    row = _row(backend or STANDARD)
+    key = env.get(row.api_key_env if backend else KEY, "").strip() or None
+    url = host.base_url(named)
+    return Address(normalize(url, has_key=bool(key)), key, row.name, not url.endswith(f"/{API}"))
+
+
+def _row(name: str) -> Row:
+    """Return a row of the table. Raises ``UsageError`` where there is none of this name."""
+    rows = load_routes()
+    row = rows.find(name)
+    if row is None:
+        near = did_you_mean(name, rows.names)
+        raise UsageError(f"There is no backend {name!r}.{near}", f"Known: {', '.join(rows.names)}.")
+    return row
