@@ -23,13 +23,11 @@ def command(
 
     [bold]fabric route vllm/Qwen/Qwen3.5-4B[/bold]   by its prefix
     """
-    from provision.client.endpoints import value
     from provision.client.routing import near_prefix, route
     from provision.knowledge.models import load_catalog
 
     session.spec_dir = read_wish({}, file).directory
     found = route(model, session.env, load_catalog(session.own_models))
-    is_set = bool(value(session.env, found.api_key_env))
     near = near_prefix(model) if found.model_id == found.model else ""
     document = {
         "model": found.model,
@@ -37,11 +35,11 @@ def command(
         "backend": found.backend,
         "base_url": found.base_url,
         "api_key_env": found.api_key_env,
-        "api_key_set": is_set,
+        "api_key_set": found.has_key,
         "rule": found.rule,
         "hint": f"{model.strip().partition('/')[0]}/ is no prefix of a backend.{near}" if near else None,
     }
-    key = f"{found.api_key_env} ({'set' if is_set else 'not set: a harmless key is sent'})"
+    key = f"{found.api_key_env} ({'set' if found.has_key else 'not set: a harmless key is sent'})"
     shown = {name: document[name] for name in ("model", "model_id", "backend", "base_url")}
     rows = [*shown.items(), ("api_key", key), ("rule", found.rule), ("hint", document["hint"])]
     return Result(document, lambda: output.pairs(rows))

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from provision.client.answers import Completion, Delta, Embeddings, ServedModel, Timing, ToolCall, Usage
 from provision.client.blocking import SyncClient
 from provision.client.connection import Patience
@@ -25,10 +27,25 @@ from provision.client.errors import (
 from provision.client.openai_compatible import OpenAICompatibleClient
 from provision.client.port import AnswerStream, ChatClient, Messages, Options
 
+if TYPE_CHECKING:
+    from provision.client.availability import Availability, ensure_available, ensure_available_async
+    from provision.client.routed import RoutedClient
+    from provision.client.routing import Route, route
+
+_ELSEWHERE = {
+    "Availability": "availability",
+    "Route": "routing",
+    "RoutedClient": "routed",
+    "ensure_available": "availability",
+    "ensure_available_async": "availability",
+    "route": "routing",
+}
+
 __all__ = [
     "AnswerError",
     "AnswerStream",
     "AuthenticationError",
+    "Availability",
     "BrokenStreamError",
     "ChatClient",
     "ClientError",
@@ -42,6 +59,8 @@ __all__ = [
     "Options",
     "Patience",
     "RateLimitError",
+    "Route",
+    "RoutedClient",
     "ServedModel",
     "StatusError",
     "SyncClient",
@@ -49,4 +68,16 @@ __all__ = [
     "ToolCall",
     "UnavailableError",
     "Usage",
+    "ensure_available",
+    "ensure_available_async",
+    "route",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what reads tables or starts programs only where it is wanted."""
+    from importlib import import_module
+
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_ELSEWHERE[name]}"), name)

@@ -77,8 +77,8 @@ class Timing(msgspec.Struct, frozen=True):
 class Completion(msgspec.Struct, frozen=True):
     """A whole answer.
 
-    ``finish_reason`` is ``stop``, ``length``, ``tool_calls`` or a word of the server's own. ``raw`` is the document
-    as the server sent it; of an answer that came in pieces it is empty.
+    ``finish_reason`` is ``stop``, ``length``, ``tool_calls`` or a word of the server's own. ``logprobs`` are there
+    where they were asked for, a document for each token as in OpenAI's API.
     """
 
     content: str
@@ -88,7 +88,6 @@ class Completion(msgspec.Struct, frozen=True):
     usage: Usage | None
     model: str
     timing: Timing
-    raw: Mapping[str, Any] = {}
     logprobs: tuple[Mapping[str, Any], ...] = ()
 
 

@@ -34,8 +34,8 @@ class OpenAICompatibleClient:
     """See ``ChatClient``.
 
     ``base_url`` may lack the ``/v1``. Raises ``UsageError`` for what is no address, ``RefusedError`` for an unsafe one
-    (see ``provision.domain.endpoint.normalize``). ``env`` (else this process's) names proxies and certificates;
-    ``headers`` go with every request.
+    (see ``provision.domain.endpoint.normalize``). ``default_key``, which is no secret, is sent where there is no
+    ``api_key``. ``env`` (else this process's) names proxies and certificates; ``headers`` go with every request.
     """
 
     def __init__(
@@ -43,12 +43,13 @@ class OpenAICompatibleClient:
         base_url: str,
         api_key: str | None = None,
         *,
+        default_key: str | None = None,
         patience: Patience = PATIENT,
         env: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.base_url = normalize(base_url, has_key=bool(api_key))
-        self._connection = Connection(self.base_url, api_key, patience, env, headers)
+        self._connection = Connection(self.base_url, api_key or default_key, patience, env, headers)
 
     @classmethod
     def of(cls, config: ClientConfig, *, patience: Patience = PATIENT) -> Self:
@@ -59,14 +60,11 @@ class OpenAICompatibleClient:
         return (await self.complete(messages, model, **options)).content
 
     async def complete(self, messages: Messages, model: str, **options: Unpack[Options]) -> Completion:
-        request = chat_request(messages, model, options)
-        sent_ns = time.perf_counter_ns()
-        body = await self._connection.request("POST", CHAT, request)
-        reader = AnswerReader(self.base_url, sent_ns)
-        reader.take_whole(body, time.perf_counter_ns())
-        if reader.error:
-            raise reader.error
-        return msgspec.structs.replace(reader.completion(), raw=msgspec.json.decode(body))
+        """As a stream: only then does every server notice when nobody wants the answer any more, and stop."""
+        async with self.stream(messages, model, **options) as pieces:
+            async for _ in pieces:
+                pass
+        return pieces.completion()
 
     def stream(self, messages: Messages, model: str, **options: Unpack[Options]) -> Stream:
         request = chat_request(messages, model, options)

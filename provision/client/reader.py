@@ -7,9 +7,10 @@ import json
 import msgspec
 
 from provision.client.answers import Completion, Delta, Timing, Usage
-from provision.client.errors import BrokenStreamError, ClientError
+from provision.client.call_numbers import CallNumbers
+from provision.client.errors import AnswerError, BrokenStreamError, ClientError
 from provision.client.thinking import ThinkSplitter
-from provision.client.wire import Document, join_calls, no_answer, parts_of, read_document, whole_as_delta
+from provision.client.wire import Choice, Document, join_calls, no_answer, read_document, whole_as_delta
 from provision.domain.sse import DONE, Event, EventSplitter
 from provision.host.server_said import server_said
 
@@ -27,6 +28,7 @@ class AnswerReader:
         self._sent_ns = sent_ns
         self._events = EventSplitter()
         self._thinking = ThinkSplitter()
+        self._calls = CallNumbers()
         self._deltas: list[Delta] = []
         self._model = ""
         self.done = False
@@ -34,37 +36,32 @@ class AnswerReader:
 
     def feed(self, data: bytes, at_ns: int) -> list[Delta]:
         """Take the next bytes, read at ``at_ns``; return the pieces of the answer that they complete."""
-        return self._take(self._events.feed(data, at_ns))
+        before = len(self._deltas)
+        self._take(self._events.feed(data, at_ns))
+        return self._deltas[before:]
 
     def close(self, at_ns: int, why: str = "the connection ended") -> list[Delta]:
         """End the stream; return what was held back. ``why`` it ended is told where the answer is not whole."""
-        deltas = self._take(self._events.close(at_ns))
-        thought, text = self._thinking.close()
-        if thought or text:
-            deltas.append(self._keep(Delta(text, thought, at_ns=at_ns)))
-        if not self.done and self._finish_reason is None:
-            self.error = self.error or self._broken(why)
-        return deltas
+        before = len(self._deltas)
+        if not (self.done or self.error):
+            self._end(at_ns, why)
+        return self._deltas[before:]
 
     def take_whole(self, body: bytes, at_ns: int) -> list[Delta]:
         """Take an answer that did not come as a stream."""
         self.done = True
         try:
-            document = self._checked(read_document(body, self._where))
+            document = self._checked(read_document(body, self._where), at_ns)
             if not document.choices:
                 raise no_answer(self._where, body, "there is no choice in it")
         except ClientError as error:
             self.error = error
             return []
         self._model = document.model or ""
-        return [self._keep(self._parted(whole_as_delta(document, at_ns)))]
-
-    def _broken(self, why: str) -> BrokenStreamError:
-        """Return the error for an answer that goes no further."""
-        text = "".join(delta.content for delta in self._deltas)
-        return BrokenStreamError(
-            f"The answer of {self._where} stopped in the middle: {why}.", "Ask again; see the server's log.", text
-        )
+        delta = whole_as_delta(document, at_ns)
+        thought, text = self._parted(delta.content, ends=True)
+        self._deltas = [msgspec.structs.replace(delta, content=text, reasoning=delta.reasoning + thought)]
+        return self._deltas[:]
 
     def completion(self) -> Completion:
         """Return the answer as far as it has come."""
@@ -89,51 +86,65 @@ class AnswerReader:
     def _usage(self) -> Usage | None:
         return next((delta.usage for delta in reversed(self._deltas) if delta.usage), None)
 
-    def _take(self, events: list[Event]) -> list[Delta]:
-        found: list[Delta] = []
+    def _take(self, events: list[Event]) -> None:
         for event in events:
             if self.done or self.error:  # what comes after is nobody's
                 break
-            if event.data == DONE:
+            if event.data.startswith(DONE):
+                self._end_text(event.at_ns)
                 self.done = True
-                break
-            try:
-                delta = self._read(event)
-            except ClientError as error:
-                self.error = error
-                break
-            if delta is not None:
-                found.append(self._keep(delta))
-        return found
+            elif event.data:
+                try:
+                    self._read(event)
+                except ClientError as error:
+                    self.error = error
 
-    def _read(self, event: Event) -> Delta | None:
+    def _read(self, event: Event) -> None:
         if event.name == "error":
-            raise self._broken(f"it reports {server_said(event.data.encode())}")
-        document = self._checked(read_document(event.data, self._where))
+            raise self._broken(f"it reports {server_said(event.data.encode())}", event.at_ns)
+        document = self._checked(read_document(event.data, self._where), event.at_ns)
         self._model = self._model or document.model or ""
         usage = document.usage.value() if document.usage else None
-        if not document.choices:
-            return Delta(usage=usage, at_ns=event.at_ns) if usage else None
-        choice = document.choices[0]
+        choice = document.choices[0] if document.choices else Choice()
         said = choice.said
-        thought, text = said.thought, said.text
-        if text:
-            more, text = self._thinking.feed(text)
-            thought += more
-        if not (text or thought or said.tool_calls or choice.finish_reason or usage or choice.likely):
-            return None
-        return Delta(text, thought, parts_of(said), choice.finish_reason, usage, event.at_ns, choice.likely)
+        thought, text = self._parted(said.text, ends=bool(choice.finish_reason))
+        thought = said.thought + thought
+        if text or thought or said.tool_calls or choice.finish_reason or usage or choice.likely:
+            calls = self._calls.parts(said.tool_calls) if said.tool_calls else ()
+            end, likely = choice.finish_reason, choice.likely
+            self._deltas.append(Delta(text, thought, calls, end, usage, event.at_ns, likely))
 
-    def _checked(self, document: Document) -> Document:
+    def _end(self, at_ns: int, why: str) -> None:
+        self._take(self._events.close(at_ns))
+        if isinstance(self.error, AnswerError):  # the last event was cut
+            self.error = None
+        self._end_text(at_ns)
+        if not (self.done or self.error or self._finish_reason):
+            self.error = self._broken(why, at_ns)
+
+    def _checked(self, document: Document, at_ns: int) -> Document:
         if document.error:
-            raise self._broken(f"it reports {server_said(json.dumps({'error': document.error}).encode())}")
+            raise self._broken(f"it reports {server_said(json.dumps({'error': document.error}).encode())}", at_ns)
         return document
 
-    def _parted(self, delta: Delta) -> Delta:
-        thought, text = self._thinking.feed(delta.content)
-        more, rest = self._thinking.close()
-        return msgspec.structs.replace(delta, content=text + rest, reasoning=delta.reasoning + thought + more)
+    def _broken(self, why: str, at_ns: int) -> BrokenStreamError:
+        """Return the error for an answer that goes no further."""
+        self._end_text(at_ns)
+        text = "".join(delta.content for delta in self._deltas)
+        return BrokenStreamError(
+            f"The answer of {self._where} stopped in the middle: {why}.", "Ask again; see the server's log.", text
+        )
 
-    def _keep(self, delta: Delta) -> Delta:
-        self._deltas.append(delta)
-        return delta
+    def _parted(self, text: str, *, ends: bool) -> tuple[str, str]:
+        """Return what a piece adds to the thinking, and what to the text; all of it where the answer ``ends``."""
+        thought, said = self._thinking.feed(text) if text else ("", "")
+        if ends:
+            more, rest = self._thinking.close()
+            thought, said = thought + more, said + rest
+        return thought, said
+
+    def _end_text(self, at_ns: int) -> None:
+        """Keep what was held back because it might have become a tag."""
+        thought, text = self._thinking.close()
+        if thought or text:
+            self._deltas.append(Delta(text, thought, at_ns=at_ns))

@@ -30,7 +30,7 @@ class Route:
     """Where requests for ``model`` go: to ``base_url``, which ends in ``/v1``, for ``model_id``.
 
     ``backend`` is a row of the table; ``api_key`` is what the variable ``api_key_env`` holds, or a harmless word where
-    that is nothing; ``rule`` is a sentence that tells which rule decided.
+    that is nothing, as ``has_key`` tells; ``rule`` is a sentence that tells which rule decided.
     """
 
     model: str
@@ -39,6 +39,7 @@ class Route:
     base_url: str
     api_key_env: str
     api_key: str = field(repr=False)
+    has_key: bool
     rule: str
 
 
@@ -55,6 +56,12 @@ def route(model: str, env: Mapping[str, str] = os.environ, catalog: Catalog | No
         raise UsageError("No model is named.", "Name one, such as qwen3:4b or vllm/Qwen/Qwen3-4B.")
     rules = _Rules(env, catalog)
     return rules.listed(name) or rules.prefixed(name) or rules.mapped(name) or rules.default(name)
+
+
+def default_route(env: Mapping[str, str] = os.environ, catalog: Catalog | None = None) -> Route:
+    """Return where requests go that name no model, such as for a list of them. Raises as ``route``."""
+    rules = _Rules(env, catalog)
+    return rules.mapped("") or rules.default("")
 
 
 def near_prefix(model: str) -> str:
@@ -120,8 +127,9 @@ class _Rules:
         return self._at(backend, base_url, model, known.name, rule)
 
     def _at(self, backend: Backend, base_url: str, model: str, model_id: str, rule: str) -> Route:
-        key = value(self.env, backend.api_key_env) or backend.api_key
-        return Route(model, model_id, backend.name, base_url, backend.api_key_env, key, rule)
+        key = value(self.env, backend.api_key_env)
+        named = backend.api_key_env
+        return Route(model, model_id, backend.name, base_url, named, key or backend.api_key, bool(key), rule)
 
     def _catalog(self) -> Catalog:
         return self.given_catalog or load_catalog()

@@ -14,6 +14,8 @@ from provision.host.server_said import server_said
 
 T = TypeVar("T")
 
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 
 class _Cached(msgspec.Struct):
     cached_tokens: int | None = None
@@ -37,7 +39,9 @@ class _Function(msgspec.Struct):
     arguments: str | dict[str, Any] | None = None  # some servers send the object itself
 
 
-class _Call(msgspec.Struct):
+class Call(msgspec.Struct):
+    """One of ``tool_calls``, or a piece of it."""
+
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
@@ -50,7 +54,7 @@ class Said(msgspec.Struct):
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
-    tool_calls: list[_Call] | None = None
+    tool_calls: list[Call] | None = None
 
     @property
     def text(self) -> str:
@@ -103,7 +107,7 @@ def read_document(data: str | bytes, where: str) -> Document:
     """Return a chunk or completion. Raises ``AnswerError`` for anything else; ``error`` may be set."""
     try:
         return _documents.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise no_answer(where, data.encode() if isinstance(data, str) else data, str(error)) from error
 
 
@@ -112,7 +116,7 @@ def read_value(data: bytes, shape: type[T], where: str) -> tuple[T, dict[str, An
     try:
         raw = msgspec.json.decode(data)
         return msgspec.convert(raw, shape), raw
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise no_answer(where, data, str(error)) from error
 
 
@@ -124,17 +128,10 @@ def no_answer(where: str, body: bytes, why: str) -> AnswerError:
     )
 
 
-def parts_of(said: Said) -> tuple[ToolCallPart, ...]:
-    """Return the pieces of calls; where the server does not number them, their places count."""
-    return tuple(
-        ToolCallPart(
-            place if call.index is None else call.index,
-            call.id or "",
-            (call.function.name if call.function else None) or "",
-            _text(call.function.arguments if call.function else None),
-        )
-        for place, call in enumerate(said.tool_calls or ())
-    )
+def part_of(call: Call, index: int) -> ToolCallPart:
+    """Return a piece of the call that has this number."""
+    function = call.function or _Function()
+    return ToolCallPart(index, call.id or "", function.name or "", _text(function.arguments))
 
 
 def join_calls(parts: Iterable[ToolCallPart]) -> tuple[ToolCall, ...]:
@@ -151,8 +148,9 @@ def whole_as_delta(document: Document, at_ns: int) -> Delta:
     choice = document.choices[0] if document.choices else Choice()
     usage = document.usage.value() if document.usage else None
     said = choice.said
+    calls = tuple(part_of(call, place) for place, call in enumerate(said.tool_calls or ()))
     finish_reason = choice.finish_reason or "stop"
-    return Delta(said.text, said.thought, parts_of(said), finish_reason, usage, at_ns, choice.likely)
+    return Delta(said.text, said.thought, calls, finish_reason, usage, at_ns, choice.likely)
 
 
 def _text(arguments: str | dict[str, Any] | None) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from provision.errors import CannotCreateError, FabricError
+from provision.errors import CannotCreateError, FabricError, RefusedError
 
 PRIVATE_DIR = 0o700
 PRIVATE_FILE = 0o600
@@ -49,6 +49,21 @@ def make_private_dir(path: Path) -> None:
     """Make ``path`` and its parents, for this user only whatever the umask says."""
     path.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
     if stat.S_IMODE(path.stat().st_mode) & 0o777 != PRIVATE_DIR:
+        path.chmod(PRIVATE_DIR)
+
+
+def make_own_dir(path: Path) -> None:
+    """Make ``path``, for this user only, where others may have made something of that name before.
+
+    Raises ``RefusedError`` where it is somebody else's, or a link.
+    """
+    path.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise RefusedError(
+            f"{path} is not a directory of this user's own.", "Somebody else made it. Have it removed, or set TMPDIR."
+        )
+    if stat.S_IMODE(status.st_mode) != PRIVATE_DIR:
         path.chmod(PRIVATE_DIR)
 
 

@@ -1,7 +1,7 @@
-"""One change at a time: a kernel ``flock``, which cannot outlive its holder.
+"""One at a time: a kernel ``flock``, which cannot outlive its holder.
 
-The file is never removed while the prefix lives. Who holds it stands beside it for the message only; it never
-decides anything.
+The file of a prefix is never removed while the prefix lives. Who holds it stands beside it for the message only; it
+never decides anything. A passing lock leaves no file behind.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from provision.errors import LockedError
-from provision.host.files import PRIVATE_DIR, PRIVATE_FILE, explained
+from provision.host.files import PRIVATE_DIR, PRIVATE_FILE, explained, make_own_dir
 
 POLL_S = 0.05
 
@@ -26,7 +26,19 @@ def exclusive(path: Path, holder: Path, doing: str, wait_s: float, waiting: Call
     Waits up to ``wait_s`` seconds, calling ``waiting`` once with who holds it; then raises ``LockedError``.
     A lock file that was removed under us (by ``destroy``) is opened anew.
     """
-    handle = _acquire(path, holder, wait_s, waiting)
+    deadline = time.monotonic() + wait_s
+    told = False
+
+    def held() -> None:
+        nonlocal told
+        who = _describe(holder)
+        if time.monotonic() >= deadline:
+            raise LockedError(f"Another fabric is at work here: {who}.", "Wait for it to finish, then run this again.")
+        if not told:
+            waiting(who)
+            told = True
+
+    handle = _acquire(path, held)
     try:
         with suppress(OSError):  # only for the message
             holder.write_text(f"{os.getpid()} fabric {doing}\n", encoding="utf-8")
@@ -37,27 +49,40 @@ def exclusive(path: Path, holder: Path, doing: str, wait_s: float, waiting: Call
         os.close(handle)
 
 
-def _acquire(path: Path, holder: Path, wait_s: float, waiting: Callable[[str], None]) -> int:
-    deadline = time.monotonic() + wait_s
-    told = False
-    while True:
-        handle = _try(path)
-        if handle is not None:
-            return handle
-        who = _describe(holder)
-        if time.monotonic() >= deadline:
-            raise LockedError(f"Another fabric is at work here: {who}.", "Wait for it to finish, then run this again.")
-        if not told:
-            waiting(who)
-            told = True
+@contextmanager
+def passing(path: Path, held: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock of which nothing is left afterwards, neither the file nor, where it was the last, its directory.
+
+    ``held`` is called again and again while somebody else holds it; what it raises ends the waiting. Raises
+    ``RefusedError`` where the directory is somebody else's.
+    """
+    with explained("taking the lock"):
+        make_own_dir(path.parent)
+    handle = _acquire(path, held)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: who waits with the old file finds that it has no name
+        os.close(handle)
+        with suppress(OSError):  # somebody else's lock is in it
+            path.parent.rmdir()
+
+
+def _acquire(path: Path, held: Callable[[], None]) -> int:
+    while (handle := _try(path)) is None:
+        held()
         time.sleep(POLL_S)
+    return handle
 
 
 def _try(path: Path) -> int | None:
     """Return an open, locked file that still has its name, or ``None`` while somebody else holds it."""
     with explained("taking the lock"):
         path.parent.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+        except FileNotFoundError:  # the last holder has just removed the directory
+            return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(handle).st_ino == os.stat(path).st_ino:

@@ -16,8 +16,10 @@ import psutil
 import pytest
 
 from tests.e2e import native_build
+from tests.e2e.anthropic_client import use_with_anthropic
 from tests.e2e.conftest import MODEL, Served
 from tests.e2e.openai_client import use_with_openai, use_without_a_library
+from tests.e2e.our_client import use_with_our_client
 from tests.e2e.traces import Watch
 from tests.standin.command import Fabric
 from tests.standin.hub_server import serving_hub
@@ -46,6 +48,7 @@ class Way:
     options: tuple[str, ...]
     backend: str
     env: dict[str, str | None] = field(default_factory=dict)
+    answers_messages: bool = True
 
     @property
     def place(self) -> Path:
@@ -83,7 +86,8 @@ def _ollama(request: pytest.FixtureRequest) -> Way:
     """Ollama from a release archive; its model comes from the package index."""
     root = request.getfixturevalue("ollama_releases")
     sites = dict.fromkeys(("FABRIC_MIRROR_GITHUB", "FABRIC_MIRROR_GITHUB_API"), root)
-    return Way(request.getfixturevalue("fabric"), ("--backend", "ollama", "--port", "0"), "ollama", sites)
+    options, real = ("--backend", "ollama", "--port", "0"), OLLAMA == "ollama-real"
+    return Way(request.getfixturevalue("fabric"), options, "ollama", sites, answers_messages=real)
 
 
 @pytest.fixture
@@ -117,6 +121,9 @@ def test_it_is_served_alike_whatever_serves_it(way: Way) -> None:
     assert config["base_url"].endswith("/v1")
 
     use_with_openai(config["base_url"], config["model"])
+    use_with_our_client(config["base_url"], config["model"])
+    if way.answers_messages:
+        use_with_anthropic(config["base_url"], config["model"])
     assert use_without_a_library(config["base_url"], config["model"])["choices"]
     check_verbs(fabric)
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -43,6 +43,7 @@ class Piece:
     reason: str | None = None
     prompt_tokens: int = 0
     tokens: int = 0
+    calls: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -85,11 +86,19 @@ def _whole(answer: dict[str, Any]) -> Piece:
     choice, usage = answer["choices"][0], answer.get("usage", {})
     reasoning = choice["message"].get("reasoning_content") or ""
     counts = usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
-    return Piece(choice["message"].get("content") or "", reasoning, choice["finish_reason"] or "stop", *counts)
+    calls = [call["function"] for call in choice["message"].get("tool_calls") or ()]
+    return Piece(
+        choice["message"].get("content") or "", reasoning, choice["finish_reason"] or "stop", *counts, _parsed(calls)
+    )
+
+
+def _parsed(functions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return calls of tools as upstream tells them: with objects for arguments."""
+    return [{"name": each["name"], "arguments": json.loads(each["arguments"] or "{}")} for each in functions]
 
 
 def _pieces(answer: IO[bytes] | http.client.HTTPResponse) -> Iterator[Piece]:
-    end = Piece(reason="stop")
+    end, functions = Piece(reason="stop"), dict[int, dict[str, Any]]()
     for line in answer:
         if not line.startswith(b"data: ") or line.strip() == b"data: [DONE]":
             continue
@@ -104,7 +113,17 @@ def _pieces(answer: IO[bytes] | http.client.HTTPResponse) -> Iterator[Piece]:
             delta = choice["delta"]
             if delta.get("content") or delta.get("reasoning_content"):
                 yield Piece(delta.get("content") or "", delta.get("reasoning_content") or "")
+            _join(functions, delta.get("tool_calls") or ())
+    if functions:
+        yield Piece(calls=_parsed([*functions.values()]))
     yield end
+
+
+def _join(functions: dict[int, dict[str, Any]], calls: Iterable[dict[str, Any]]) -> None:
+    """Add pieces of calls to those that came before."""
+    for call in calls:
+        known = functions.setdefault(call["index"], {"name": call["function"].get("name"), "arguments": ""})
+        known["arguments"] += call["function"].get("arguments") or ""
 
 
 class Scheduler:

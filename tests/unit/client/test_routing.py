@@ -49,6 +49,7 @@ def test_a_prefix_leads_to_its_backend(backend: Backend) -> None:
         normalize(backend.base_url),
         backend.api_key_env,
         backend.api_key,
+        False,
         f"The prefix {backend.name}/ names the backend.",
     )
 

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from provision.errors import LockedError
-from provision.host.lock import exclusive
+from provision.errors import LockedError, RefusedError
+from provision.host.lock import exclusive, passing
 
 HOLD = """
 import sys, time
@@ -94,25 +96,72 @@ def test_a_lock_file_that_was_removed_and_made_anew_is_not_held_twice(lock: Path
             take(lock)
 
 
-def _count(lock: str, path: str, rounds: int) -> None:
+def staying(lock: Path) -> AbstractContextManager[None]:
+    return exclusive(lock, Path(f"{lock}.holder"), "up", 60, lambda _: None)
+
+
+def going(lock: Path) -> AbstractContextManager[None]:
+    return passing(lock, lambda: None)
+
+
+def _count(hold: Callable[[Path], AbstractContextManager[None]], lock: str, path: str, rounds: int) -> None:
     for _ in range(rounds):
-        with exclusive(Path(lock), Path(f"{lock}.holder"), "up", 60, lambda _: None):
+        with hold(Path(lock)):
             number = int(Path(path).read_text(encoding="ascii"))
             time.sleep(0.001)
             Path(path).write_text(str(number + 1), encoding="ascii")
 
 
-def test_no_two_are_ever_inside(lock: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("hold", [staying, going])
+def test_no_two_are_ever_inside(hold: Callable[[Path], AbstractContextManager[None]], tmp_path: Path) -> None:
+    lock = tmp_path / "locks" / "lock"
     counter = tmp_path / "counter"
     counter.write_text("0", encoding="ascii")
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_count, args=(str(lock), str(counter), 5)) for _ in range(3)]
+    workers = [context.Process(target=_count, args=(hold, str(lock), str(counter), 5)) for _ in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     assert counter.read_text(encoding="ascii") == "15"
+    assert lock.parent.exists() is (hold is staying)
+
+
+def test_of_a_passing_lock_nothing_is_left(tmp_path: Path) -> None:
+    place = tmp_path / "runtime" / "fabric"
+    with passing(place / "one", pytest.fail):
+        assert place.stat().st_mode & 0o777 == 0o700
+        with passing(place / "two", pytest.fail):
+            assert len(list(place.iterdir())) == 2
+        assert [path.name for path in place.iterdir()] == ["one"]
+    assert not place.exists()
+
+
+def test_who_waits_for_a_passing_lock_may_give_up(tmp_path: Path) -> None:
+    lock = tmp_path / "fabric" / "lock"
+
+    def give_up() -> None:
+        raise TimeoutError
+
+    with passing(lock, pytest.fail):
+        with pytest.raises(TimeoutError), passing(lock, give_up):
+            pass
+        assert lock.exists(), "it is still held"
+
+
+def test_a_place_of_somebody_else_s_is_refused(tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    trap.symlink_to(tmp_path, target_is_directory=True)
+    with pytest.raises(RefusedError, match="not a directory of this user's own"), passing(trap / "lock", pytest.fail):
+        pass
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    if os.geteuid() == 0:
+        os.chown(theirs, 12345, 12345)
+        with pytest.raises(RefusedError), passing(theirs / "lock", pytest.fail):
+            pass
+    assert list(theirs.iterdir()) == []
 
 
 def test_the_file_is_for_this_user_only_and_is_no_link(lock: Path, tmp_path: Path) -> None:
