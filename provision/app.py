@@ -205,7 +205,7 @@ class Fabric:
         command = shlex.join(
             [*_own_command(), "up", "--no-smoke", "--home", str(self.layout.prefix), *selection.spec.options()]
         )
-        return ClientConfig(selection.base_url, selection.model.name, key, command)
+        return ClientConfig(selection.base_url, selection.model.name, key, command, context=selection.context or None)
 
     def smoke(self) -> SmokeReport:
         """Prove that the server answers on every surface."""

@@ -25,7 +25,7 @@ def profile(name: str) -> Any:
 
 
 def template(name: str) -> str:
-    """Return the text of ``templates/<name>.j2``."""
+    """Return the text of ``templates/<name>.j2``, one of ``templates()``."""
     return (ROOT / "templates" / f"{name}.j2").read_text(encoding="utf-8")
 
 

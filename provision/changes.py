@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.app import Fabric
@@ -25,6 +24,7 @@ from provision.serve import control
 from provision.serve.waiting import PortLostError
 
 if TYPE_CHECKING:
+    from provision.apply.destroy import Removal
     from provision.domain.measure import SmokeReport
 
 _PIN_AGAIN = "Where upstream has changed it for good, `fabric lock` pins what is there now."
@@ -156,13 +156,13 @@ class Changes:
         with changing(self.fabric, "down"):
             return control.stop(self.fabric.layout)
 
-    def destroy(self, *, keep_models: bool) -> list[str]:
+    def destroy(self, *, keep_models: bool) -> Removal:
         """Stop the server and remove everything that fabric made; return what was removed."""
-        from provision.apply.destroy import remove_prefix
+        from provision.apply.destroy import Removal, remove_prefix
 
         check_prefix(self.fabric.layout)
         if not self.fabric.layout.prefix.is_dir() or not any(self.fabric.layout.prefix.iterdir()):
-            return []  # an empty directory is not ours
+            return Removal()  # an empty directory is not ours
         with locked(self.fabric, "destroy"):
             try:
                 state = self.fabric.state()
@@ -170,20 +170,6 @@ class Changes:
                 state = None
             control.stop(self.fabric.layout)
             return remove_prefix(self.fabric.layout, state, keep_models=keep_models)
-
-    def write_config(self, path: Path, text: str) -> None:
-        """Write a rendered configuration where the user wants it, and remember it for ``destroy``."""
-        from provision.host.files import commit, explained
-
-        path = path.absolute()
-        with changing(self.fabric, "config") as state:
-            if path.exists() and str(path) not in state.written_files:
-                raise InvalidInputError(f"{path} exists and was not written by fabric.", "Name a new file.")
-            with explained("writing the configuration"):
-                commit(path, text.encode())
-            write_state(
-                self.fabric.layout, replace(state, written_files=tuple(sorted({*state.written_files, str(path)})))
-            )
 
     @contextmanager
     def _run(self, verb: str) -> Iterator[_Run]:

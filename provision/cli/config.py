@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -10,41 +11,84 @@ import typer
 
 from provision.cli import output
 from provision.cli.session import Result, Session, verb
-from provision.errors import UsageError, did_you_mean
+from provision.cli.taken_back import told
+from provision.errors import UsageError
+
+DEFAULT = "env"
 
 
 @verb("config")
 def command(
     session: Session,
-    format_: Annotated[str, typer.Argument(metavar="[FORMAT]", help="env, json or yaml.")] = "env",
-    write: Annotated[Path | None, typer.Option("--write", help="Write it to a file; `destroy` removes it.")] = None,
-    list_: Annotated[bool, typer.Option("--list", help="List the formats.")] = False,
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="[FORMAT]", show_default=False, help="One of --list, else env; with --undo a file."),
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option("--write", metavar="PATH", help="Put it into a file, beside what is there.")
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take back what was put into a file, or into all.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the formats, and the tools they are for.")] = False,
 ) -> Result:
-    """Print the client configuration.
+    """Print the client configuration, or put it into a file of a tool.
 
     [bold]eval "$(fabric config)"[/bold]        for this shell; any OpenAI-compatible client then works
 
     [bold]fabric config json[/bold]             for a program
+
+    [bold]fabric config opencode --write ~/.config/opencode/opencode.json[/bold]
+
+    [bold]fabric config --undo[/bold]           every file as it was
     """
-    from provision import assets
-    from provision.plan.render import render
-
-    formats = assets.templates()
+    if undo + list_ + (write is not None) > 1:
+        raise UsageError("--write, --undo and --list exclude each other.", "Give one of them.")
     if list_:
-        return Result({"formats": formats}, lambda: output.line("\n".join(formats)))
-    if format_ not in formats:
-        raise UsageError(
-            f"There is no format {format_!r}.{did_you_mean(format_, formats)}", f"Known: {', '.join(formats)}."
-        )
-    config = session.fabric.client_config()
-    text = render(assets.template(format_), config)
-    if write:
-        session.changes.write_config(write, text)
-    shown = f"Written to {write}." if write else text.rstrip("\n")
-    document = {"format": format_, "text": text, "written": str(write) if write else None, **vars(config)}
-    return Result(document, lambda: _print(shown))
+        return _list(session)
+    if undo:
+        return _undo(session, Path(what) if what else None)
+    if write is not None:
+        return _write(session, what or DEFAULT, write)
+    text, config = session.client_settings.rendered(what or DEFAULT)
+    shown = text.rstrip("\n")
+    return Result({"format": what or DEFAULT, "text": text, "written": None, **vars(config)}, lambda: _print(shown))
 
 
-def _print(text: str) -> None:
+def _list(session: Session) -> Result:
+    formats = session.client_settings.formats
+    rows = [(name, each.title, each.path or each.use or "", each.needs or "") for name, each in formats.items()]
+    tools = [{"name": name, **_told(each)} for name, each in formats.items()]
+    return Result(
+        {"formats": list(formats), "tools": tools},
+        lambda: output.table(("format", "for", "file or use", "needs"), rows),
+    )
+
+
+def _told(each: object) -> dict[str, object]:
+    return {name: getattr(each, name) for name in ("title", "docs", "syntax", "path", "use", "needs")}
+
+
+def _write(session: Session, name: str, path: Path) -> Result:
+    written, text, config = session.client_settings.write(name, path)
+    lines = [f"Written to {written.path}." if written.changed else f"{written.path} holds it already."]
+    if written.backup:
+        lines.append(f"What stood there before is in {written.backup}; `fabric config --undo` brings it back.")
+    document = {
+        "format": name,
+        "text": text,
+        "written": str(written.path),
+        "changed": written.changed,
+        "backup": str(written.backup) if written.backup else None,
+        **vars(config),
+    }
+    return Result(document, lambda: output.line("\n".join(lines)))
+
+
+def _undo(session: Session, path: Path | None) -> Result:
+    done = session.client_settings.undo(path)
+    lines = [told(each) for each in done] or ["Nothing was written into any file."]
+    return Result({"undone": [asdict(each) for each in done]}, lambda: output.line("\n".join(lines)))
+
+
+def _print(shown: str) -> None:
     """Never styled: this is meant for ``eval``."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(shown + "\n")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from provision.cli import output
 from provision.cli.session import Result, Session, verb
+from provision.cli.taken_back import told
 from provision.errors import UsageError
 
 
@@ -26,9 +28,15 @@ def command(
     """
     if not yes:
         _ask(session)
-    removed = session.changes.destroy(keep_models=keep_models)
-    text = "Removed:\n  " + "\n  ".join(removed) if removed else "Nothing was there."
-    return Result({"removed": removed, "kept_models": keep_models}, lambda: output.line(text))
+    removal = session.changes.destroy(keep_models=keep_models)
+    lines = ["Removed:", *(f"  {path}" for path in removal.removed)] if removal.removed else ["Nothing was there."]
+    lines += [told(each) for each in removal.taken_back if each.outcome != "removed"]
+    document = {
+        "removed": list(removal.removed),
+        "taken_back": [asdict(each) for each in removal.taken_back],
+        "kept_models": keep_models,
+    }
+    return Result(document, lambda: output.line("\n".join(lines)))
 
 
 def _ask(session: Session) -> None:

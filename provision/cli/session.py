@@ -80,6 +80,13 @@ class Session:
         return Changes(self.fabric)
 
     @cached_property
+    def client_settings(self) -> Any:
+        """The use cases around the configuration of clients."""
+        from provision.client_settings import ClientSettings
+
+        return ClientSettings(self.fabric)
+
+    @cached_property
     def locks(self) -> Any:
         """The use cases around ``fabric.lock``."""
         from provision.locks import Locks

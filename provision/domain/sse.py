@@ -28,7 +28,7 @@ class EventSplitter:
     """Cuts a stream of bytes into events; where the pieces begin and end makes no difference."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest: list[bytes] = []  # of the line that has not ended, joined once: a line may be long
         self._after_cr = False
         self._first = True
         self._data: list[str] = []
@@ -41,13 +41,18 @@ class EventSplitter:
         if self._after_cr and data.startswith(b"\n"):
             data = data[1:]
         self._after_cr = data.endswith(b"\r")
-        *lines, self._rest = _LINE_END.split(self._rest + data)
+        ended, *begun = _LINE_END.split(data)
+        self._rest.append(ended)
+        if not begun:
+            return []
+        *lines, last = [b"".join(self._rest), *begun]
+        self._rest = [last]
         return [event for line in lines if (event := self._line(line, at_ns))]
 
     def close(self, at_ns: int) -> list[Event]:
         """End the stream. An event without its empty line counts, as the usual clients have it."""
-        last = [self._line(self._rest, at_ns), self._line(b"", at_ns)]
-        self._rest = b""
+        last = [self._line(b"".join(self._rest), at_ns), self._line(b"", at_ns)]
+        self._rest = []
         return [event for event in last if event]
 
     def _line(self, line: bytes, at_ns: int) -> Event | None:

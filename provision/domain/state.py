@@ -38,12 +38,32 @@ class StoreEntry:
 
 
 @dataclass(frozen=True)
+class ClientFile:
+    """A configuration that was written into a file of the user's, by the absolute path of that file.
+
+    ``format`` is the name of its template, ``syntax`` how it was merged. ``ours`` is the copy of what was rendered and
+    ``before`` that of what stood there without it, ``None`` where there was no file; both are names inside the prefix.
+    ``known`` are the SHA-256 of what was written and of what it took the place of: a file that has one of them was not
+    edited since. ``made_parents`` are the directories that were made for it, nearest first.
+    """
+
+    path: str
+    format: str
+    syntax: str
+    ours: str
+    before: str | None
+    known: tuple[str, ...]
+    made_parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class State:
     """``lineage`` is the prefix's own id, ``serial`` grows with every change.
 
     ``entries`` are all installed things by their key, ``in_use`` the keys of those that the server needs now.
     ``tried`` are the releases, references and places that failed, with the reason, when ``selection`` was chosen;
     ``unfit`` those of them that were there and did not run here, which are not tried again until that is asked for.
+    ``written_files`` are files that older versions wrote as a whole; ``client_files`` replaces it.
     """
 
     lineage: str
@@ -57,6 +77,7 @@ class State:
     tried: dict[str, str] = field(default_factory=dict)
     unfit: dict[str, str] = field(default_factory=dict)
     written_files: tuple[str, ...] = ()
+    client_files: tuple[ClientFile, ...] = ()
 
     @property
     def is_remote(self) -> bool:

@@ -8,6 +8,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from provision.errors import CannotCreateError, FabricError, RefusedError
@@ -76,9 +77,9 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def commit(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
-    """Replace ``path`` by ``data``: write beside it, fsync, rename, fsync the directory."""
-    staged = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+def commit(path: Path, data: bytes, mode: int = PRIVATE_FILE, staged: Path | None = None) -> None:
+    """Replace ``path`` by ``data``: write beside it (to ``staged``), fsync, rename, fsync the directory."""
+    staged = staged or path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
         write_synced(staged, data, mode)
         os.replace(staged, path)
@@ -144,6 +145,12 @@ def append_synced(path: Path, data: bytes) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def unused_name(path: Path) -> Path:
+    """Return ``path``, with a number behind it where something of that name is there."""
+    names = (path if number == 1 else path.with_name(f"{path.name}-{number}") for number in count(1))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def read_bytes(path: Path) -> bytes | None:

@@ -9,7 +9,9 @@ from typing import Any
 from provision.domain.visible import visible
 
 MAX_CHARACTERS = 200
-_TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_TAGS = re.compile(  # in linear time, whatever is sent
+    r"<(script|style)\b.*?(?:</\1>|\Z)|<[^<>]*>", re.IGNORECASE | re.DOTALL
+)
 
 
 def server_said(body: bytes) -> str:
@@ -20,7 +22,7 @@ def server_said(body: bytes) -> str:
     text = body.decode("utf-8", "replace")
     try:
         found = _message(json.loads(text))
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or brackets without end
         found = None
     words = " ".join((found or _TAGS.sub(" ", text)).split())
     return _shortened(visible(words)) or "nothing"

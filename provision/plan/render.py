@@ -8,9 +8,16 @@ from dataclasses import asdict
 
 from provision.domain.client_config import ClientConfig
 
+KEY_VARIABLE = "FABRIC_API_KEY"  # what `env` sets, and what tools that can are told to read
+NO_KEY = "none"  # for tools that insist on a key where the server asks for none
+
 
 def render(template: str, config: ClientConfig) -> str:
-    """Return ``template`` filled in. A name that the template does not know is an error, not an empty string."""
+    """Return ``template`` filled in. A name that the template does not know is an error, not an empty string.
+
+    Beside the values of ``config`` a template knows ``root_url``, ``key`` (the key, or a placeholder), ``has_key``,
+    ``key_variable`` and ``output`` (tokens that an answer may take, where the context is known).
+    """
     import jinja2
 
     environment = jinja2.Environment(
@@ -20,10 +27,20 @@ def render(template: str, config: ClientConfig) -> str:
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # noqa: S701 - shell, JSON and YAML: each value is quoted by the filter of its format
     )
-    environment.filters["shell"] = shlex.quote
-    environment.filters["json"] = json.dumps
-    environment.filters["yaml"] = _yaml_scalar
-    return environment.from_string(template).render(asdict(config))
+    environment.filters |= {"shell": shlex.quote, "json": _json, "yaml": _yaml_scalar, "toml": _json, "python": repr}
+    return environment.from_string(template).render(
+        asdict(config),
+        root_url=config.root_url,
+        key=config.api_key or NO_KEY,
+        has_key=config.api_key is not None,
+        key_variable=KEY_VARIABLE,
+        output=config.context and config.context // 4,
+    )
+
+
+def _json(value: object) -> str:
+    """Quote one value for JSON or TOML: characters beyond ASCII as they are, but DEL, which TOML wants escaped."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _yaml_scalar(value: object) -> str:

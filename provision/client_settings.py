@@ -1,0 +1,95 @@
+"""The configuration of clients: rendered from the templates, written into the user's files, and taken back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provision import assets
+from provision.app import Fabric
+from provision.errors import FabricError, UsageError, did_you_mean
+from provision.plan.formats import Format, read_format
+
+if TYPE_CHECKING:
+    from provision.apply.client_files import TakenBack, Written
+    from provision.domain.client_config import ClientConfig
+
+NOT_THERE = (404, 405, 501)  # what servers answer where they know no such path
+_ANYWAY = b"Unexpected endpoint"  # LM Studio says this, with the status 200
+
+
+@dataclass
+class ClientSettings:
+    """Everything that ``fabric config`` can do."""
+
+    fabric: Fabric
+
+    @cached_property
+    def formats(self) -> dict[str, Format]:
+        """Every format by its name, which is that of its template."""
+        return {name: read_format(name, assets.template(name)) for name in assets.templates()}
+
+    def rendered(self, name: str) -> tuple[str, ClientConfig]:
+        """Return the text of one format, and the values in it.
+
+        Raises ``UsageError`` for a format that does not exist, ``UnreachableError`` where the server has to be asked
+        and does not run, and ``FabricError`` where it does not answer the API that the tool needs.
+        """
+        from provision.plan.render import render
+
+        known = assets.templates()
+        if name not in known:
+            raise UsageError(f"There is no format {name!r}.{did_you_mean(name, known)}", f"Known: {', '.join(known)}.")
+        template = assets.template(name)
+        config = self.fabric.client_config()
+        wanted = read_format(name, template)
+        if wanted.needs:
+            self._check(wanted, wanted.needs)
+        return render(template, config), config
+
+    def _check(self, wanted: Format, api: str) -> None:
+        """Ask the server itself: what an engine answers changes with its versions."""
+        answer = self.fabric.client().post(api, {})
+        if answer.status == 0:
+            raise FabricError(f"The server did not say whether it answers {api}: {answer.error}.", "Try again.")
+        if answer.status in NOT_THERE or _ANYWAY in answer.body:
+            others = ", ".join(name for name, each in self.formats.items() if not each.needs)
+            raise FabricError(
+                f"{wanted.title} needs {api}, which {self.fabric.served().engine_name} does not answer.",
+                f"What works with it: {others}.",
+            )
+
+    def write(self, name: str, path: Path) -> tuple[Written, str, ClientConfig]:
+        """Put one format into a file of the user's, and remember it; return what was done, and what was rendered."""
+        from provision.apply.client_copies import Rendered
+        from provision.apply.client_files import write
+        from provision.apply.journal import Journal
+        from provision.changing import changing
+
+        text, config = self.rendered(name)
+        wanted, journal = self.formats[name], Journal(self.fabric.layout)
+        with changing(self.fabric, "config") as state, journal.run("config"), journal.step(f"write {path}"):
+            rendered = Rendered(name, wanted.syntax, text, wanted.keep)
+            return write(self.fabric.layout, state, path, rendered), text, config
+
+    def undo(self, path: Path | None) -> list[TakenBack]:
+        """Take back what was written into one file, or into all of them. Raises ``UsageError`` for a file without."""
+        from provision.apply.client_copies import known_files
+        from provision.apply.client_files import real_path, take_each_back
+        from provision.apply.journal import Journal
+        from provision.changing import changing
+
+        if not self.fabric.layout.marker.exists():
+            return _nothing_in(path)
+        journal = Journal(self.fabric.layout)
+        with changing(self.fabric, "config") as state, journal.run("config"), journal.step("take back"):
+            wanted = [each for each in known_files(state) if path is None or each.path == str(real_path(path))]
+            return take_each_back(self.fabric.layout, state, wanted)[0] or _nothing_in(path)
+
+
+def _nothing_in(path: Path | None) -> list[TakenBack]:
+    if path is not None:
+        raise UsageError(f"fabric has written nothing into {path}.", "`fabric config --undo` alone takes all back.")
+    return []

@@ -1,0 +1,107 @@
+"""JSON, YAML and TOML as somebody wrote them: the data in a text, and the text with some values changed. Pure.
+
+Comments, order and quotes stay. Each syntax says three things; ``SYNTAXES`` is the list of them.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from provision.plan import json_text
+from provision.plan.merge import ABSENT, Edit, put
+
+_QUOTED = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'')
+
+
+@dataclass(frozen=True)
+class Syntax:
+    """How to read a text, to change values of it, and to find its comments.
+
+    ``data`` gives ``None`` for a text in which there is nothing, and raises ``ValueError`` for what cannot be read;
+    ``changed`` raises ``KeyError``, ``TypeError`` or ``ValueError`` where an edit does not fit.
+    """
+
+    data: Callable[[str], Any]
+    changed: Callable[[str, list[Edit]], str]
+    comments: Callable[[str], list[str]]
+
+
+def _json_data(text: str) -> Any:
+    return None if json_text.is_empty(text) else json_text.read(text).value
+
+
+def _json_changed(text: str, edits: list[Edit]) -> str:
+    for path, value in edits:
+        text = json_text.remove(text, path) if value is ABSENT else json_text.set_value(text, path, value)
+    return text
+
+
+def _yaml_data(text: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, RecursionError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+def _yaml_changed(text: str, edits: list[Edit]) -> str:
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+    from ruamel.yaml.util import load_yaml_guess_indent
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = sys.maxsize
+    tree, sequence, offset = load_yaml_guess_indent(text, yaml=yaml)
+    steps = [len(found) for found in re.findall(r"^( +)[^ #\n-]", text, re.MULTILINE)]
+    yaml.indent(mapping=min(steps, default=2), sequence=sequence or 2, offset=offset or 0)
+    _change(tree, edits)
+    stream = StringIO()
+    yaml.dump(tree, stream)
+    return stream.getvalue().replace("\n", "\r\n" if "\r\n" in text else "\n")
+
+
+def _toml_data(text: str) -> Any:
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    try:
+        return tomlkit.parse(text).unwrap()
+    except (TOMLKitError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _toml_changed(text: str, edits: list[Edit]) -> str:
+    import tomlkit
+
+    tree = tomlkit.parse(text)
+    _change(tree, edits)
+    return tomlkit.dumps(tree)
+
+
+def _change(tree: Any, edits: list[Edit]) -> None:
+    for path, value in edits:
+        holder = tree
+        for step in path[:-1]:
+            holder = holder[step]
+        put(holder, path[-1], value)
+
+
+def _hash_comments(text: str) -> list[str]:
+    """Return what looks like a comment of YAML, TOML or a shell outside of quotes; rather too much than too little."""
+    found = (re.search(r"(?:^|\s)(#.*)", _QUOTED.sub('""', line)) for line in text.splitlines())
+    return [comment.group(1).strip() for comment in found if comment]
+
+
+SYNTAXES = {
+    "json": Syntax(_json_data, _json_changed, json_text.comments),
+    "yaml": Syntax(_yaml_data, _yaml_changed, _hash_comments),
+    "toml": Syntax(_toml_data, _toml_changed, _hash_comments),
+}
