@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.standin.ollama_disk import Kept, RefusalError, parse
 from tests.standin.ollama_http import INVALID_NAME, Models
-from tests.standin.ollama_runner import Piece
+from tests.standin.ollama_pieces import Piece
 from tests.standin.ollama_wire import stamp
 
 PASSED = (

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.standin.ollama_chat import PASSED, Inference, joined, thinking, vector
 from tests.standin.ollama_disk import Kept, RefusalError
-from tests.standin.ollama_runner import Piece
+from tests.standin.ollama_pieces import Piece
 
 
 class OpenAIInference(Inference):
