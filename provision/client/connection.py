@@ -133,12 +133,15 @@ class Connection:
             raise self._unreachable(error) from error
 
     async def _send(self, method: str, path: str, document: Any) -> Body:
-        import aiohttp
         import msgspec
 
         session, proxy = self._session_here(), self._proxy()
-        headers = {**self._headers, **({"Content-Type": "application/json"} if document is not None else {})}
-        login = aiohttp.BasicAuth.decode(proxy.authorization) if proxy and proxy.authorization else None
+        login, tunnelled = proxy.headers if proxy else {}, self.base_url.startswith("https:")
+        headers = {
+            **self._headers,
+            **({"Content-Type": "application/json"} if document is not None else {}),
+            **({} if tunnelled else login),  # a proxy reads a request in the clear itself
+        }
         sent_ns = time.perf_counter_ns()
         response = await session.request(
             method,
@@ -147,7 +150,7 @@ class Connection:
             headers=headers,
             allow_redirects=False,
             proxy=proxy.url if proxy else None,
-            proxy_auth=login,
+            proxy_headers=login if tunnelled else None,
         )
         body = Body(response, self.base_url, sent_ns)
         if response.status != 200:
