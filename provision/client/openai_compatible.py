@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from provision.client.answers import Completion, Delta, Embeddings, ServedModel
 from provision.client.body import Body
+from provision.client.closing import AsyncClosing
 from provision.client.connection import PATIENT, Connection, Patience
 from provision.client.port import Messages
 from provision.client.reader import AnswerReader
@@ -30,7 +31,7 @@ LAST_BYTES_S = 0.25  # for the end of a stream that has said all, so that its co
 _NO_STREAM = ("application/json", "text/html")
 
 
-class OpenAICompatibleClient:
+class OpenAICompatibleClient(AsyncClosing):
     """See ``ChatClient``.
 
     ``base_url`` may lack the ``/v1``. Raises ``UsageError`` for what is no address, ``RefusedError`` for an unsafe one
@@ -98,22 +99,15 @@ class OpenAICompatibleClient:
     async def aclose(self) -> None:
         await self._connection.aclose()
 
-    async def __aenter__(self) -> Self:
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-class Stream:
+class Stream(AsyncClosing):
     """See ``AnswerStream``."""
 
     def __init__(self, connection: Connection, path: str, request: Mapping[str, Any]) -> None:
         self._connection = connection
         self._path = path
         self._request = {**request, "stream": True, "stream_options": {"include_usage": True}}
+        self._opening: asyncio.Future[Body] | None = None
         self._body: Body | None = None
         self._reader = AnswerReader(connection.base_url, time.perf_counter_ns())
         self._ready: deque[Delta] = deque()
@@ -143,37 +137,41 @@ class Stream:
     def completion(self) -> Completion:
         return self._reader.completion()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._close()
-
     def __del__(self) -> None:
         """Whoever leaves a loop over the answer wants no more of it."""
         self._close()
 
     async def _read(self) -> None:
-        """Read on: the head of the answer, then its bytes."""
+        """Read on: the head of the answer, then its bytes; after all that is of interest, what is left of it."""
         if self._body is None:
-            self._body = await self._connection.open(self._path, self._request)
-            self._reader = AnswerReader(self._connection.base_url, self._body.sent_ns)
-            if self._body.content_type in _NO_STREAM:  # it knows no streams, or is no model server
-                self._ready += self._reader.take_whole(await self._body.read(), time.perf_counter_ns())
+            await self._open()
+        elif self._reader.error:
+            self._close()
+        elif self._reader.done:
+            await self._body.finish(LAST_BYTES_S)
+            self._close()
         else:
             await self._read_piece(self._body)
-        if self._reader.done and self._body is not None:
-            await self._body.finish(LAST_BYTES_S)
-        if self._reader.done or self._reader.error:
-            self._close()
+
+    async def _open(self) -> None:
+        self._opening = asyncio.ensure_future(self._connection.open(self._path, self._request))
+        try:
+            body = self._body = await self._opening
+        except asyncio.CancelledError:
+            if self._ended:  # by ``aclose``, while the server had not begun to answer
+                return
+            raise
+        self._reader = AnswerReader(self._connection.base_url, body.sent_ns)
+        if body.content_type in _NO_STREAM:  # it knows no streams, or is no model server
+            self._ready += self._reader.take_whole(await body.read(), time.perf_counter_ns())
 
     async def _read_piece(self, body: Body) -> None:
         broken, data = "the connection ended", b""
         try:
             data = await body.piece()
         except OSError as error:
+            if self._ended:  # by ``aclose``, while this waited
+                return
             broken = str(error)
         now_ns = time.perf_counter_ns()
         if data:
@@ -184,6 +182,8 @@ class Stream:
 
     def _close(self) -> None:
         self._ended = True
+        if self._opening is not None and not self._opening.done():
+            self._opening.cancel()
         body, self._body = self._body, None
         if body is not None:
             body.close()

@@ -27,6 +27,9 @@ KEYS: dict[tuple[str, ...], set[str]] = {
     ("models", "list"): {"models"},
     ("smoke",): {"ok", "checks"},
     ("config",): {"text"},
+    ("route", "smollm2-135m"): {
+        "model", "model_id", "backend", "base_url", "api_key_env", "api_key_set", "rule", "hint",
+    },
     ("logs",): {"lines"},
 }  # fmt: skip
 NESTED: dict[tuple[str, ...], dict[str, set[str]]] = {
