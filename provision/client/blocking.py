@@ -11,15 +11,15 @@ import atexit
 import os
 import threading
 from collections.abc import Coroutine, Iterator, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from weakref import WeakSet
 
 from provision.client.answers import Completion, Delta, Embeddings, ServedModel
+from provision.client.closing import Closing
 from provision.client.port import AnswerStream, ChatClient, Messages
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Unpack
 
     from provision.client.port import Options
 
@@ -90,7 +90,7 @@ class Closable(Protocol[T_co]):
     async def aclose(self) -> None: ...
 
 
-class Blocking(Generic[T]):
+class Blocking(Closing, Generic[T]):
     """An asynchronous iterator, iterated over without ``await``. Leaving the loop over it ends it."""
 
     def __init__(self, source: Closable[T]) -> None:
@@ -131,16 +131,8 @@ class SyncStream(Blocking[Delta]):
         """Return the answer as far as it has come."""
         return self._stream.completion()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class SyncClient:
+class SyncClient(Closing):
     """Any ``ChatClient`` without ``await``; it may be used from several threads.
 
     ::
@@ -176,11 +168,3 @@ class SyncClient:
     def close(self) -> None:
         """Close the connections that are kept."""
         PORTAL.run(self._client.aclose())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

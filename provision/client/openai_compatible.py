@@ -6,13 +6,13 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from provision.client.answers import Completion, Delta, Embeddings, ServedModel
 from provision.client.body import Body
+from provision.client.closing import AsyncClosing
 from provision.client.connection import PATIENT, Connection, Patience
 from provision.client.port import Messages
 from provision.client.reader import AnswerReader
@@ -31,7 +31,7 @@ LAST_BYTES_S = 0.25  # for the end of a stream that has said all, so that its co
 _NO_STREAM = ("application/json", "text/html")
 
 
-class OpenAICompatibleClient:
+class OpenAICompatibleClient(AsyncClosing):
     """See ``ChatClient``.
 
     ``base_url`` may lack the ``/v1``. Raises ``UsageError`` for what is no address, ``RefusedError`` for an unsafe one
@@ -99,16 +99,8 @@ class OpenAICompatibleClient:
     async def aclose(self) -> None:
         await self._connection.aclose()
 
-    async def __aenter__(self) -> Self:
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-class Stream:
+class Stream(AsyncClosing):
     """See ``AnswerStream``."""
 
     def __init__(self, connection: Connection, path: str, request: Mapping[str, Any]) -> None:
@@ -144,14 +136,6 @@ class Stream:
 
     def completion(self) -> Completion:
         return self._reader.completion()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._close()
 
     def __del__(self) -> None:
         """Whoever leaves a loop over the answer wants no more of it."""

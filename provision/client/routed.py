@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING
 
+from provision.client.closing import AsyncClosing
 from provision.client.connection import PATIENT, Patience
 from provision.client.openai_compatible import OpenAICompatibleClient
 from provision.client.routing import Route, default_route, route
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Unpack
 
     from provision.client.answers import Completion, Embeddings, ServedModel
     from provision.client.openai_compatible import Stream
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from provision.knowledge.models import Catalog
 
 
-class RoutedClient:
+class RoutedClient(AsyncClosing):
     """See ``ChatClient``; ``model`` may carry a prefix, such as ``vllm/Qwen/Qwen3.5-4B``.
 
     ``env`` (else this process's) is read at every request, ``catalog`` is the table of the models' names. Each address
@@ -64,14 +64,6 @@ class RoutedClient:
     async def aclose(self) -> None:
         clients, self._clients = list(self._clients.values()), {}
         await asyncio.gather(*(client.aclose() for client in clients))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def _client(self, found: Route) -> OpenAICompatibleClient:
         key = (found.base_url, found.api_key)

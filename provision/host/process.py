@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from provision.domain.server import ProcessIdentity
+from provision.host.proc_stat import ENDED, stat_fields
 
 _LINUX = sys.platform == "linux"
 _STARTTIME_FIELD = 22
@@ -55,19 +56,10 @@ def is_running(process: ProcessIdentity | None) -> bool:
 
 
 def _linux_start(pid: int) -> int | None:
-    fields = _stat_fields(pid)
-    if fields is None or fields[0] in "ZXx":
+    fields = stat_fields(pid)
+    if fields is None or fields[0] in ENDED:
         return None
     return int(fields[_STARTTIME_FIELD - 3])
-
-
-def _stat_fields(pid: int) -> list[str] | None:
-    """Return the fields of /proc/<pid>/stat from the state on; a command name may hold spaces and ``)``."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    return text.rpartition(")")[2].split()
 
 
 def _psutil_start(pid: int) -> int | None:
@@ -82,7 +74,7 @@ def _psutil_start(pid: int) -> int | None:
 
 def cpu_ticks(pid: int) -> int | None:
     """Return the processor time that ``pid`` has used, in clock ticks; ``None`` where that is not known."""
-    fields = _stat_fields(pid) if _LINUX else None
+    fields = stat_fields(pid) if _LINUX else None
     return int(fields[11]) + int(fields[12]) if fields else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -14,7 +15,9 @@ from typing import IO
 
 from provision.domain.visible import visible
 from provision.host.files import explained
+from provision.host.proc_stat import ENDED, stat_fields
 
+_LINUX = sys.platform == "linux"
 END_GRACE_S = 10.0  # `fabric up` stops what it has started, and its server is given time for that
 POLL_S = 0.02
 _LAST_BYTES = 1 << 13
@@ -62,8 +65,11 @@ class StartCommand:
         threading.Thread(target=self._child.wait, name="fabric-start-command", daemon=True).start()
 
     def _is_there(self) -> bool:
-        """Tell whether anything of the group runs."""
+        """Tell whether anything of the group runs; what has ended may wait for ever to be collected."""
         self._child.poll()
+        if _LINUX:
+            every = (stat_fields(pid) for pid in os.listdir("/proc") if pid.isdigit())
+            return any(each[2] == str(self._child.pid) and each[0] not in ENDED for each in every if each)
         try:
             os.killpg(self._child.pid, 0)
         except (ProcessLookupError, PermissionError):

@@ -10,7 +10,7 @@ from typing import TypeVar
 from provision.client.connection import PATIENT, Patience
 from provision.inference.backend import Backend
 from provision.inference.calls import Call
-from provision.inference.endpoints import NO_MODEL, Endpoints, Settings
+from provision.inference.endpoints import Endpoints, Settings
 from provision.inference.errors import RequestError, in_its_words
 from provision.inference.value import Value
 
@@ -69,8 +69,8 @@ class BaseClient:
         """Return what answers the call, and the call as that knows it."""
         if call.model == "":
             raise RequestError("No model is named.")
-        backend, name = await self._endpoints.of(call.model or NO_MODEL)
-        routed = call.changed(model=name) if call.model else call
+        backend, name = await self._endpoints.of(call.model)
+        routed = call.changed(model=name) if name else call
         wanted = self._keep_alive is not None and backend.keeps_alive and call.path in _WITH_KEEP_ALIVE
         if wanted and "keep_alive" not in (call.document or {}):
             routed = routed.changed(keep_alive=self._keep_alive)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from provision.client.connection import Connection, Patience
 from provision.client.openai_compatible import OpenAICompatibleClient
-from provision.client.routing import route
+from provision.client.routing import Route, default_route, route
 from provision.domain.endpoint import API, normalize
 from provision.errors import UsageError, did_you_mean
 from provision.inference import host
@@ -17,7 +17,6 @@ from provision.inference.translated import TranslatedBackend
 from provision.knowledge.routes import Backend as Row
 from provision.knowledge.routes import load_routes
 
-NO_MODEL = "*"  # is in no table: what speaks of no model goes where any other would
 STANDARD = "openai-compat"
 KEY = "OLLAMA_API_KEY"
 
@@ -36,12 +35,13 @@ class Settings:
 class Address:
     """A server of a ``backend`` of the table: its ``base_url`` ends in ``/v1``.
 
-    ``may_be_native``: it may speak Ollama's API as well.
+    ``default_key`` is sent where there is no ``api_key``; ``may_be_native``: it may speak Ollama's API as well.
     """
 
     base_url: str
-    api_key: str | None = field(repr=False)
     backend: str
+    api_key: str | None = field(repr=False)
+    default_key: str | None
     may_be_native: bool
 
 
@@ -53,14 +53,13 @@ class Endpoints:
         self._named = _named(named, backend, settings.env) if named else None
         self._found: dict[Address, Backend] = {}
 
-    async def of(self, model: str) -> tuple[Backend, str]:
-        """Return what answers for a model, and its name there. Raises ``FabricError``."""
+    async def of(self, model: str | None) -> tuple[Backend, str | None]:
+        """Return what answers for a model, or for a question about none, and its name there. Raises ``FabricError``."""
         if self._named:
             return await self._backend(self._named), model
         env = host.with_host(self._settings.env, load_routes().known_by("ollama").base_url_env)
-        found = route(model, env)
-        address = Address(found.base_url, found.api_key, found.backend, _row(found.backend).api is not None)
-        return await self._backend(address), found.model_id
+        found = route(model, env) if model else default_route(env)
+        return await self._backend(_address(found)), found.model_id if model else None
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -81,13 +80,15 @@ class Endpoints:
         settings = self._settings
         if address.may_be_native:
             root = address.base_url.removesuffix(f"/{API}")
-            connection = Connection(root, address.api_key, settings.patience, settings.env, settings.headers)
+            key = address.api_key or address.default_key
+            connection = Connection(root, key, settings.patience, settings.env, settings.headers)
             if await speaks_it(connection):
                 return NativeBackend(connection)
             await connection.aclose()
         client = OpenAICompatibleClient(
             address.base_url,
             address.api_key,
+            default_key=address.default_key,
             patience=settings.patience,
             env=settings.env,
             headers=settings.headers,
@@ -100,7 +101,12 @@ def _named(named: str, backend: str | None, env: Mapping[str, str]) -> Address:
     row = _row(backend or STANDARD)
     key = env.get(row.api_key_env if backend else KEY, "").strip() or None
     url = host.base_url(named)
-    return Address(normalize(url, has_key=bool(key)), key, row.name, not url.endswith(f"/{API}"))
+    return Address(normalize(url, has_key=bool(key)), row.name, key, None, not url.endswith(f"/{API}"))
+
+
+def _address(found: Route) -> Address:
+    key, default_key = (found.api_key, None) if found.has_key else (None, found.api_key)
+    return Address(found.base_url, found.backend, key, default_key, _row(found.backend).api is not None)
 
 
 def _row(name: str) -> Row:

@@ -15,6 +15,7 @@ from provision.knowledge.routes import Backend
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _DURATION = re.compile(rf"[+-]?(?:{_PART.pattern})+")
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?(?:e[+-]?\d+)?")
 _OF_NO_CHAT = ("template", "context", "width", "height", "steps")
 _OF_NO_TEXT = (*_OF_NO_CHAT, "system", "images", "think", "format", "logprobs", "top_logprobs")
 
@@ -27,10 +28,9 @@ def seconds(keep_alive: float | str) -> float:
     text = str(keep_alive).strip()
     if _DURATION.fullmatch(text):
         return (-1 if text[0] == "-" else 1) * sum(float(size) * _UNITS_S[unit] for size, unit in _PART.findall(text))
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"{keep_alive!r} is no keep-alive.", "Write seconds, or a duration such as 5m.") from None
+    if not _NUMBER.fullmatch(text):
+        raise UsageError(f"{keep_alive!r} is no keep-alive.", "Write seconds, or a duration such as 5m.")
+    return float(text)
 
 
 def is_text(document: Mapping[str, Any]) -> bool:

@@ -30,10 +30,11 @@ def test_every_command_works_as_written(tmp_path: Path) -> None:
     assert any(line.startswith(TEST_COMMAND) for line in shell), "the README's test command has changed"
     python = blocks("python")
     assert python, "the README shows no Python"
-    (checkout / "example.py").write_text(python[0], encoding="utf-8")
+    for number, block in enumerate(python):
+        (checkout / f"example{number}.py").write_text(block, encoding="utf-8")
     lines = [line for line in shell if not line.startswith(TEST_COMMAND)]
     after_openai = next(number for number, line in enumerate(lines) if "openai" in line) + 1
-    lines.insert(after_openai, "python example.py")
+    lines[after_openai:after_openai] = [f"python example{number}.py" for number in range(len(python))]
     script = checkout / "readme.sh"
     script.write_text("set -eu\n" + "\n".join(lines) + "\n", encoding="utf-8")
     env = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -14,8 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
+from provision.client import OpenAICompatibleClient
 from tests.e2e.conftest import MODEL, Installed, link_store
 from tests.e2e.openai_client import use_with_openai, use_without_a_library
+from tests.e2e.our_client import NAMED, call_a_tool
 from tests.e2e.traces import Watch
 from tests.standin.command import Fabric, eventually
 
@@ -69,6 +72,17 @@ def test_a_gguf_is_converted_when_it_is_installed_and_not_again(vllm_installed: 
     assert converted.keys() <= set(state["in_use"])
     rows = {row["name"]: row for row in fabric.succeed("models", "list")["models"]}
     assert (rows[MODEL]["installed"], rows[MODEL]["served"]) == (True, True)
+
+
+def test_a_tool_that_is_named_is_called(fabric: Fabric) -> None:
+    fabric.succeed(*UP)
+    base_url = fabric.succeed("status")["base_url"]
+
+    async def ask() -> None:
+        async with OpenAICompatibleClient(base_url) as client:
+            await call_a_tool(client, MODEL, "What is the weather in Paris?", NAMED)
+
+    asyncio.run(ask())
 
 
 def test_its_log_is_shown(fabric: Fabric) -> None:

@@ -28,8 +28,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.standin.ollama_chat import Inference
 from tests.standin.ollama_disk import Disk, RefusalError
+from tests.standin.ollama_openai import OpenAIInference
 from tests.standin.ollama_runner import Scheduler
 from tests.standin.ollama_wire import Base
 
@@ -49,7 +49,7 @@ def address() -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", number
 
 
-class Handler(Inference):
+class Handler(OpenAIInference):
     """Finds the route."""
 
     def routes(self) -> dict[tuple[str, str], Any]:
@@ -66,6 +66,7 @@ class Handler(Inference):
             ("POST", "/api/generate"): self.generate,
             ("POST", "/api/chat"): self.chat,
             ("POST", "/api/embed"): self.embed,
+            ("POST", "/api/embeddings"): self.embed_one,
             ("GET", "/v1/models"): self.openai_models,
             ("POST", "/v1/chat/completions"): self.openai_chat,
             ("POST", "/v1/completions"): self.openai_complete,

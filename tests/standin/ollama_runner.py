@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tests.standin.ollama_disk import MODEL, PARAMS, Disk, Kept, RefusalError
+from tests.standin.ollama_pieces import Piece, pieces, whole
 
 LOAD_TIMEOUT_S = 120.0
 ERRORS = ("error:", "Error:", "error loading model", "GGML_ASSERT", "llama_init_from_model:", "CUDA error")
@@ -32,17 +33,6 @@ def seconds(value: Any) -> float:
     unit = next((unit for unit in ("ms", "us", "ns", "s", "m", "h") if text.endswith(unit)), "")
     number = float(text.removesuffix(unit)) * UNITS.get(unit, 1.0)
     return FOR_EVER_S if number < 0 else number
-
-
-@dataclass
-class Piece:
-    """A part of an answer; the last one has a ``reason`` and the counts."""
-
-    text: str = ""
-    thinking: str = ""
-    reason: str | None = None
-    prompt_tokens: int = 0
-    tokens: int = 0
 
 
 @dataclass
@@ -63,9 +53,9 @@ class Runner:
                 self.said.append(line.strip())
 
     def chat(self, body: dict[str, Any]) -> Iterator[Piece]:
-        whole = "response_format" in body
-        request = {**body, "stream": not whole, "stream_options": {"include_usage": True}}
-        if whole:
+        at_once = "response_format" in body
+        request = {**body, "stream": not at_once, "stream_options": {"include_usage": True}}
+        if at_once:
             del request["stream_options"]
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LOAD_TIMEOUT_S)
         try:
@@ -74,37 +64,11 @@ class Runner:
             answer = connection.getresponse()
             if answer.status != 200:
                 raise RefusalError(answer.status, str(json.loads(answer.read())["error"]["message"]))
-            yield from [_whole(json.loads(answer.read()))] if whole else _pieces(answer)
+            yield from [whole(json.loads(answer.read()))] if at_once else pieces(answer)
         except (OSError, http.client.HTTPException) as error:
             raise RefusalError(500, f"model runner has unexpectedly stopped, {error}") from error
         finally:
             connection.close()
-
-
-def _whole(answer: dict[str, Any]) -> Piece:
-    choice, usage = answer["choices"][0], answer.get("usage", {})
-    reasoning = choice["message"].get("reasoning_content") or ""
-    counts = usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
-    return Piece(choice["message"].get("content") or "", reasoning, choice["finish_reason"] or "stop", *counts)
-
-
-def _pieces(answer: IO[bytes] | http.client.HTTPResponse) -> Iterator[Piece]:
-    end = Piece(reason="stop")
-    for line in answer:
-        if not line.startswith(b"data: ") or line.strip() == b"data: [DONE]":
-            continue
-        event = json.loads(line[6:])
-        if "error" in event:
-            raise RefusalError(500, f"an error was encountered while running the model: {event['error']['message']}")
-        if event.get("usage"):
-            end.prompt_tokens = event["usage"]["prompt_tokens"]
-            end.tokens = event["usage"]["completion_tokens"]
-        for choice in event["choices"]:
-            end.reason = choice.get("finish_reason") or end.reason
-            delta = choice["delta"]
-            if delta.get("content") or delta.get("reasoning_content"):
-                yield Piece(delta.get("content") or "", delta.get("reasoning_content") or "")
-    yield end
 
 
 class Scheduler:

@@ -10,12 +10,14 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 WORD = "wört "  # two bytes for one letter
+THOUGHTS = 2  # tokens, where a request wants it to think
 
 
 @dataclass
 class Script:
     """What the server does. An answer has ``tokens`` tokens, or ``max_tokens`` where that is less.
 
+    Where a request has tools, the first one is called; where it wants thinking, ``THOUGHTS`` tokens are that.
     ``load_s``: 503 for so long. ``prompt_s`` and ``token_s``: time before the first token and for each other.
     ``reasoning``: so many tokens come as reasoning first. ``stop``: the last token counted ends the text and has
     no chunk. ``cut_in_two``: every event is written in two halves, cut inside a letter where there is one.
@@ -65,6 +67,10 @@ class Answer:
     ) -> None:
         self.handler, self.script, self.body, self.prompt_tokens = handler, script, body, prompt_tokens
         self.count = min(script.tokens, body.get("max_tokens", body.get("max_completion_tokens", 16)))
+        thinks = body.get("chat_template_kwargs", {}).get("enable_thinking")
+        self.reasoning = script.reasoning or (min(THOUGHTS, self.count) if thinks else 0)
+        asked = body.get("tools") and body.get("messages", [{}])[-1].get("role") != "tool"
+        self.call = _call(body["tools"][0]["function"]) if asked else None
         self.waiting: list[str] = []
         self.first = self.last = 0.0
 
@@ -83,9 +89,11 @@ class Answer:
     def _whole(self) -> dict[str, Any]:
         text = self.script.schema_answer if "response_format" in self.body else WORD * self.count
         message: dict[str, Any] = {"role": "assistant", "content": text}
-        if self.script.reasoning >= self.count:
+        if self.reasoning >= self.count:
             message = {"role": "assistant", "content": "", self.script.reasoning_name: text}
         finish = "stop" if self.script.stop or "response_format" in self.body else "length"
+        if self.call:
+            message, finish = {"role": "assistant", "content": "", "tool_calls": [self.call]}, "tool_calls"
         answer = {"object": "chat.completion", "choices": [{"index": 0, "message": message, "finish_reason": finish}]}
         return {**answer, **({"usage": self._usage(self.count)} if self.script.usage else {})}
 
@@ -96,9 +104,12 @@ class Answer:
         self.handler.end_headers()
         if self.script.role_first:
             self._event(self._chunk({"role": "assistant", "content": None}))
-        if not self._tokens():
+        if self.call:
+            self._call_in_pieces()
+        elif not self._tokens():
             return
-        self._event(self._chunk({}, "stop" if self.script.stop else "length"))
+        finish = "tool_calls" if self.call else "stop" if self.script.stop else "length"
+        self._event(self._chunk({}, finish))
         end: dict[str, Any] = {"choices": []}
         if self.script.usage:
             end["usage"] = self._usage(self.count)
@@ -109,6 +120,14 @@ class Answer:
             self._text("[DONE]")
         self._flush()
         self.handler.wfile.write(b"0\r\n\r\n")
+
+    def _call_in_pieces(self) -> None:
+        """Its name and the beginning of its arguments, then their rest."""
+        assert self.call
+        function = self.call["function"]
+        first, rest = function["arguments"][:3], function["arguments"][3:]
+        self._event(self._chunk({"tool_calls": [{**self.call, "function": {**function, "arguments": first}}]}))
+        self._event(self._chunk({"tool_calls": [{"index": 0, "function": {"arguments": rest}}]}))
 
     def _tokens(self) -> bool:
         """Send the tokens; ``False`` where something went wrong on purpose."""
@@ -127,7 +146,7 @@ class Answer:
             new = min(self.script.tokens_per_chunk, with_text - sent)
             if sent:
                 time.sleep(self.script.token_s * new)
-            name = self.script.reasoning_name if sent < self.script.reasoning else "content"
+            name = self.script.reasoning_name if sent < self.reasoning else "content"
             sent += new
             chunk = self._chunk({name: WORD * new})
             if self.script.usage_in_chunks:
@@ -181,6 +200,19 @@ class Answer:
             if piece:
                 self.handler.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
                 self.handler.wfile.flush()
+
+
+def _call(function: dict[str, Any]) -> dict[str, Any]:
+    """Return a call of a tool with a word for each argument that it has to have."""
+    arguments = {name: WORD.strip() for name in function["parameters"].get("required", ())}
+    named = {"name": function["name"], "arguments": json.dumps(arguments)}
+    return {"index": 0, "id": "call_of_it", "type": "function", "function": named}
+
+
+def words(content: Any) -> int:
+    """Count the words of a message, which may be in parts or have none."""
+    parts = content if isinstance(content, list) else [{"text": content or ""}]
+    return sum(len(part.get("text", "").split()) for part in parts)
 
 
 def reply(handler: BaseHTTPRequestHandler, status: int, body: str) -> None:

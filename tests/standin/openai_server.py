@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.standin.listener import Handler, listening
-from tests.standin.openai_answer import Answer, Script, reply
+from tests.standin.openai_answer import Answer, Script, reply, words
 
 __all__ = ["TEMPLATE_TOKENS", "OpenAIServer", "Script", "serving"]
 
@@ -41,7 +41,7 @@ class OpenAIServer:
 
     def prompt_tokens(self, messages: list[dict[str, str]]) -> int:
         heard = [m for m in messages if not (self.script.drops_system and m["role"] == "system")]
-        return TEMPLATE_TOKENS + sum(len(message["content"].split()) for message in heard)
+        return TEMPLATE_TOKENS + sum(words(message.get("content")) for message in heard)
 
     def working(self, step: int) -> None:
         with self.lock:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 
 from provision.errors import FabricError
 from provision.host.process import identify
-from provision.host.start_command import StartCommand, starting
+from provision.host.start_command import END_GRACE_S, StartCommand, starting
 
 ENV = dict(os.environ)
 
@@ -72,6 +74,25 @@ def test_what_does_not_want_to_end_is_killed(tmp_path: Path, monkeypatch: pytest
     line = f"trap '' TERM; echo $$ > '{tmp_path}/pid'; while :; do sleep 0.1; done"
     pid = give_up(line, lambda _: pid_in(tmp_path / "pid"))
     assert identify(pid) is None
+
+
+UNCOLLECTED = """import os, time
+if os.fork() == 0:
+    time.sleep(60)  # ends with the group
+os.setsid()  # leaves it, and never asks how its child has ended
+open({0!r}, "w").write(str(os.getpid()))
+time.sleep(60)
+"""
+
+
+def test_what_nobody_collects_is_not_waited_for(tmp_path: Path) -> None:
+    code = UNCOLLECTED.format(str(tmp_path / "pid"))
+    line = shlex.join([sys.executable, "-c", code]) + " & wait"
+    before = time.monotonic()
+    parent = give_up(line, lambda _: pid_in(tmp_path / "pid"))
+    assert time.monotonic() - before < END_GRACE_S / 2
+    assert identify(parent) is not None
+    os.kill(parent, signal.SIGKILL)
 
 
 def test_what_has_left_the_session_is_not_touched(tmp_path: Path) -> None:
