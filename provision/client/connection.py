@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
+from weakref import finalize
 
 from provision.client.body import GONE_HINT, Body, why
 from provision.client.errors import ConnectError, RateLimitError, StatusError, UnavailableError
@@ -64,6 +65,7 @@ class Connection:
         self._headers = {**({"Authorization": f"Bearer {api_key}"} if api_key else {}), **(headers or {})}
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._forget: Callable[[], object] = lambda: None
 
     async def request(self, method: str, path: str, document: Any = None) -> bytes:
         """Send ``document`` as JSON and return the body of the answer. Raises ``ClientError``."""
@@ -78,21 +80,6 @@ class Connection:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
-
-    def __del__(self) -> None:
-        """Whoever forgets a client wants no more of it."""
-        self._forget()
-
-    def _forget(self) -> None:
-        """Close the connections without waiting, in the loop that they belong to, if it still runs."""
-        session, loop, self._session = self._session, self._loop, None
-        if session is None or session.closed or loop is None:
-            return
-        if loop.is_running():
-            with suppress(RuntimeError):  # it has just ended
-                loop.call_soon_threadsafe(_close_at_once, session)
-        else:
-            _close_at_once(session)
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay
@@ -173,6 +160,8 @@ class Connection:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
             self._loop = loop
+            # Whoever forgets a client wants no more of it. A __del__ may come after that of the session.
+            self._forget = finalize(self, _let_go, self._session, loop)
         return self._session
 
     def _tls(self) -> Any:
@@ -182,6 +171,17 @@ class Connection:
 
     def _unreachable(self, error: Exception) -> ConnectError:
         return ConnectError(f"Cannot reach {self.base_url}: {why(error, self._patience.silence_s)}.", GONE_HINT)
+
+
+def _let_go(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> None:
+    """Close the connections without waiting, in the loop that they belong to, if that still runs."""
+    if session.closed:
+        return
+    if loop.is_running():
+        with suppress(RuntimeError):  # it has just ended
+            loop.call_soon_threadsafe(_close_at_once, session)
+    else:
+        _close_at_once(session)
 
 
 def _close_at_once(session: aiohttp.ClientSession) -> None:
