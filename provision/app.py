@@ -205,7 +205,14 @@ class Fabric:
         command = shlex.join(
             [*_own_command(), "up", "--no-smoke", "--home", str(self.layout.prefix), *selection.spec.options()]
         )
-        return ClientConfig(selection.base_url, selection.model.name, key, command, context=selection.context or None)
+        return ClientConfig(
+            base_url=selection.base_url,
+            model=selection.model.name,
+            api_key=key,
+            local_llm_start_cmd=command,
+            backend=selection.backend,
+            context=selection.context or None,
+        )
 
     def smoke(self) -> SmokeReport:
         """Prove that the server answers on every surface."""

@@ -60,7 +60,7 @@ def remember(layout: Layout, state: State, record: ClientFile, copies: Mapping[s
                 commit(layout.client_files / name, data)
     others = _leaving_out(state, record.path)
     state = write_state(layout, replace(others, client_files=(*others.client_files, record)))
-    _sweep(layout, state)
+    sweep(layout, state)
     return state
 
 
@@ -72,7 +72,7 @@ def _leaving_out(state: State, path: str) -> State:
     )
 
 
-def _sweep(layout: Layout, state: State) -> None:
+def sweep(layout: Layout, state: State) -> None:
     """Remove each copy that no record names any more, also those that a killed run left."""
     named = {name for each in state.client_files for name in (each.ours, each.before)}
     for copy in layout.client_files.iterdir() if layout.client_files.is_dir() else ():
@@ -100,7 +100,7 @@ def _copy_name(path: Path, role: str, data: bytes) -> str:
 def forget(layout: Layout, state: State, record: ClientFile) -> State:
     """Return the written state without ``record``, whose copies are removed."""
     state = write_state(layout, _leaving_out(state, record.path))
-    _sweep(layout, state)
+    sweep(layout, state)
     return state
 
 

@@ -14,7 +14,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from provision.apply.client_copies import WHOLE, Rendered, copy_of, forget, known_files, record_of, remember, sha256
+from provision.apply.client_copies import (
+    WHOLE,
+    Rendered,
+    copy_of,
+    forget,
+    known_files,
+    record_of,
+    remember,
+    sha256,
+    sweep,
+)
 from provision.domain.state import ClientFile, State
 from provision.errors import CannotCreateError, FabricError, InvalidInputError, RefusedError, UsageError
 from provision.host.files import PRIVATE_FILE, commit, explained, read_bytes, unused_name
@@ -114,6 +124,7 @@ def take_each_back(layout: Layout, state: State, records: Iterable[ClientFile]) 
     for record in records:
         taken.append(take_back(layout, record))
         state = forget(layout, state, record)
+    sweep(layout, state)
     return taken, state
 
 

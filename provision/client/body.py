@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provision.client.errors import ConnectError, StatusError
 from provision.domain.retry_after import seconds_asked
+from provision.domain.visible import visible
 from provision.host.server_said import server_said
 
 if TYPE_CHECKING:
     import aiohttp
 
 MAX_ERROR_BYTES = 1 << 20
+HIDDEN = b"***"
 GONE_HINT = "Check that the server runs, and its address."
 
 
@@ -26,6 +29,7 @@ class Body:
         self._response = response
         self._where = where
         self.sent_ns = sent_ns
+        _tell_of_the_end(response)
 
     @property
     def content_type(self) -> str:
@@ -59,16 +63,19 @@ class Body:
         while await self.piece():
             pass
 
-    async def refusal(self) -> StatusError:
-        """Return the error that the server tells."""
+    async def refusal(self, secret: str | None = None) -> StatusError:
+        """Return the error that the server tells, without ``secret`` where it repeats that."""
         said = b""
-        with suppress(ConnectionAbortedError):
+        try:
             while len(said) < MAX_ERROR_BYTES and (piece := await self.piece()):
                 said += piece
-        self.close()
+        except OSError:
+            pass  # what has come may tell enough
+        finally:
+            self.close()
         status = self._response.status
         asked = seconds_asked(self._response.headers.get("Retry-After"), time.time())
-        words = server_said(said)
+        words = server_said(said.replace(secret.encode(), HIDDEN) if secret else said)
         if 300 <= status < 400:
             words = "it redirects elsewhere, which is not followed"
         return StatusError.of(self._where, status, words, asked)
@@ -81,22 +88,66 @@ class Body:
             self._response.close()
 
 
+def _tell_of_the_end(response: aiohttp.ClientResponse) -> None:
+    """Have whoever reads hear that the connection has ended: after a chunk without sense aiohttp does not say so."""
+    import aiohttp
+
+    content, connection = response.content, response.connection
+    protocol = connection.protocol if connection is not None else None
+    closed = protocol.closed if protocol is not None else None
+    if closed is None:
+        return
+
+    def ended(_: asyncio.Future[None]) -> None:
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("the connection has ended"))
+
+    def forget() -> None:
+        closed.remove_done_callback(ended)
+
+    closed.remove_done_callback(_hear)  # once for each connection
+    closed.add_done_callback(_hear)
+    closed.add_done_callback(ended)
+    content.on_eof(forget)
+
+
+def _hear(closed: asyncio.Future[None]) -> None:
+    """Take note of why a connection ended, which asyncio would else log; whoever reads is told by other means."""
+    if not closed.cancelled():
+        closed.exception()
+
+
 def why(error: Exception, silence_s: float | None = None) -> str:
     """Return a few words for a failure of the line, without objects and addresses in them."""
     import aiohttp
 
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "it closes the connection without an answer"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"its certificate is not trusted ({getattr(error.certificate_error, 'verify_message', 'unknown')})"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "its name is not known here (DNS)"
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return f"the proxy on the way answers {error.status}"
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return "the connection ended too early"
-    if isinstance(error, (asyncio.TimeoutError, TimeoutError)):
-        return f"no answer within {silence_s:g} s" if silence_s else "it fell silent"
-    cause = getattr(error, "os_error", error)
-    number = getattr(cause, "errno", None)  # what asyncio makes of it names the address once more
+    silence = f"no answer within {silence_s:g} s" if silence_s else "it fell silent"
+    words: dict[type[Exception], Callable[[Any], str]] = {
+        aiohttp.ServerDisconnectedError: lambda _: "it closes the connection without an answer",
+        aiohttp.ClientConnectorCertificateError: lambda e: f"its certificate is not trusted ({_reason(e)})",
+        aiohttp.ClientConnectorSSLError: lambda e: f"no encrypted connection comes about ({_reason(e)})",
+        aiohttp.ClientConnectorDNSError: lambda _: "its name is not known here (DNS)",
+        aiohttp.ClientProxyConnectionError: lambda e: f"the proxy on the way cannot be reached ({_number_in_words(e)})",
+        aiohttp.ClientHttpProxyError: lambda e: f"the proxy on the way answers {e.status}",
+        aiohttp.ClientPayloadError: lambda _: "the connection ended too early",
+        aiohttp.ClientResponseError: lambda e: f"what it sends is no HTTP ({_first_line(e.message)})",
+        asyncio.TimeoutError: lambda _: silence,
+        TimeoutError: lambda _: silence,
+    }
+    return next((say for kind, say in words.items() if isinstance(error, kind)), _number_in_words)(error)
+
+
+def _reason(error: Any) -> str:
+    """Return what OpenSSL says."""
+    cause = getattr(error, "certificate_error", None) or error.os_error
+    return getattr(cause, "verify_message", None) or getattr(cause, "reason", None) or "unknown"
+
+
+def _first_line(text: str) -> str:
+    return visible(text.partition("\n")[0]).rstrip(": ")
+
+
+def _number_in_words(error: Exception) -> str:
+    """Return the system's words: what asyncio makes of them names the address once more."""
+    number = getattr(getattr(error, "os_error", error), "errno", None)
     return os.strerror(number) if number else str(error) or type(error).__name__

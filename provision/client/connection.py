@@ -62,6 +62,7 @@ class Connection:
         self.base_url = base_url
         self._patience = patience
         self._env = os.environ if env is None else env
+        self._api_key = api_key
         self._headers = {**({"Authorization": f"Bearer {api_key}"} if api_key else {}), **(headers or {})}
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -91,7 +92,7 @@ class Connection:
         def wait(state: RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
             asked = error.retry_after_s if isinstance(error, StatusError) else None
-            return backoff(state) if asked is None else asked
+            return backoff(state) if asked is None else max(asked, patience.backoff_s)
 
         busy = retry_if_exception_type((RateLimitError, UnavailableError))
         stop = stop_before_delay(patience.busy_s)
@@ -110,10 +111,9 @@ class Connection:
 
         try:
             return await self._send(method, path, document)
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError):
-            pass
         except (OSError, aiohttp.ClientError) as error:
-            raise self._unreachable(error) from error
+            if not _closed_meanwhile(error):
+                raise self._unreachable(error) from error
         try:
             return await self._send(method, path, document)
         except (OSError, aiohttp.ClientError) as error:
@@ -123,7 +123,12 @@ class Connection:
         import msgspec
 
         session, proxy = self._session_here(), self._proxy()
-        headers = {**self._headers, **({"Content-Type": "application/json"} if document is not None else {})}
+        login, tunnelled = proxy.headers if proxy else {}, self.base_url.startswith("https:")
+        headers = {
+            **self._headers,
+            **({"Content-Type": "application/json"} if document is not None else {}),
+            **({} if tunnelled else login),  # a proxy reads a request in the clear itself
+        }
         sent_ns = time.perf_counter_ns()
         response = await session.request(
             method,
@@ -132,11 +137,11 @@ class Connection:
             headers=headers,
             allow_redirects=False,
             proxy=proxy.url if proxy else None,
-            proxy_headers=proxy.headers if proxy else None,
+            proxy_headers=login if tunnelled else None,
         )
         body = Body(response, self.base_url, sent_ns)
         if response.status != 200:
-            raise await body.refusal()
+            raise await body.refusal(self._api_key)
         return body
 
     def _proxy(self) -> Proxy | None:
@@ -145,24 +150,24 @@ class Connection:
 
     def _session_here(self) -> aiohttp.ClientSession:
         """Return the session of the running event loop: connections belong to the loop that they were made in."""
-        import aiohttp
-
         loop = asyncio.get_running_loop()
         if self._session is None or self._session.closed or self._loop is not loop:
             self._forget()
-            patience = self._patience
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_S, ssl=self._tls()),
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=patience.connect_s, sock_read=patience.silence_s
-                ),
-                headers={"User-Agent": "llm-fabric", "Accept-Encoding": "identity"},
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-            self._loop = loop
+            self._session, self._loop = self._new_session(), loop
             # Whoever forgets a client wants no more of it. A __del__ may come after that of the session.
             self._forget = finalize(self, _let_go, self._session, loop)
         return self._session
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        import aiohttp
+
+        patience = self._patience
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_S, ssl=self._tls()),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=patience.connect_s, sock_read=patience.silence_s),
+            headers={"User-Agent": "llm-fabric", "Accept-Encoding": "identity"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
 
     def _tls(self) -> Any:
         from provision.host.certificates import tls_context
@@ -170,7 +175,22 @@ class Connection:
         return tls_context(self._env) if self.base_url.startswith("https:") else True
 
     def _unreachable(self, error: Exception) -> ConnectError:
-        return ConnectError(f"Cannot reach {self.base_url}: {why(error, self._patience.silence_s)}.", GONE_HINT)
+        import aiohttp
+        from multidict import CIMultiDict, CIMultiDictProxy
+
+        connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
+        waited_s = self._patience.connect_s if connecting else self._patience.silence_s
+        if isinstance(error, aiohttp.ClientResponseError):  # it shows the request, and so the key, to whoever prints it
+            error.args, error.request_info = (), error.request_info._replace(headers=CIMultiDictProxy(CIMultiDict()))
+        return ConnectError(f"Cannot reach {self.base_url}: {why(error, waited_s)}.", GONE_HINT)
+
+
+def _closed_meanwhile(error: Exception) -> bool:
+    """Tell whether a connection that was kept may turn out to have been closed, politely or not."""
+    import aiohttp
+
+    gone = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
+    return isinstance(error, gone) and not isinstance(error, aiohttp.ClientConnectorError)
 
 
 def _let_go(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> None:

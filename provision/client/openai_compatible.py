@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -106,6 +107,7 @@ class Stream(AsyncClosing):
         self._connection = connection
         self._path = path
         self._request = {**request, "stream": True, "stream_options": {"include_usage": True}}
+        self._opening: asyncio.Future[Body] | None = None
         self._body: Body | None = None
         self._reader = AnswerReader(connection.base_url, time.perf_counter_ns())
         self._ready: deque[Delta] = deque()
@@ -140,24 +142,36 @@ class Stream(AsyncClosing):
         self._close()
 
     async def _read(self) -> None:
-        """Read on: the head of the answer, then its bytes."""
+        """Read on: the head of the answer, then its bytes; after all that is of interest, what is left of it."""
         if self._body is None:
-            self._body = await self._connection.open(self._path, self._request)
-            self._reader = AnswerReader(self._connection.base_url, self._body.sent_ns)
-            if self._body.content_type in _NO_STREAM:  # it knows no streams, or is no model server
-                self._ready += self._reader.take_whole(await self._body.read(), time.perf_counter_ns())
+            await self._open()
+        elif self._reader.error:
+            self._close()
+        elif self._reader.done:
+            await self._body.finish(LAST_BYTES_S)
+            self._close()
         else:
             await self._read_piece(self._body)
-        if self._reader.done and self._body is not None:
-            await self._body.finish(LAST_BYTES_S)
-        if self._reader.done or self._reader.error:
-            self._close()
+
+    async def _open(self) -> None:
+        self._opening = asyncio.ensure_future(self._connection.open(self._path, self._request))
+        try:
+            body = self._body = await self._opening
+        except asyncio.CancelledError:
+            if self._ended:  # by ``aclose``, while the server had not begun to answer
+                return
+            raise
+        self._reader = AnswerReader(self._connection.base_url, body.sent_ns)
+        if body.content_type in _NO_STREAM:  # it knows no streams, or is no model server
+            self._ready += self._reader.take_whole(await body.read(), time.perf_counter_ns())
 
     async def _read_piece(self, body: Body) -> None:
         broken, data = "the connection ended", b""
         try:
             data = await body.piece()
         except OSError as error:
+            if self._ended:  # by ``aclose``, while this waited
+                return
             broken = str(error)
         now_ns = time.perf_counter_ns()
         if data:
@@ -168,6 +182,8 @@ class Stream(AsyncClosing):
 
     def _close(self) -> None:
         self._ended = True
+        if self._opening is not None and not self._opening.done():
+            self._opening.cancel()
         body, self._body = self._body, None
         if body is not None:
             body.close()

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class ClientConfig:
     """What a client needs. ``base_url`` ends in ``/v1``; ``local_llm_start_cmd`` is one line for a shell.
 
-    ``context`` is how many tokens one request may take, question and answer together; ``None`` where nobody knows.
+    ``backend`` is what serves, as ``fabric up --backend`` calls it. ``context`` is how many tokens one request may
+    take, question and answer together; ``None`` where nobody knows.
     """
 
     base_url: str
@@ -17,6 +18,7 @@ class ClientConfig:
     api_key: str | None
     local_llm_start_cmd: str
     local_llm_ensure_available: bool = True
+    backend: str | None = None
     context: int | None = None
 
     @property

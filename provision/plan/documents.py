@@ -6,12 +6,11 @@ Comments, order and quotes stay. Each syntax says three things; ``SYNTAXES`` is 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from provision.plan import json_text
+from provision.plan import json_text, yaml_text
 from provision.plan.merge import ABSENT, Edit, put
 
 _QUOTED = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'')
@@ -40,34 +39,6 @@ def _json_changed(text: str, edits: list[Edit]) -> str:
     return text
 
 
-def _yaml_data(text: str) -> Any:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        return YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, RecursionError) as error:
-        raise ValueError(" ".join(str(error).split())) from error
-
-
-def _yaml_changed(text: str, edits: list[Edit]) -> str:
-    from io import StringIO
-
-    from ruamel.yaml import YAML
-    from ruamel.yaml.util import load_yaml_guess_indent
-
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = sys.maxsize
-    tree, sequence, offset = load_yaml_guess_indent(text, yaml=yaml)
-    steps = [len(found) for found in re.findall(r"^( +)[^ #\n-]", text, re.MULTILINE)]
-    yaml.indent(mapping=min(steps, default=2), sequence=sequence or 2, offset=offset or 0)
-    _change(tree, edits)
-    stream = StringIO()
-    yaml.dump(tree, stream)
-    return stream.getvalue().replace("\n", "\r\n" if "\r\n" in text else "\n")
-
-
 def _toml_data(text: str) -> Any:
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
@@ -82,16 +53,12 @@ def _toml_changed(text: str, edits: list[Edit]) -> str:
     import tomlkit
 
     tree = tomlkit.parse(text)
-    _change(tree, edits)
-    return tomlkit.dumps(tree)
-
-
-def _change(tree: Any, edits: list[Edit]) -> None:
     for path, value in edits:
-        holder = tree
+        holder: Any = tree
         for step in path[:-1]:
             holder = holder[step]
         put(holder, path[-1], value)
+    return tomlkit.dumps(tree)
 
 
 def _hash_comments(text: str) -> list[str]:
@@ -102,6 +69,6 @@ def _hash_comments(text: str) -> list[str]:
 
 SYNTAXES = {
     "json": Syntax(_json_data, _json_changed, json_text.comments),
-    "yaml": Syntax(_yaml_data, _yaml_changed, _hash_comments),
+    "yaml": Syntax(yaml_text.data, yaml_text.changed, _hash_comments),
     "toml": Syntax(_toml_data, _toml_changed, _hash_comments),
 }

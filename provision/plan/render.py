@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from provision.domain.client_config import ClientConfig
+
+if TYPE_CHECKING:
+    from provision.knowledge.routes import Backend
 
 KEY_VARIABLE = "FABRIC_API_KEY"  # what `env` sets, and what tools that can are told to read
 NO_KEY = "none"  # for tools that insist on a key where the server asks for none
@@ -16,7 +20,8 @@ def render(template: str, config: ClientConfig) -> str:
     """Return ``template`` filled in. A name that the template does not know is an error, not an empty string.
 
     Beside the values of ``config`` a template knows ``root_url``, ``key`` (the key, or a placeholder), ``has_key``,
-    ``key_variable`` and ``output`` (tokens that an answer may take, where the context is known).
+    ``key_variable``, ``output`` (tokens that an answer may take, where the context is known) and ``route()`` (the row
+    of the backend in the table by which ``provision.client`` finds its way; none where nobody knows the backend).
     """
     import jinja2
 
@@ -35,7 +40,15 @@ def render(template: str, config: ClientConfig) -> str:
         has_key=config.api_key is not None,
         key_variable=KEY_VARIABLE,
         output=config.context and config.context // 4,
+        route=lambda: _route(config.backend),
     )
+
+
+def _route(backend: str | None) -> Backend | None:
+    """Read the table only for the template that asks for it."""
+    from provision.knowledge.routes import load_routes
+
+    return load_routes().find(backend) if backend else None
 
 
 def _json(value: object) -> str:

@@ -17,7 +17,11 @@ WEATHER = {
     "function": {
         "name": "weather",
         "description": "Tell the weather of a city.",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"enum": ["Oslo", "Paris", "Rome"]}},  # the model would not come to an end of itself
+            "required": ["city"],
+        },
     },
 }
 NAMED: dict[str, Any] = {"type": "function", "function": {"name": "weather"}}

@@ -416,10 +416,14 @@ def test_asking_a_server_that_is_not_there(quick: Fabric) -> None:
 
 def test_a_file_of_the_users_is_never_overwritten(quick: Fabric, tmp_path: Path) -> None:
     quick.succeed("up", "--no-smoke")
-    mine = tmp_path / "mine.env"
+    mine = tmp_path / "mine"
+    for name, text in (("langchain", "mine = 1"), ("json", "mine"), ("json", "[]"), ("yaml", "- mine"), ("yaml", "{")):
+        mine.write_text(text, encoding="utf-8")
+        refused(quick("config", name, "--json", "--write", str(mine)), INVALID)
+        assert mine.read_text(encoding="utf-8") == text
     mine.write_text("mine", encoding="utf-8")
-    refused(quick("config", "--json", "--write", str(mine)), INVALID)
-    assert mine.read_text(encoding="utf-8") == "mine"
+    quick.succeed("config", "--write", str(mine))
+    assert mine.read_text(encoding="utf-8").startswith("mine\n")
 
 
 @pytest.mark.parametrize("option", ["", "--debug"])

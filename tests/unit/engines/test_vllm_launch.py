@@ -10,7 +10,7 @@ import pytest
 
 from provision.choosing import read_knowledge
 from provision.domain.gpu import Gpu
-from provision.domain.model import Model
+from provision.domain.model import Model, Parsers
 from provision.domain.selection import Selection
 from provision.domain.spec import Spec
 from provision.engines.engine import Placement
@@ -93,7 +93,7 @@ def test_as_much_memory_has_to_be_free_as_it_takes() -> None:
     [
         ("qwen3.5-4b", "qwen3_coder", "qwen3"),
         ("gpt-oss-20b", "openai", "openai_gptoss"),
-        ("smollm2-135m", None, None),
+        ("smollm2-135m", "hermes", None),
     ],
 )
 def test_calls_of_tools_and_thoughts_are_told_from_the_answer(
@@ -102,6 +102,11 @@ def test_calls_of_tools_and_thoughts_are_told_from_the_answer(
     said = arguments(chosen(cards(2), known(model)))
     assert (said.get("--tool-call-parser"), said.get("--reasoning-parser")) == (tool_call, reasoning)
     assert ("--enable-auto-tool-choice" in said) is (tool_call is not None), "one is nothing without the other"
+
+
+def test_of_a_model_that_says_nothing_of_tools_nothing_is_told() -> None:
+    plain = replace(known("smollm2-135m"), parsers=Parsers())
+    assert not [name for name in arguments(chosen(cards(2), plain)) if "parser" in name or "tool" in name]
 
 
 def test_on_a_processor_nothing_is_said_of_gpus() -> None:
