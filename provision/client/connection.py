@@ -176,12 +176,14 @@ class Connection:
 
     def _unreachable(self, error: Exception) -> ConnectError:
         import aiohttp
-        from multidict import CIMultiDict, CIMultiDictProxy
 
         connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
         waited_s = self._patience.connect_s if connecting else self._patience.silence_s
         if isinstance(error, aiohttp.ClientResponseError):  # it shows the request, and so the key, to whoever prints it
-            error.args, error.request_info = (), error.request_info._replace(headers=CIMultiDictProxy(CIMultiDict()))
+            shown = error.request_info.headers.copy()
+            shown.clear()
+            error.args = ()
+            error.request_info = error.request_info._replace(headers=type(error.request_info.headers)(shown))
         return ConnectError(f"Cannot reach {self.base_url}: {why(error, waited_s)}.", GONE_HINT)
 
 
