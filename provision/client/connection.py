@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
+from weakref import finalize
 
 from provision.client.body import GONE_HINT, Body, why
 from provision.client.errors import ConnectError, RateLimitError, StatusError, UnavailableError
@@ -65,6 +66,7 @@ class Connection:
         self._headers = {**({"Authorization": f"Bearer {api_key}"} if api_key else {}), **(headers or {})}
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._forget: Callable[[], object] = lambda: None
 
     async def request(self, method: str, path: str, document: Any = None) -> bytes:
         """Send ``document`` as JSON and return the body of the answer. Raises ``ClientError``."""
@@ -79,21 +81,6 @@ class Connection:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
-
-    def __del__(self) -> None:
-        """Whoever forgets a client wants no more of it."""
-        self._forget()
-
-    def _forget(self) -> None:
-        """Close the connections without waiting, in the loop that they belong to, if it still runs."""
-        session, loop, self._session = self._session, self._loop, None
-        if session is None or session.closed or loop is None:
-            return
-        if loop.is_running():
-            with suppress(RuntimeError):  # it has just ended
-                loop.call_soon_threadsafe(_close_at_once, session)
-        else:
-            _close_at_once(session)
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay
@@ -122,20 +109,23 @@ class Connection:
         """Send a request once, and once more where a kept connection turns out to have been closed meanwhile."""
         import aiohttp
 
+        session = self._session_here()
         try:
-            return await self._send(method, path, document)
+            return await self._send(session, method, path, document)
         except (OSError, aiohttp.ClientError) as error:
+            if session.closed:
+                raise ConnectError(f"The client was closed while it waited for {self.base_url}.") from error
             if not _closed_meanwhile(error):
                 raise self._unreachable(error) from error
         try:
-            return await self._send(method, path, document)
+            return await self._send(session, method, path, document)
         except (OSError, aiohttp.ClientError) as error:
             raise self._unreachable(error) from error
 
-    async def _send(self, method: str, path: str, document: Any) -> Body:
+    async def _send(self, session: aiohttp.ClientSession, method: str, path: str, document: Any) -> Body:
         import msgspec
 
-        session, proxy = self._session_here(), self._proxy()
+        proxy = self._proxy()
         login, tunnelled = proxy.headers if proxy else {}, self.base_url.startswith("https:")
         headers = {
             **self._headers,
@@ -167,6 +157,8 @@ class Connection:
         if self._session is None or self._session.closed or self._loop is not loop:
             self._forget()
             self._session, self._loop = self._new_session(), loop
+            # Whoever forgets a client wants no more of it. A __del__ may come after that of the session.
+            self._forget = finalize(self, _let_go, self._session, loop)
         return self._session
 
     def _new_session(self) -> aiohttp.ClientSession:
@@ -187,12 +179,14 @@ class Connection:
 
     def _unreachable(self, error: Exception) -> ConnectError:
         import aiohttp
-        from multidict import CIMultiDict, CIMultiDictProxy
 
         connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
         waited_s = self._patience.connect_s if connecting else self._patience.silence_s
         if isinstance(error, aiohttp.ClientResponseError):  # it shows the request, and so the key, to whoever prints it
-            error.args, error.request_info = (), error.request_info._replace(headers=CIMultiDictProxy(CIMultiDict()))
+            shown = error.request_info.headers.copy()
+            shown.clear()
+            error.args = ()
+            error.request_info = error.request_info._replace(headers=type(error.request_info.headers)(shown))
         return ConnectError(f"Cannot reach {self.base_url}: {why(error, waited_s)}.", GONE_HINT)
 
 
@@ -202,6 +196,17 @@ def _closed_meanwhile(error: Exception) -> bool:
 
     gone = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
     return isinstance(error, gone) and not isinstance(error, aiohttp.ClientConnectorError)
+
+
+def _let_go(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> None:
+    """Close the connections without waiting, in the loop that they belong to, if that still runs."""
+    if session.closed:
+        return
+    if loop.is_running():
+        with suppress(RuntimeError):  # it has just ended
+            loop.call_soon_threadsafe(_close_at_once, session)
+    else:
+        _close_at_once(session)
 
 
 def _close_at_once(session: aiohttp.ClientSession) -> None:

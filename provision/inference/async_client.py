@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from provision.client.closing import AsyncClosing
 from provision.inference import calls, types
 from provision.inference.calls import Call
 from provision.inference.client import BaseClient
@@ -13,12 +13,12 @@ from provision.inference.documents import Messages, OptionsLike
 from provision.inference.value import Value
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Unpack
 
 T = TypeVar("T", bound=Value)
 
 
-class AsyncClient(BaseClient):
+class AsyncClient(BaseClient, AsyncClosing):
     """Ollama's client for any backend, for use within one event loop. See ``BaseClient`` for what it takes.
 
     ``await client.chat(..., stream=True)`` gives the answer piece by piece; cancelling the task stops the generation.
@@ -193,17 +193,10 @@ class AsyncClient(BaseClient):
         """Remove a model, where the server does that."""
         return await self._answer(calls.delete(model))
 
-    async def close(self) -> None:
-        """Close the connections that are kept."""
+    async def aclose(self) -> None:
         await self._release()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
+    close = aclose
 
     async def _send(self, call: Call[T], *, stream: bool) -> T | AsyncIterator[T]:
         return self._answers(call) if stream else await self._answer(call)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from provision.client.blocking import PORTAL, Blocking
+from provision.client.closing import Closing
 from provision.inference import calls, types
 from provision.inference.calls import Call
 from provision.inference.client import BaseClient
@@ -14,12 +14,12 @@ from provision.inference.documents import Messages, OptionsLike
 from provision.inference.value import Value
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Unpack
 
 T = TypeVar("T", bound=Value)
 
 
-class Client(BaseClient):
+class Client(BaseClient, Closing):
     """Ollama's client for any backend; it may be used from several threads. See ``BaseClient`` for what it takes.
 
     ``stream=True`` gives the answer piece by piece; leaving the loop over it stops the generation.
@@ -191,14 +191,6 @@ class Client(BaseClient):
     def close(self) -> None:
         """Close the connections that are kept."""
         PORTAL.run(self._release())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _whole(self, call: Call[T]) -> T:
         PORTAL.keep(self._endpoints)
