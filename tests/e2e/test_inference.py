@@ -33,18 +33,21 @@ def client(served: Served) -> Iterator[inference.Client]:
 
 
 def test_a_turn_whole_and_in_pieces_is_the_same(client: inference.Client, served: Served) -> None:
+    story = [{"role": "user", "content": "Tell me a long story."}]  # so that it does not come at once on a busy machine
+    longer = {**SHORT, "num_predict": 48}
+    client.list()
     began_ns = time.perf_counter_ns()
-    whole = client.chat(served.model, HELLO, options=SHORT)
+    whole = client.chat(served.model, story, options=longer)
     took_ns = time.perf_counter_ns() - began_ns
     assert whole.message.content
     assert whole["message"]["content"] == whole.message.content
     assert "thinking" not in whole.message
     assert (whole.model, whole.done, whole.done_reason) == (served.model, True, "length")
-    parts = list(client.chat(served.model, HELLO, options=SHORT, stream=True))
+    parts = list(client.chat(served.model, story, options=longer, stream=True))
     assert "".join(part.message.content or "" for part in parts) == whole.message.content
     assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
     for told in (whole, parts[-1]):
-        assert told.eval_count == 12
+        assert told.eval_count == 48
         assert told.prompt_eval_count
         assert told.prompt_eval_duration
         assert told.eval_duration
@@ -72,6 +75,28 @@ def test_an_answer_keeps_to_a_schema(client: inference.Client, served: Served) -
     assert said.keys() == {"ok"}
     anything = client.chat(served.model, question, format="json", options={"num_predict": 256, "temperature": 0})
     assert (anything.message.content or "").lstrip().startswith(("{", "["))
+
+
+def test_a_conversation_with_tools_is_taken(client: inference.Client, served: Served) -> None:
+    """What such a small model makes of them is its own affair."""
+
+    def weather(city: str) -> str:
+        """Tell the weather.
+
+        Args:
+            city: Where
+        """
+        return f"sunny in {city}"
+
+    called = {"function": {"name": "weather", "arguments": {"city": "Oslo"}}}
+    history: list[dict[str, Any]] = [
+        {"role": "user", "content": "What is the weather in Oslo?"},
+        {"role": "assistant", "content": "", "thinking": "I ask.", "tool_calls": [called]},
+        {"role": "tool", "tool_name": "weather", "content": weather("Oslo")},
+    ]
+    for turns in (history[:1], history):
+        answer = client.chat(served.model, turns, tools=[weather], options=SHORT)
+        assert answer.message.content or answer.message.tool_calls
 
 
 def test_the_model_is_listed_shown_and_running(client: inference.Client, served: Served) -> None:
