@@ -71,8 +71,12 @@ class ClientSettings:
         text, config = self.rendered(name)
         wanted, journal = self.formats[name], Journal(self.fabric.layout)
         with changing(self.fabric, "config") as state, journal.run("config"), journal.step(f"write {path}"):
-            rendered = Rendered(name, wanted.syntax, text, wanted.keep)
-            return write(self.fabric.layout, state, path, rendered), text, config
+            written = write(self.fabric.layout, state, path, Rendered(name, wanted.syntax, text, wanted.keep))
+        if config.api_key and config.api_key in text and written.path.stat().st_mode & 0o077:
+            self.fabric.progress.say(
+                f"Others may read {written.path}, in which the key stands: chmod 600 {written.path}"
+            )
+        return written, text, config
 
     def undo(self, path: Path | None) -> list[TakenBack]:
         """Take back what was written into one file, or into all of them. Raises ``UsageError`` for a file without."""

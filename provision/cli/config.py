@@ -72,6 +72,9 @@ def _write(session: Session, name: str, path: Path) -> Result:
     lines = [f"Written to {written.path}." if written.changed else f"{written.path} holds it already."]
     if written.backup:
         lines.append(f"What stood there before is in {written.backup}; `fabric config --undo` brings it back.")
+    use = session.client_settings.formats[name].use
+    if use:
+        lines.append(f"To use it: {use}")
     document = {
         "format": name,
         "text": text,

@@ -123,9 +123,10 @@ class Blocking(Closing, Generic[T]):
 class SyncStream(Blocking[Delta]):
     """See ``AnswerStream``; with ``with`` and ``for``."""
 
-    def __init__(self, stream: AnswerStream) -> None:
+    def __init__(self, stream: AnswerStream, client: ChatClient) -> None:
         super().__init__(stream)
         self._stream = stream
+        self._client = client  # so that its connections are closed when the process ends, and not forgotten
 
     def completion(self) -> Completion:
         """Return the answer as far as it has come."""
@@ -155,7 +156,7 @@ class SyncClient(Closing):
 
     def stream(self, messages: Messages, model: str, **options: Unpack[Options]) -> SyncStream:
         """Return the answer piece by piece; the request is sent when the first one is asked for."""
-        return SyncStream(self._client.stream(messages, model, **options))
+        return SyncStream(self._client.stream(messages, model, **options), self._client)
 
     def embed(self, inputs: str | Sequence[str], model: str, *, dimensions: int | None = None) -> Embeddings:
         """Return a vector for each input."""

@@ -109,20 +109,23 @@ class Connection:
         """Send a request once, and once more where a kept connection turns out to have been closed meanwhile."""
         import aiohttp
 
+        session = self._session_here()
         try:
-            return await self._send(method, path, document)
+            return await self._send(session, method, path, document)
         except (OSError, aiohttp.ClientError) as error:
+            if session.closed:
+                raise ConnectError(f"The client was closed while it waited for {self.base_url}.") from error
             if not _closed_meanwhile(error):
                 raise self._unreachable(error) from error
         try:
-            return await self._send(method, path, document)
+            return await self._send(session, method, path, document)
         except (OSError, aiohttp.ClientError) as error:
             raise self._unreachable(error) from error
 
-    async def _send(self, method: str, path: str, document: Any) -> Body:
+    async def _send(self, session: aiohttp.ClientSession, method: str, path: str, document: Any) -> Body:
         import msgspec
 
-        session, proxy = self._session_here(), self._proxy()
+        proxy = self._proxy()
         login, tunnelled = proxy.headers if proxy else {}, self.base_url.startswith("https:")
         headers = {
             **self._headers,

@@ -107,7 +107,7 @@ class Stream(AsyncClosing):
         self._connection = connection
         self._path = path
         self._request = {**request, "stream": True, "stream_options": {"include_usage": True}}
-        self._opening: asyncio.Future[Body] | None = None
+        self._opening: asyncio.Future[None] | None = None
         self._body: Body | None = None
         self._reader = AnswerReader(connection.base_url, time.perf_counter_ns())
         self._ready: deque[Delta] = deque()
@@ -144,7 +144,7 @@ class Stream(AsyncClosing):
     async def _read(self) -> None:
         """Read on: the head of the answer, then its bytes; after all that is of interest, what is left of it."""
         if self._body is None:
-            await self._open()
+            await self._wait_for_head()
         elif self._reader.error:
             self._close()
         elif self._reader.done:
@@ -153,14 +153,16 @@ class Stream(AsyncClosing):
         else:
             await self._read_piece(self._body)
 
-    async def _open(self) -> None:
-        self._opening = asyncio.ensure_future(self._connection.open(self._path, self._request))
+    async def _wait_for_head(self) -> None:
+        self._opening = asyncio.ensure_future(self._open())
         try:
-            body = self._body = await self._opening
+            await self._opening
         except asyncio.CancelledError:
-            if self._ended:  # by ``aclose``, while the server had not begun to answer
-                return
-            raise
+            if not self._ended:  # else by ``aclose``, while this waited
+                raise
+
+    async def _open(self) -> None:
+        body = self._body = await self._connection.open(self._path, self._request)
         self._reader = AnswerReader(self._connection.base_url, body.sent_ns)
         if body.content_type in _NO_STREAM:  # it knows no streams, or is no model server
             self._ready += self._reader.take_whole(await body.read(), time.perf_counter_ns())

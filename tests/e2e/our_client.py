@@ -17,6 +17,7 @@ WEATHER = {
     "function": {
         "name": "weather",
         "description": "Tell the weather of a city.",
+        "strict": True,
         "parameters": {
             "type": "object",
             "properties": {"city": {"enum": ["Oslo", "Paris", "Rome"]}},  # the model would not come to an end of itself

@@ -126,6 +126,16 @@ def test_no_format_is_listed_anywhere_else() -> None:
     assert not [name for name in NAMES if "-" in name and re.search(rf"['\"]{name}['\"]", code)]
 
 
+def test_the_table_of_what_was_tried_has_each_format_once() -> None:
+    text = (assets.ROOT / "docs" / "tools.md").read_text(encoding="utf-8").partition("| format | tried |")[2]
+    table = text.partition("\n\n")[0]
+    assert sorted(re.findall(r"`([a-z-]+)`", "".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)))) == NAMES
+    untried = {name for name in NAMES if "Not tried" in assets.template(name)}
+    assert untried == set(
+        re.findall(r"`([a-z-]+)`", table.rpartition("| `aider`")[1] + table.rpartition("| `aider`")[2])
+    )
+
+
 def test_claude_code_is_given_the_root_and_a_token_but_no_key() -> None:
     env = rendered("claude-code", FULL)["env"]
     assert env["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:8080"

@@ -158,7 +158,7 @@ MAY_SAY_NOTHING = {
     "wish",
     *(f"release.{name}" for name in ("builds", "isa", "glibc", "formats", "libraries", "wheel_set")),
     *(f"release.assets.{name}" for name in ("names", "tags", "checksums")),
-    *(f"model.{name}" for name in ("quantization", "license", "parameters")),
+    *(f"model.{name}" for name in ("quantization", "license", "parameters", "parsers.tool_call", "parsers.reasoning")),
 }
 
 
