@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from provision.domain.client_config import ClientConfig
 
 NOT_THERE = (404, 405, 501)  # what servers answer where they know no such path
+ASK_S = 20.0
 _ANYWAY = b"Unexpected endpoint"  # LM Studio says this, with the status 200
 
 
@@ -51,7 +52,7 @@ class ClientSettings:
 
     def _check(self, wanted: Format, api: str) -> None:
         """Ask the server itself: what an engine answers changes with its versions."""
-        answer = self.fabric.client().post(api, {})
+        answer = self.fabric.client().post(api, {}, ASK_S)
         if answer.status == 0:
             raise FabricError(f"The server did not say whether it answers {api}: {answer.error}.", "Try again.")
         if answer.status in NOT_THERE or _ANYWAY in answer.body:
