@@ -48,7 +48,8 @@ class Connection:
     """Talks to one server by its ``base_url``. Use it within one event loop, and close it there.
 
     ``env`` (else this process's) names proxies and certificates; this machine is never asked through a proxy.
-    ``headers`` go with every request. No redirect is followed, so that the key stays with its host.
+    ``headers`` go with every request; ``default_key``, which is no secret, where there is no ``api_key``. No redirect
+    is followed, so that the key stays with its host.
     """
 
     def __init__(
@@ -58,12 +59,15 @@ class Connection:
         patience: Patience = Patience(),
         env: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        default_key: str | None = None,
     ) -> None:
+        key = api_key or default_key
         self.base_url = base_url
         self._patience = patience
         self._env = os.environ if env is None else env
         self._api_key = api_key
-        self._headers = {**({"Authorization": f"Bearer {api_key}"} if api_key else {}), **(headers or {})}
+        self._headers = {**({"Authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._forget: Callable[[], object] = lambda: None
@@ -175,7 +179,10 @@ class Connection:
     def _tls(self) -> Any:
         from provision.host.certificates import tls_context
 
-        return tls_context(self._env) if self.base_url.startswith("https:") else True
+        try:
+            return tls_context(self._env) if self.base_url.startswith("https:") else True
+        except OSError as error:
+            raise self._unreachable(error) from error
 
     def _unreachable(self, error: Exception) -> ConnectError:
         import aiohttp

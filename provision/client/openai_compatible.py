@@ -50,7 +50,7 @@ class OpenAICompatibleClient(AsyncClosing):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.base_url = normalize(base_url, has_key=bool(api_key))
-        self._connection = Connection(self.base_url, api_key or default_key, patience, env, headers)
+        self._connection = Connection(self.base_url, api_key, patience, env, headers, default_key=default_key)
 
     @classmethod
     def of(cls, config: ClientConfig, *, patience: Patience = PATIENT) -> Self:

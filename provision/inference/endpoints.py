@@ -80,8 +80,14 @@ class Endpoints:
         settings = self._settings
         if address.may_be_native:
             root = address.base_url.removesuffix(f"/{API}")
-            key = address.api_key or address.default_key
-            connection = Connection(root, key, settings.patience, settings.env, settings.headers)
+            connection = Connection(
+                root,
+                address.api_key,
+                settings.patience,
+                settings.env,
+                settings.headers,
+                default_key=address.default_key,
+            )
             if await speaks_it(connection):
                 return NativeBackend(connection)
             await connection.aclose()

@@ -33,16 +33,17 @@ def client(served: Served) -> Iterator[inference.Client]:
 
 
 def test_a_turn_whole_and_in_pieces_is_the_same(client: inference.Client, served: Served) -> None:
-    longer = {**SHORT, "num_predict": 48}  # long enough not to come at once on a busy machine
+    story = [{"role": "user", "content": "Tell me a long story."}]  # so that it does not come at once on a busy machine
+    longer = {**SHORT, "num_predict": 48}
     client.list()
     began_ns = time.perf_counter_ns()
-    whole = client.chat(served.model, HELLO, options=longer)
+    whole = client.chat(served.model, story, options=longer)
     took_ns = time.perf_counter_ns() - began_ns
     assert whole.message.content
     assert whole["message"]["content"] == whole.message.content
     assert "thinking" not in whole.message
     assert (whole.model, whole.done, whole.done_reason) == (served.model, True, "length")
-    parts = list(client.chat(served.model, HELLO, options=longer, stream=True))
+    parts = list(client.chat(served.model, story, options=longer, stream=True))
     assert "".join(part.message.content or "" for part in parts) == whole.message.content
     assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
     for told in (whole, parts[-1]):

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 ENGINE = re.compile(r"ollama|vllm|llama|lm_?studio", re.IGNORECASE)
 OTHERS = re.compile(r"vllm|llama_?cpp|xllama|lm_?studio", re.IGNORECASE)
 CLIENT = ROOT / "provision" / "client"
-TABLE = {"endpoints", "names", "routing"}  # which backend a name leads to, and what that calls the model
+TABLE = ("endpoints", "names", "routing")  # which backend a name leads to, and what that calls the model
 IDENTIFIERS = ("id", "name", "asname", "attr", "arg", "module", "names")
 
 

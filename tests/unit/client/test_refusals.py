@@ -160,6 +160,13 @@ def test_a_key_that_the_server_repeats_is_not_told(status: str) -> None:
     assert KEY[:6] not in repr(caught.value.__dict__) + str(caught.value)
 
 
+def test_a_default_key_is_no_secret_and_hides_no_word() -> None:
+    with faulty([refusal("404 no", "no model named harmless")]) as server, pytest.raises(StatusError) as caught:
+        complete(server.base_url, default_key="harmless")
+    assert caught.value.said == "no model named harmless"
+    assert server.requests[0].headers["authorization"] == "Bearer harmless"
+
+
 @pytest.mark.parametrize(
     ("method", "answer", "what"),
     [

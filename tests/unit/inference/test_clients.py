@@ -43,7 +43,7 @@ def test_times_are_those_of_the_wire() -> None:
         assert told.prompt_eval_duration is not None
         assert told.eval_duration is not None
         assert told.prompt_eval_duration >= 0.1e9
-        assert told.eval_duration >= 4 * 0.05e9
+        assert told.prompt_eval_duration + told.eval_duration >= 0.1e9 + 4 * 0.05e9  # wherever the first is read
         assert told.load_duration == 0
         assert told.prompt_eval_duration + told.eval_duration <= told.total_duration
         assert told.eval_count == 5
