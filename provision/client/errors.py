@@ -43,13 +43,21 @@ class StatusError(ClientError):
     hint_of_kind: ClassVar[str | None] = None
 
     def __init__(self, where: str, status: int, said: str, retry_after_s: float | None = None) -> None:
-        super().__init__(f"{where} answers {status}: {said}", self.hint_of_kind)
+        super().__init__(f"{where} answers {status}: {said}", self.hint_of_kind or _hint_of(status))
         self.status, self.said, self.retry_after_s = status, said, retry_after_s
 
     @staticmethod
     def of(where: str, status: int, said: str, retry_after_s: float | None = None) -> StatusError:
         """Return the error for ``status``."""
         return _KINDS.get(status, StatusError)(where, status, said, retry_after_s)
+
+
+def _hint_of(status: int) -> str:
+    if status >= 500:
+        return "See the server's log; ask again later."
+    return (
+        "Change what is asked for as the server says." if status >= 400 else "See that the base URL is the right one."
+    )
 
 
 class AuthenticationError(StatusError):
