@@ -88,7 +88,12 @@ class Endpoints:
                 settings.headers,
                 default_key=address.default_key,
             )
-            if await speaks_it(connection):
+            try:
+                native = await speaks_it(connection)
+            except BaseException:
+                await connection.aclose()
+                raise
+            if native:
                 return NativeBackend(connection)
             await connection.aclose()
         client = OpenAICompatibleClient(

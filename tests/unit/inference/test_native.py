@@ -122,3 +122,11 @@ def test_a_server_that_does_not_say_what_it_speaks_is_asked_again_next_time() ->
             client.list()
         assert caught.value.status_code == 401
         assert client.list().models == []
+
+
+def test_a_server_that_cannot_be_asked_is_let_go() -> None:
+    with faulty([refusal("401 Unauthorized", "a key"), Act.HOLD]) as server, client_of(server.root) as client:
+        with pytest.raises(inference.ResponseError) as caught:
+            client.list()
+        assert server.client_left(1.0), "also while somebody holds the error"
+    assert caught.value.status_code == 401
