@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from provision.client.connection import PATIENT, Patience
 from provision.inference.backend import Backend
 from provision.inference.calls import Call
 from provision.inference.endpoints import Endpoints, Settings
-from provision.inference.errors import RequestError, in_its_words
+from provision.inference.errors import RequestError, ResponseError, in_its_words
 from provision.inference.value import Value
 
 T = TypeVar("T", bound=Value)
@@ -51,7 +51,7 @@ class BaseClient:
         """Return the whole answer."""
         with in_its_words():
             backend, routed = await self._routed(call)
-            return call.answer(**await backend.whole(routed))
+            return _typed(call, await backend.whole(routed))
 
     async def _answers(self, call: Call[T]) -> AsyncGenerator[T, None]:
         """Return the answer piece by piece; nothing is sent before the first one is asked for."""
@@ -59,7 +59,7 @@ class BaseClient:
             backend, routed = await self._routed(call)
             async with aclosing(backend.pieces(routed)) as documents:
                 async for document in documents:
-                    yield call.answer(**document)
+                    yield _typed(call, document)
 
     async def _release(self) -> None:
         """Close the connections that are kept."""
@@ -75,6 +75,14 @@ class BaseClient:
         if wanted and "keep_alive" not in (call.document or {}):
             routed = routed.changed(keep_alive=self._keep_alive)
         return backend, routed
+
+
+def _typed(call: Call[T], document: dict[str, Any]) -> T:
+    """Return an answer of the type that the call has. Raises ``ResponseError`` for a document that does not fit."""
+    try:
+        return call.answer(**document)
+    except (TypeError, ValueError) as error:
+        raise ResponseError(f"What the server sends is no {call.answer.__name__}: {error}") from error
 
 
 def _titled(headers: Mapping[str, str]) -> dict[str, str]:
