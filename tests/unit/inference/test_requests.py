@@ -123,7 +123,12 @@ def test_a_prompt_becomes_a_conversation_or_stays_a_text() -> None:
     assert conversation(calls.generate("m", None, None, {}).document or {}) == []
     infill = calls.generate("m", "def f(", "return", {"options": {"num_predict": 3}}).document or {}
     assert is_text(infill)
-    assert text_fields(infill, ROWS["vllm"], strict=True) == {"suffix": "return", "max_tokens": 3}
+    for backend in ("ollama", "openai-compat"):
+        assert text_fields(infill, ROWS[backend], strict=True) == {"suffix": "return", "max_tokens": 3}
+    for backend in ("vllm", "llamacpp", "lm_studio"):
+        assert text_fields(infill, ROWS[backend], strict=False) == {"max_tokens": 3}
+        with pytest.raises(UnsupportedOptionError, match="does not take 'suffix'"):
+            text_fields(infill, ROWS[backend], strict=True)
     with pytest.raises(UnsupportedOptionError, match="system"):
         text_fields({"raw": True, "system": "x"}, ROWS["vllm"], strict=True)
 
