@@ -9,7 +9,7 @@ from provision.client.connection import Connection, Patience
 from provision.client.openai_compatible import OpenAICompatibleClient
 from provision.client.routing import Route, default_route, route
 from provision.domain.endpoint import API, normalize
-from provision.errors import UsageError, did_you_mean
+from provision.errors import RefusedError, UsageError, did_you_mean
 from provision.inference import host
 from provision.inference.backend import Backend
 from provision.inference.native import NativeBackend, speaks_it
@@ -57,8 +57,12 @@ class Endpoints:
         """Return what answers for a model, or for a question about none, and its name there. Raises ``FabricError``."""
         if self._named:
             return await self._backend(self._named), model
-        env = host.with_host(self._settings.env, load_routes().known_by("ollama").base_url_env)
-        found = route(model, env) if model else default_route(env)
+        env, variable = self._settings.env, load_routes().known_by("ollama").base_url_env
+        complete = host.with_host(env, variable)
+        try:
+            found = route(model, complete) if model else default_route(complete)
+        except (UsageError, RefusedError) as error:
+            raise error if complete is env else host.by_its_name(error, variable) from None
         return await self._backend(_address(found)), found.model_id if model else None
 
     async def aclose(self) -> None:

@@ -174,6 +174,12 @@ def test_a_message_without_a_role_is_a_value_error() -> None:
         message_documents([{"content": "Hi"}])
 
 
+@pytest.mark.parametrize("messages", ["hello", b"hello", {"role": "user"}, ["hello"], [b"hello"], [None], [5]])
+def test_what_is_no_conversation_is_a_value_error(messages: Any) -> None:
+    with pytest.raises(ValueError, match="'role': 'user'"):
+        calls.chat("m", messages, {})
+
+
 def test_results_of_tools_find_their_calls() -> None:
     called = [{"function": {"name": name, "arguments": {"n": n}}} for n, name in enumerate(("one", "two", "one"))]
     history = [
