@@ -51,14 +51,18 @@ def _toml_data(text: str) -> Any:
 
 def _toml_changed(text: str, edits: list[Edit]) -> str:
     import tomlkit
+    from tomlkit.exceptions import TOMLKitError
 
-    tree = tomlkit.parse(text)
-    for path, value in edits:
-        holder: Any = tree
-        for step in path[:-1]:
-            holder = holder[step]
-        put(holder, path[-1], value)
-    return tomlkit.dumps(tree)
+    try:
+        tree = tomlkit.parse(text)
+        for path, value in edits:
+            holder: Any = tree
+            for step in path[:-1]:
+                holder = holder[step]
+            put(holder, path[-1], value)
+        return tomlkit.dumps(tree)
+    except TOMLKitError as error:
+        raise ValueError(str(error)) from error
 
 
 def _hash_comments(text: str) -> list[str]:
