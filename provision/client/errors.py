@@ -10,7 +10,7 @@
     │   ├── RateLimitError           429
     │   └── UnavailableError         503: it loads still, or is full
     ├── AnswerError             1    it answers with something that is no answer to the question
-    └── BrokenStreamError       1    the answer stopped in the middle: ``text`` is what had come
+    └── BrokenStreamError       1    the answer stopped, or never began: ``text`` is what had come
 """
 
 from __future__ import annotations
@@ -98,13 +98,13 @@ _KINDS: dict[int, type[StatusError]] = {
 
 
 class AnswerError(ClientError):
-    """What came is no answer: a page of HTML, another content type, JSON of another shape."""
+    """What came is no answer: a page of HTML, words, JSON of another shape, or nothing."""
 
     code = "not-an-answer"
 
 
 class BrokenStreamError(ClientError):
-    """The answer stopped in the middle: the connection ended, or the server reports an error.
+    """The answer stopped in the middle, or never began: the connection ended, or the server reports an error.
 
     ``text`` is the answer as far as it had come.
     """
