@@ -162,9 +162,12 @@ def test_no_cookie_comes_back() -> None:
         assert "cookie" not in server.requests[1].headers
 
 
-WRONG = f"{'x' * 180} wrong key {KEY}"
+WRONG = f"wrong key {KEY}"
+CUT = "x" * 175 + WRONG  # in the middle of the key, where messages are shortened
 BAD: dict[str, Answer] = {
     "refused": [refusal("401 no", WRONG)],
+    "refused at length": [refusal("401 no", CUT)],
+    "an error at length": [whole({"error": CUT})],
     "no HTTP": [f"what {KEY}?\r\n\r\n".encode(), Act.FIN],
     "HTML that repeats it": [whole(f"<p>{WRONG}".encode(), content_type="text/html")],
     "JSON that repeats it": [whole({"detail": WRONG})],
