@@ -63,7 +63,8 @@ class Sessions:
 
     async def aclose(self) -> None:
         """Close all of them."""
-        session = self._found.pop(asyncio.get_running_loop(), None)
+        mine = self._pid == os.getpid()
+        session = self._found.pop(asyncio.get_running_loop(), None) if mine else None
         self._forget()
         self._begin()
         if session is not None:
