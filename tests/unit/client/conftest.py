@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp  # noqa: F401 - loaded with the first request, which some tests give a tenth of a second
 import pytest
 
 from provision.domain.client_config import ClientConfig

@@ -27,6 +27,7 @@ SILENT: dict[str, Answer] = {
     "in a refusal": [head("text/plain", "500 no", Content_Length="99"), b"no", Act.HOLD],
     "in a whole answer": [whole(completion("Hello"))[:-9], Act.HOLD],
 }
+ARRIVED_S = 0.5  # by then a request has come to the server, whatever else this machine does
 Leave = Callable[[OpenAICompatibleClient], Awaitable[None]]
 
 
@@ -42,7 +43,7 @@ async def cancel_the_task(client: OpenAICompatibleClient) -> None:
 
 async def cancel_a_whole_answer(client: OpenAICompatibleClient) -> None:
     task = asyncio.create_task(client.chat("Hello", MODEL))
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(ARRIVED_S)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -80,7 +81,7 @@ async def close_it(client: OpenAICompatibleClient) -> None:
 async def close_it_while_it_is_read(client: OpenAICompatibleClient) -> None:
     stream = client.stream("Hello", MODEL)
     task = asyncio.create_task(gather(stream, []))
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(ARRIVED_S)
     await stream.aclose()
     await asyncio.wait_for(task, SOON_S)  # the loop over it ends; nothing is wrong
 
@@ -94,7 +95,7 @@ async def forget_it(client: OpenAICompatibleClient) -> None:
 
 async def time_out(client: OpenAICompatibleClient) -> None:
     with pytest.raises(asyncio.TimeoutError):
-        await asyncio.wait_for(gather(client.stream("Hello", MODEL), []), 0.1)
+        await asyncio.wait_for(gather(client.stream("Hello", MODEL), []), ARRIVED_S)
 
 
 async def anext_or_none(stream: object) -> object:
@@ -205,7 +206,7 @@ def test_a_client_that_is_closed_ends_what_it_does() -> None:
     async def run(server: FaultServer) -> None:
         client = OpenAICompatibleClient(server.base_url)
         task = asyncio.create_task(client.chat("Hello", MODEL))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(ARRIVED_S)
         await client.aclose()
         with pytest.raises(ConnectError, match="client was closed"):
             await asyncio.wait_for(task, SOON_S)
