@@ -50,7 +50,7 @@ class TakenBack:
 
     ``edited`` is a file that was edited since, in which our values are as they were before. Where that cannot be done
     it is ``left`` as it is, and where somebody removed the file it is ``gone``; in both cases what stood there before
-    lies at ``aside``, if there was anything. ``why`` tells what was in the way.
+    lies at ``aside``, if there was anything. ``why`` tells what was in the way. What is ``left`` stays remembered.
     """
 
     path: str
@@ -89,10 +89,11 @@ def write(layout: Layout, state: State, path: Path, rendered: Rendered) -> Writt
     return Written(path, now != data, layout.client_files / record.before if record.before else None)
 
 
-def take_back(layout: Layout, record: ClientFile) -> TakenBack:
+def take_back(layout: Layout, record: ClientFile, *, for_good: bool) -> TakenBack:
     """Take what was written into one file out of it. May be repeated; the caller forgets the record afterwards.
 
-    Raises ``CannotCreateError`` where what stood there before can be put neither back nor beside.
+    With ``for_good`` nothing is kept in the prefix: what stood in a file that is left is put beside it. Raises
+    ``CannotCreateError`` where what stood there before can be put neither back nor beside.
     """
     path, before = real_path(Path(record.path)), None
     try:
@@ -106,7 +107,8 @@ def take_back(layout: Layout, record: ClientFile) -> TakenBack:
                 path.unlink() if back is None else _commit(layout, path, back, now)
     except (CannotMergeError, FabricError) as error:
         why = error.message if isinstance(error, FabricError) else str(error)
-        return TakenBack(record.path, "left", why, _put_aside(path, before))
+        kept = str(layout.client_files / record.before) if record.before and before is not None else None
+        return TakenBack(record.path, "left", why, _put_aside(path, before) if for_good else kept)
     for parent in record.made_parents if back is None else ():
         with suppress(OSError):  # somebody uses it
             Path(parent).rmdir()
@@ -115,16 +117,27 @@ def take_back(layout: Layout, record: ClientFile) -> TakenBack:
     return TakenBack(record.path, "removed" if back is None else "restored" if back == before else "edited")
 
 
-def take_each_back(layout: Layout, state: State, records: Iterable[ClientFile]) -> tuple[list[TakenBack], State]:
+def take_each_back(
+    layout: Layout, state: State, records: Iterable[ClientFile], *, for_good: bool = False
+) -> tuple[list[TakenBack], State]:
     """Take back what was written into files, one after the other; return what became of each, and the written state.
 
-    A copy is forgotten only when what stood in its file is back in its place or beside it.
+    A copy is forgotten only when what stood in its file is back in its place or, ``for_good``, beside it. Raises the
+    first error of ``take_back`` after the other files.
     """
-    taken = []
+    taken, obstacles = [], list[FabricError]()
     for record in records:
-        taken.append(take_back(layout, record))
-        state = forget(layout, state, record)
+        try:
+            done = take_back(layout, record, for_good=for_good)
+        except FabricError as error:
+            obstacles.append(error)
+            continue
+        taken.append(done)
+        if for_good or done.outcome != "left":
+            state = forget(layout, state, record)
     sweep(layout, state)
+    if obstacles:
+        raise obstacles[0]
     return taken, state
 
 
@@ -153,6 +166,8 @@ def _target(path: Path) -> Path:
 
 def _read(path: Path) -> bytes | None:
     with _explained(path):
+        if path.exists() and not path.is_file():  # to read a pipe is to wait for somebody who writes
+            raise UsageError(f"{path} is no ordinary file.", "Move it away.")
         data = read_bytes(path)
     if data is not None and len(data) > MAX_BYTES:
         raise InvalidInputError(f"{path} is too large for a configuration.", "Name another file.")

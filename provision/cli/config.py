@@ -12,7 +12,7 @@ import typer
 from provision.cli import output
 from provision.cli.session import Result, Session, verb
 from provision.cli.taken_back import told
-from provision.errors import UsageError
+from provision.errors import FabricError, UsageError
 
 DEFAULT = "env"
 
@@ -89,7 +89,13 @@ def _write(session: Session, name: str, path: Path) -> Result:
 def _undo(session: Session, path: Path | None) -> Result:
     done = session.client_settings.undo(path)
     lines = [told(each) for each in done] or ["Nothing was written into any file."]
-    return Result({"undone": [asdict(each) for each in done]}, lambda: output.line("\n".join(lines)))
+    left = any(each.outcome == "left" for each in done)
+    if left:
+        lines.append(
+            "What stays is remembered: see to what is in the way, or take fabric's values out, and say it again."
+        )
+    document = {"undone": [asdict(each) for each in done]}
+    return Result(document, lambda: output.line("\n".join(lines)), FabricError.exit_code if left else 0)
 
 
 def _print(shown: str) -> None:

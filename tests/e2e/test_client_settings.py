@@ -98,6 +98,33 @@ def test_a_file_is_merged_edited_and_taken_back(up: Fabric, tmp_path: Path) -> N
     assert up("config", "--undo", str(path)).returncode == USAGE
 
 
+def test_what_cannot_be_taken_back_is_a_failure_and_can_be_tried_again(up: Fabric, tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(SETTINGS, encoding="utf-8")
+    up.succeed("config", "opencode", "--write", str(path))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text[:-2], encoding="utf-8")
+    left = up("config", "--undo")
+    assert left.returncode == FAILED, left.said
+    assert "stays as it is" in left.stdout
+    path.write_text(text, encoding="utf-8")
+    assert [each["outcome"] for each in up.succeed("config", "--undo")["undone"]] == ["restored"]
+    assert path.read_text(encoding="utf-8") == SETTINGS
+
+
+def test_destroy_with_a_damaged_state_names_what_it_cannot_take_back(up: Fabric, tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(SETTINGS, encoding="utf-8")
+    up.succeed("config", "opencode", "--write", str(path))
+    (up.prefix / "state.json").write_text("{", encoding="utf-8")
+    done = up("destroy", "--yes")
+    kept = up.prefix.with_name(f"{up.prefix.name}.client-files")
+    assert done.returncode == 0, done.said
+    assert "settings.json. They may still hold" in done.stdout
+    assert f"What stood in them before is in {kept}." in done.stdout
+    assert [copy.read_text(encoding="utf-8") for copy in kept.iterdir()] == [SETTINGS]
+
+
 def test_undo_without_a_name_takes_everything_back(up: Fabric, tmp_path: Path) -> None:
     home, profile = tmp_path / "their home", tmp_path / "their home" / ".profile"
     home.mkdir()

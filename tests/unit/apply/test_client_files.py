@@ -54,9 +54,9 @@ def put(layout: Layout, path: Path, rendered: Rendered = OURS) -> client_files.W
     return write(layout, state_of(layout), path, rendered)
 
 
-def undo(layout: Layout) -> list[TakenBack]:
+def undo(layout: Layout, *, for_good: bool = False) -> list[TakenBack]:
     state = state_of(layout)
-    return take_each_back(layout, state, state.client_files)[0]
+    return take_each_back(layout, state, state.client_files, for_good=for_good)[0]
 
 
 def outcomes(done: list[TakenBack]) -> list[str]:
@@ -200,7 +200,7 @@ def test_what_cannot_be_taken_back_stays_and_what_stood_there_lies_beside(layout
     mine.write_text("{ broken", encoding="utf-8")
     taken = mine.with_name("settings.json.before-fabric")
     taken.write_text("somebody else's", encoding="utf-8")
-    (done,) = undo(layout)
+    (done,) = undo(layout, for_good=True)
     assert (done.outcome, done.aside) == ("left", f"{taken}-2")
     assert "cannot be read" in (done.why or "")
     assert mine.read_text(encoding="utf-8") == "{ broken"
@@ -262,7 +262,7 @@ def test_destroy_goes_no_further_where_the_only_copy_would_be_lost(
     with pytest.raises(CannotCreateError):
         remove_prefix(layout, state_of(layout), keep_models=False)
     monkeypatch.undo()
-    (done,) = undo(layout)
+    (done,) = undo(layout, for_good=True)
     assert Path(done.aside or "").read_text(encoding="utf-8") == MINE
 
 

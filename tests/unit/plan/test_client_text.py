@@ -154,9 +154,27 @@ def test_of_an_edited_block_only_our_lines_go() -> None:
     assert without_ours("shell", now, LINES, "x=1\n") == "x=1\nexport B=mine\n"
 
 
-def test_a_block_whose_marks_are_gone_is_nobodys() -> None:
-    now = with_ours("shell", "x=1\n", LINES).replace(f"{BEGIN}\n", "")
-    assert without_ours("shell", now, LINES, "x=1\n") == now
+@pytest.mark.parametrize("mark", [BEGIN, END])
+def test_a_block_without_one_of_its_marks_goes_as_well(mark: str) -> None:
+    now = with_ours("shell", "x=1\n", LINES).replace(f"{mark}\n", "")
+    assert without_ours("shell", f"{now}y=2\n", LINES, "x=1\n") == "x=1\ny=2\n"
+
+
+def test_a_line_that_stood_there_before_is_no_line_of_ours() -> None:
+    now = with_ours("shell", "export A=1\n", "export A=1\n").replace(f"{BEGIN}\n", "")
+    assert (without_ours("shell", now, "export A=1\n", "export A=1\n") or "").startswith("export A=1\n")
+
+
+def test_a_block_without_both_marks_is_not_said_to_be_gone() -> None:
+    now = with_ours("shell", "x=1\n", LINES).replace(f"{BEGIN}\n", "").replace(f"{END}\n", "")
+    with pytest.raises(CannotMergeError, match="marks"):
+        without_ours("shell", now, LINES, "x=1\n")
+    assert without_ours("shell", "x=1\n", LINES, "x=1\n") == "x=1\n"
+
+
+def test_a_block_with_line_ends_of_windows_goes_as_well() -> None:
+    now = with_ours("shell", "x=1\n", LINES).replace("\n", "\r\n")
+    assert without_ours("shell", f"{now}y=2\r\n", LINES, "x=1\n") == "x=1\r\ny=2\r\n"
 
 
 def test_a_block_alone_leaves_no_file_and_an_empty_file_stays() -> None:
