@@ -241,6 +241,20 @@ def test_a_server_of_somebody_elses_is_asked_too(quick: Fabric, status: int, bod
         assert site.paths[-1] == "/v1/messages"
 
 
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [(401, "refuses the key"), (403, "refuses the key"), (429, "cannot answer now"), (503, "cannot answer now")],
+)
+def test_a_refusal_that_says_nothing_of_the_path_is_neither_yes_nor_no(quick: Fabric, status: int, why: str) -> None:
+    with serving_site(somebody(status, b"{}")) as site:
+        quick.succeed("up", "--backend", "external", "--base-url", f"http://127.0.0.1:{site.port}/v1", "--no-smoke")
+        done = quick("config", "codex", "--json")
+    assert done.returncode == FAILED, done.said
+    assert why in done.json["error"]["message"]
+    assert str(status) in done.json["error"]["message"]
+    assert done.json["error"]["hint"]
+
+
 @pytest.fixture
 def theirs() -> Iterator[OpenAIServer]:
     with serving(Script(model="theirs")) as server:
