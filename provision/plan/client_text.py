@@ -35,7 +35,7 @@ def with_ours(syntax: str, theirs: str | None, ours: str, keep: Collection[str] 
     reading = SYNTAXES[syntax]
     old, own = _data(reading, theirs), reading.data(ours)
     if old is None:
-        return _ending_lines(theirs) + ours
+        return _appended(reading, theirs, ours)
     if type(old) is not type(own):
         raise CannotMergeError(f"it holds a {_kind(old)}, and a {_kind(own)} belongs there")
     if isinstance(own, dict) and isinstance(old, dict):
@@ -65,6 +65,18 @@ def without_ours(syntax: str, now: str, ours: str, before: str | None) -> str | 
         return None
     empty = type(held)()
     return _changed(reading, now, difference(held, empty if target is ABSENT or target is None else target), ours)
+
+
+def _appended(reading: Syntax, theirs: str, ours: str) -> str:
+    """Put ``ours`` behind a text in which there is nothing; one that says that there is nothing takes no more."""
+    result = _ending_lines(theirs) + ours
+    try:
+        fits = same(reading.data(result), reading.data(ours))
+    except ValueError:
+        fits = False
+    if not fits:
+        raise CannotMergeError("it holds nothing but says so, as `null` or the end of a document does")
+    return result
 
 
 def _data(reading: Syntax, text: str) -> object:

@@ -14,14 +14,21 @@ from provision.plan.merge import ABSENT, Edit, put
 
 
 def data(text: str) -> Any:
-    """Return what a text holds. Raises ``ValueError``."""
+    """Return what a text holds, an alias as a copy of what it stands for. Raises ``ValueError``."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        return _copied(YAML(typ="safe", pure=True).load(text))
     except (YAMLError, RecursionError) as error:
         raise ValueError(" ".join(str(error).split())) from error
+
+
+def _copied(value: Any) -> Any:
+    """Without it, changing a value through an alias would seem right: the value of the anchor changes alike."""
+    if isinstance(value, dict):
+        return {key: _copied(each) for key, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value
 
 
 def changed(text: str, edits: list[Edit]) -> str:
@@ -41,16 +48,31 @@ def _put(text: str, path: tuple[str | int, ...], value: Any) -> str:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = sys.maxsize
+    yaml.explicit_start = text.startswith("---")
     tree, sequence, offset = load_yaml_guess_indent(text, yaml=yaml)
     steps = [len(found) for found in re.findall(r"^( +)[^ #\n-]", text, re.MULTILINE)]
     yaml.indent(mapping=min(steps, default=2), sequence=sequence or 2, offset=offset or 0)
     holder = tree
     for step in path[:-1]:
         holder = holder[step]
-    put(holder, path[-1], value)
+    put(holder, _quoted(path[-1]), _quoted(value))
     stream = StringIO()
     yaml.dump(tree, stream)
     return stream.getvalue().replace("\n", "\r\n" if "\r\n" in text else "\n")
+
+
+def _quoted(value: Any) -> Any:
+    """Quote what YAML 1.1 takes for no text, such as ``no`` and ``12:30:45``; the library minds 1.2 by itself."""
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+    from yaml import safe_dump
+
+    if isinstance(value, dict):
+        return {_quoted(key): _quoted(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_quoted(each) for each in value]
+    if not isinstance(value, str) or safe_dump(value, allow_unicode=True, width=sys.maxsize).startswith(value):
+        return value
+    return DoubleQuotedScalarString(value)
 
 
 def _cut(text: str, path: tuple[str | int, ...]) -> str | None:

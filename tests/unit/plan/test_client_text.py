@@ -101,6 +101,21 @@ def test_line_ends_of_windows_stay(syntax: str) -> None:
     assert now.count("\n") == now.count("\r\n") > 5
 
 
+@pytest.mark.parametrize(
+    "word", ["no", "12:30:45", "0o17", "1_000", "2001-01-01", "a: b", "x #y", "plain", "é\U0001f600"]
+)
+def test_each_reader_of_yaml_finds_the_word_that_was_rendered(word: str) -> None:
+    own = yaml.safe_dump({"env": {"B": word}, word: [word]}, default_style='"')
+    now = with_ours("yaml", YAML, own)
+    assert yaml.safe_load(now)["env"]["B"] == word
+    assert yaml.safe_load(now)[word] == [word]
+    assert SYNTAXES["yaml"].data(now)["env"]["B"] == word
+
+
+def test_a_document_of_yaml_keeps_its_beginning() -> None:
+    assert with_ours("yaml", f"---\n{YAML}", DUMPED["yaml"](OURS)).startswith("---\n# mine\n")
+
+
 def test_keys_that_are_to_be_kept_are_added_only_where_they_are_missing() -> None:
     own = "name: fabric\nversion: 1\n"
     assert with_ours("yaml", "name: mine\n", own, ("name", "version")) == "name: mine\nversion: 1\n"
@@ -117,6 +132,12 @@ def test_keys_that_are_to_be_kept_are_added_only_where_they_are_missing() -> Non
         ("yaml", "- a\n", "holds a list"),
         ("yaml", "a: 1\n---\nb: 2\n", "cannot be read"),
         ("yaml", "just words", "holds a single value"),
+        ("json", "null", "holds nothing"),
+        ("json", "// later\nnull\n", "holds nothing"),
+        ("yaml", "null\n", "holds nothing"),
+        ("yaml", "~", "holds nothing"),
+        ("yaml", "---\n...\n", "holds nothing"),
+        ("yaml", "a: &a {x: 1}\nenv: *a\n", "without losing"),
         ("toml", "a = ", "cannot be read"),
         ("python", "x = 1\n", "file of its own"),
     ],
