@@ -85,6 +85,22 @@ def test_a_comment_alone_is_reason_enough_to_keep_a_file(syntax: str) -> None:
     assert "# remember" in (without_ours(syntax, f"# remember\n{own}", own, None) or "")
 
 
+TABLE = '[servers.fabric]\nurl = "u"\n'
+
+
+@pytest.mark.parametrize("before", [None, 'model = "x"\n', "# mine\n[servers.other]\nurl = 1\n", "[servers]\nn = 1\n"])
+@pytest.mark.parametrize("more", ["# the end\n", '# more\n[more]\na = """\n[other]\n"""\n', "[[more]]\na = 1\n"])
+def test_what_stands_behind_a_table_of_ours_is_no_part_of_it(before: str | None, more: str) -> None:
+    now = f"{with_ours('toml', before, TABLE)}\n{more}"
+    theirs = f"{before}\n{more}" if before else f"\n{more}"
+    assert without_ours("toml", now, TABLE, before) in (theirs, theirs.lstrip("\n"))
+
+
+def test_without_a_table_of_ours_no_gap_stays() -> None:
+    now = with_ours("toml", "[a]\nb = 1\n", TABLE).replace("b = 1", "b = 2")
+    assert without_ours("toml", now, TABLE, "[a]\nb = 1\n") == "[a]\nb = 2\n"
+
+
 @pytest.mark.parametrize(
     ("syntax", "empty"), [("json", ""), ("json", "// later\n"), ("yaml", "# later"), ("toml", "\n")]
 )
@@ -95,7 +111,7 @@ def test_into_a_file_with_nothing_in_it(syntax: str, empty: str) -> None:
     assert SYNTAXES[syntax].data(now) == OURS
 
 
-@pytest.mark.parametrize("syntax", ["json", "yaml"])
+@pytest.mark.parametrize("syntax", list(THEIRS))
 def test_line_ends_of_windows_stay(syntax: str) -> None:
     now = with_ours(syntax, THEIRS[syntax].replace("\n", "\r\n"), DUMPED[syntax](OURS))
     assert now.count("\n") == now.count("\r\n") > 5
