@@ -77,8 +77,10 @@ class ClientSettings:
         from provision.apply.client_copies import Rendered
         from provision.apply.client_files import write
         from provision.apply.journal import Journal
+        from provision.apply.user_file import writable
         from provision.changing import changing
 
+        writable(self.fabric.layout, path)
         text, config = self.rendered(name)
         wanted, journal = self.formats[name], Journal(self.fabric.layout)
         with changing(self.fabric, "config") as state, journal.run("config"), journal.step(f"write {path}"):
@@ -92,8 +94,9 @@ class ClientSettings:
     def undo(self, path: Path | None) -> list[TakenBack]:
         """Take back what was written into one file, or into all of them. Raises ``UsageError`` for a file without."""
         from provision.apply.client_copies import known_files
-        from provision.apply.client_files import real_path, take_each_back
+        from provision.apply.client_files import take_each_back
         from provision.apply.journal import Journal
+        from provision.apply.user_file import real_path
         from provision.changing import changing
 
         if not self.fabric.layout.marker.exists():

@@ -17,6 +17,7 @@ from provision.errors import InvalidInputError
 from provision.host.files import commit, explained, make_private_dir, read_bytes
 from provision.host.layout import Layout
 
+NAME_CHARS = 50  # of a name go into another: with up to four bytes each that one is not too long either
 OURS, BEFORE = "ours", "before"
 WHOLE = "whole"  # how older versions wrote: the file is ours as it is
 
@@ -99,7 +100,7 @@ def copy_of(layout: Layout, name: str | None) -> bytes | None:
 
 
 def _copy_name(path: Path, role: str, data: bytes) -> str:
-    return f"{sha256(str(path).encode())[:8]}-{role}-{sha256(data)[:8]}-{path.name[:80]}"
+    return f"{sha256(str(path).encode())[:8]}-{role}-{sha256(data)[:8]}-{path.name[:NAME_CHARS]}"
 
 
 def parts_of(copy: Path) -> tuple[str, str]:

@@ -7,10 +7,8 @@ inside the prefix until it is back in its place.
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,23 +23,27 @@ from provision.apply.client_copies import (
     sha256,
     sweep,
 )
+from provision.apply.user_file import explained_outside, read, real_path, replace_content, staged, writable
 from provision.domain.state import ClientFile, State
-from provision.errors import CannotCreateError, FabricError, InvalidInputError, RefusedError, UsageError
-from provision.host.files import PRIVATE_FILE, commit, explained, read_bytes, unused_name
+from provision.errors import FabricError, InvalidInputError
+from provision.host.files import commit, read_bytes, unused_name
 from provision.host.layout import Layout
 from provision.plan.client_text import CannotMergeError, with_ours, without_ours
 
-MAX_BYTES = 4 << 20
 ASIDE = ".before-fabric"
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was done: the file that was written, whether it changed, and the copy of what stood there before."""
+    """What was done: the file that was written, whether it changed, and the copy of what stood there before.
+
+    ``replaced`` is the format that fabric had put there, where it was another one.
+    """
 
     path: Path
     changed: bool
     backup: Path | None
+    replaced: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,12 @@ class TakenBack:
 def write(layout: Layout, state: State, path: Path, rendered: Rendered) -> Written:
     """Put ``rendered`` into the file at ``path``, in place of what was put there before. The lock is held.
 
-    Raises ``UsageError`` for what is no file, ``RefusedError`` for one of another user, ``InvalidInputError`` where it
-    cannot be merged and ``CannotCreateError`` where nothing can be written; then the file is as it was.
+    Raises as ``writable``, ``InvalidInputError`` where it cannot be merged, ``CannotCreateError`` where nothing can be
+    written; then the file is as it was.
     """
-    path = _target(path)
+    path = writable(layout, path)
     old = next((each for each in known_files(state) if each.path == str(path)), None)
-    now = _read(path)
+    now = read(path)
     try:
         theirs = _without(layout, old, now)
         data = with_ours(rendered.syntax, _text(theirs), rendered.text, rendered.keep).encode()
@@ -81,12 +83,33 @@ def write(layout: Layout, state: State, path: Path, rendered: Rendered) -> Writt
     if old is not None:
         record = replace(record, made_parents=tuple(dict.fromkeys((*record.made_parents, *old.made_parents))))
     if now != data or old is None or (old.format, old.syntax, old.ours) != (record.format, record.syntax, record.ours):
-        remember(layout, state, record, {record.ours: rendered.text.encode(), record.before: before})
-        with _explained(path):
-            for parent in reversed(record.made_parents):
-                Path(parent).mkdir(exist_ok=True)
-            _commit(layout, path, data, now)
-    return Written(path, now != data, layout.client_files / record.before if record.before else None)
+        state = remember(layout, state, record, {record.ours: rendered.text.encode(), record.before: before})
+        try:
+            with explained_outside(path):
+                for parent in reversed(record.made_parents):
+                    Path(parent).mkdir(exist_ok=True)
+                replace_content(layout, path, data, now)
+        except FabricError:
+            if old is None and _holds(path, now):
+                _remove_empty(record.made_parents)
+                forget(layout, state, record)
+            raise
+    replaced = old.format if old and old.format != record.format else None
+    return Written(path, now != data, layout.client_files / record.before if record.before else None, replaced)
+
+
+def _holds(path: Path, data: bytes | None) -> bool:
+    """Tell whether a file that could not be written is as it was."""
+    try:
+        return read(path) == data
+    except FabricError:  # its name alone is impossible
+        return data is None
+
+
+def _remove_empty(directories: Iterable[str]) -> None:
+    for directory in directories:
+        with suppress(OSError):  # somebody uses it, or it was never made
+            Path(directory).rmdir()
 
 
 def take_back(layout: Layout, record: ClientFile, *, for_good: bool) -> TakenBack:
@@ -98,20 +121,19 @@ def take_back(layout: Layout, record: ClientFile, *, for_good: bool) -> TakenBac
     path, before = real_path(Path(record.path)), None
     try:
         before = copy_of(layout, record.before)
-        with _explained(path):
-            _staged(layout, path).unlink(missing_ok=True)
-        now = _read(path)
+        with explained_outside(path):
+            staged(layout, path).unlink(missing_ok=True)
+        now = read(path)
         back = _without(layout, record, now)
         if back != now:
-            with _explained(path):
-                path.unlink() if back is None else _commit(layout, path, back, now)
+            with explained_outside(path):
+                path.unlink() if back is None else replace_content(layout, path, back, now)
     except (CannotMergeError, FabricError) as error:
         why = error.message if isinstance(error, FabricError) else str(error)
         kept = str(layout.client_files / record.before) if record.before and before is not None else None
         return TakenBack(record.path, "left", why, _put_aside(path, before) if for_good else kept)
-    for parent in record.made_parents if back is None else ():
-        with suppress(OSError):  # somebody uses it
-            Path(parent).rmdir()
+    if back is None:
+        _remove_empty(record.made_parents)
     if now is None:
         return TakenBack(record.path, "gone", aside=_put_aside(path, before))
     return TakenBack(record.path, "removed" if back is None else "restored" if back == before else "edited")
@@ -141,39 +163,6 @@ def take_each_back(
     return taken, state
 
 
-def real_path(path: Path) -> Path:
-    """Return the file that ``path`` means: the home directory and links are followed."""
-    return Path(os.path.realpath(os.path.expanduser(path)))  # noqa: PTH111 - an unknown ~name stays as it is
-
-
-def _target(path: Path) -> Path:
-    """Return the file to write. Raises where it is none that we may write."""
-    real = real_path(path)
-    try:
-        status = real.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return real
-    except OSError as error:
-        raise CannotCreateError(f"Cannot look at {real}: {error.strerror}.", "Name another file.") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise UsageError(f"{real} is no ordinary file.", "Name a file, or one that does not exist yet.")
-    if status.st_uid != os.geteuid():
-        raise RefusedError(f"{real} belongs to user {status.st_uid}.", "Run fabric as that user, or name another file.")
-    if not status.st_mode & stat.S_IWUSR:
-        raise CannotCreateError(f"{real} is read-only.", f"chmod u+w {real}, or name another file.")
-    return real
-
-
-def _read(path: Path) -> bytes | None:
-    with _explained(path):
-        if path.exists() and not path.is_file():  # to read a pipe is to wait for somebody who writes
-            raise UsageError(f"{path} is no ordinary file.", "Move it away.")
-        data = read_bytes(path)
-    if data is not None and len(data) > MAX_BYTES:
-        raise InvalidInputError(f"{path} is too large for a configuration.", "Name another file.")
-    return data
-
-
 def _text(data: bytes | None) -> str | None:
     """Decode what stands in a file. Raises ``CannotMergeError``."""
     try:
@@ -194,38 +183,14 @@ def _without(layout: Layout, record: ClientFile | None, now: bytes | None) -> by
     return None if back is None else back.encode()
 
 
-def _commit(layout: Layout, path: Path, data: bytes, expected: bytes | None) -> None:
-    """Replace a file, with the mode that it has, unless somebody wrote to it meanwhile."""
-    if read_bytes(path) != expected:
-        raise FabricError(f"{path} was changed by somebody else at this moment.", "Run the command again.")
-    mode = stat.S_IMODE(path.stat().st_mode) if expected is not None else PRIVATE_FILE
-    commit(path, data, mode, staged=_staged(layout, path))
-
-
-def _staged(layout: Layout, path: Path) -> Path:
-    """Return where the new content waits; always the same, so that what a killed run left there is found."""
-    return path.with_name(f".{path.name}.fabric-{sha256(str(layout.prefix).encode())[:8]}")
-
-
 def _put_aside(path: Path, before: bytes | None) -> str | None:
     """Put what stood in a file beside it, and return where."""
     if before is None:
         return None
     place = path.with_name(path.name + ASIDE)
-    with _explained(place):
+    with explained_outside(place):
         if read_bytes(place) != before:
             place = unused_name(place)
             place.parent.mkdir(parents=True, exist_ok=True)
             commit(place, before)
     return str(place)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """As ``explained``, for a file outside of the prefix."""
-    try:
-        with explained(f"writing {path}"):
-            yield
-    except CannotCreateError as error:
-        error.hint = "Free some space, or name a file where you may write."
-        raise

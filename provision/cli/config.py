@@ -70,6 +70,8 @@ def _told(each: object) -> dict[str, object]:
 def _write(session: Session, name: str, path: Path) -> Result:
     written, text, config = session.client_settings.write(name, path)
     lines = [f"Written to {written.path}." if written.changed else f"{written.path} holds it already."]
+    if written.replaced:
+        lines.append(f"What fabric had put there for {written.replaced} is out of it.")
     if written.backup:
         lines.append(f"What stood there before is in {written.backup}; `fabric config --undo` brings it back.")
     use = session.client_settings.formats[name].use
@@ -81,6 +83,7 @@ def _write(session: Session, name: str, path: Path) -> Result:
         "written": str(written.path),
         "changed": written.changed,
         "backup": str(written.backup) if written.backup else None,
+        "replaced": written.replaced,
         **vars(config),
     }
     return Result(document, lambda: output.line("\n".join(lines)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -189,6 +190,12 @@ def test_whether_a_server_answers_what_a_tool_needs_is_not_known_while_it_does_n
     assert stopped.returncode == UNREACHABLE, stopped.said
     assert "fabric up" in stopped.json["error"]["hint"]
     assert up.succeed("config", "opencode")["text"]
+
+
+def test_a_name_that_is_no_text_is_wrong_usage(up: Fabric, tmp_path: Path) -> None:
+    done = up("config", "--write", str(tmp_path / os.fsdecode(b"\xff.env")))
+    assert done.returncode == USAGE, done.said
+    assert list(tmp_path.glob("*.env")) == []
 
 
 @pytest.mark.parametrize("words", [("--list", "--undo"), ("--undo", "--write", "x"), ("--list", "--write", "x")])
