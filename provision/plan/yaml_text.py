@@ -19,9 +19,26 @@ def data(text: str) -> Any:
     from ruamel.yaml.error import YAMLError
 
     try:
-        return _copied(YAML(typ="safe", pure=True).load(text))
+        yaml = YAML(typ="safe", pure=True)
+        yaml.Constructor = _keeping_quotes()
+        return _copied(yaml.load(text))
     except (YAMLError, RecursionError) as error:
         raise ValueError(" ".join(str(error).split())) from error
+
+
+def _keeping_quotes() -> type:
+    """Return what makes values of a text, with the quotes of each: without them YAML 1.1 reads ``"no"`` as false."""
+    from ruamel.yaml.constructor import SafeConstructor
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString, PlainScalarString, SingleQuotedScalarString
+
+    kinds = {'"': DoubleQuotedScalarString, "'": SingleQuotedScalarString, None: PlainScalarString}
+
+    class Constructor(SafeConstructor):
+        def construct_yaml_str(self, node: Any) -> Any:
+            return kinds.get(node.style, str)(self.construct_scalar(node))
+
+    Constructor.add_constructor("tag:yaml.org,2002:str", Constructor.construct_yaml_str)
+    return Constructor
 
 
 def _copied(value: Any) -> Any:
@@ -55,24 +72,10 @@ def _put(text: str, path: tuple[str | int, ...], value: Any) -> str:
     holder = tree
     for step in path[:-1]:
         holder = holder[step]
-    put(holder, _quoted(path[-1]), _quoted(value))
+    put(holder, path[-1], value)
     stream = StringIO()
     yaml.dump(tree, stream)
     return stream.getvalue().replace("\n", "\r\n" if "\r\n" in text else "\n")
-
-
-def _quoted(value: Any) -> Any:
-    """Quote what YAML 1.1 takes for no text, such as ``no`` and ``12:30:45``; the library minds 1.2 by itself."""
-    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
-    from yaml import safe_dump
-
-    if isinstance(value, dict):
-        return {_quoted(key): _quoted(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_quoted(each) for each in value]
-    if not isinstance(value, str) or safe_dump(value, allow_unicode=True, width=sys.maxsize).startswith(value):
-        return value
-    return DoubleQuotedScalarString(value)
 
 
 def _cut(text: str, path: tuple[str | int, ...]) -> str | None:

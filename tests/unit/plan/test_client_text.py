@@ -128,6 +128,13 @@ def test_each_reader_of_yaml_finds_the_word_that_was_rendered(word: str) -> None
     assert SYNTAXES["yaml"].data(now)["env"]["B"] == word
 
 
+def test_a_word_comes_back_as_it_was_written() -> None:
+    before = "a: no\nb: 'no'\n"
+    now = with_ours("yaml", before, 'a: "yes"\nb: "yes"\n')
+    assert now == 'a: "yes"\nb: "yes"\n'
+    assert without_ours("yaml", f"{now}c: 1\n", 'a: "yes"\nb: "yes"\n', before) == f"{before}c: 1\n"
+
+
 def test_a_document_of_yaml_keeps_its_beginning() -> None:
     assert with_ours("yaml", f"---\n{YAML}", DUMPED["yaml"](OURS)).startswith("---\n# mine\n")
 
