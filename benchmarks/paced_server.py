@@ -9,9 +9,34 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
 
+QUESTION: list[Any] = [{"role": "user", "content": "Say hello."}]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@contextmanager
+def paced(*arguments: object) -> Iterator[str]:
+    """Run the server and give its base URL."""
+    argv = [sys.executable, "-m", "benchmarks.paced_server", *map(str, arguments)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{server.stdout.readline().strip()}/v1"
+        finally:
+            server.terminate()
+
+
+def request_bytes(base_url: str) -> bytes:
+    """Return the request that the bare readers send."""
+    body = json.dumps({"model": "paced", "messages": QUESTION, "stream": True}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {urlsplit(base_url).netloc}\r\nContent-Length: {len(body)}"
+    return f"{head}\r\n\r\n".encode() + body
 
 
 def chunk(text: str) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,15 @@ DISTRIBUTIONS = {"yaml": "pyyaml"}  # where it has another name than its module
 
 
 class Sources:
-    """The modules below ``root`` that the client consists of (``files``), and the libraries that they import."""
+    """The modules below ``root`` that the client consists of (``files``), and the libraries that they import.
+
+    ``libraries`` has one of the files that import each.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.files: set[Path] = set()
-        self.libraries: set[str] = set()
+        self.libraries: dict[str, Path] = {}
         for name in PUBLIC:
             for path in sorted((root / PACKAGE / name).rglob("*.py")):
                 self._add(path)
@@ -43,12 +46,13 @@ class Sources:
         for parent in path.relative_to(self.root).parents[:-1]:
             self._add(self.root / parent / "__init__.py")
         for name, is_for_types in _imports(ast.parse(path.read_text(encoding="utf-8"))):
-            self._follow(name, is_for_types)
+            self._follow(path, name, is_for_types)
 
-    def _follow(self, name: str, is_for_types: bool) -> None:
+    def _follow(self, importer: Path, name: str, is_for_types: bool) -> None:
         top = name.partition(".")[0]
         if top != PACKAGE:
-            self.libraries |= set() if is_for_types else {top} - sys.stdlib_module_names
+            if not is_for_types and top not in sys.stdlib_module_names:
+                self.libraries.setdefault(top, importer)
             return
         place = self.root.joinpath(*name.split("."))
         for path in (place.with_suffix(".py"), place / "__init__.py"):
@@ -68,6 +72,15 @@ def _imports(node: ast.AST, is_for_types: bool = False) -> Iterator[tuple[str, b
         yield from _imports(child, is_for_types or guarded)
 
 
+def requirements(sources: Sources, asked: Mapping[str, str]) -> Iterator[str]:
+    """Yield what ``asked`` has for each library. Raises ``ValueError`` for one that fabric does not ask for."""
+    for library, importer in sources.libraries.items():
+        name = DISTRIBUTIONS.get(library, library)
+        if name not in asked:
+            raise ValueError(f"{importer} imports {library}, which is no dependency in fabric's pyproject.toml")
+        yield asked[name]
+
+
 def _checkout(root: str) -> Path:
     return Path(root).resolve().parents[1]
 
@@ -80,8 +93,7 @@ class Metadata(MetadataHookInterface):
         checkout = _checkout(self.root)
         project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         asked = {re.split(r"[^A-Za-z0-9._-]", each)[0].lower(): each for each in project["dependencies"]}
-        names = sorted(DISTRIBUTIONS.get(library, library) for library in Sources(checkout).libraries)
-        metadata["dependencies"] = [asked[name] for name in names]
+        metadata["dependencies"] = sorted(requirements(Sources(checkout), asked))
         metadata["requires-python"] = project["requires-python"]
 
 
@@ -89,7 +101,9 @@ class Files(BuildHookInterface[Any]):
     """Puts the modules into the wheel."""
 
     def initialize(self, _version: str, build_data: dict[str, Any]) -> None:
-        """Name them."""
+        """Name them. Raises ``ValueError`` for a source distribution: the sources are those of all of fabric."""
+        if self.target_name != "wheel":
+            raise ValueError("the client has no source distribution: build the wheel alone, from a checkout")
         checkout = _checkout(self.root)
         for path in Sources(checkout).files:
             build_data["force_include"][str(path)] = str(path.relative_to(checkout))

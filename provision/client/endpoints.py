@@ -23,10 +23,10 @@ _KEYS = ("url", "model_id", "backend")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where one model is served, and by which name; ``base_url`` is checked."""
+    """Where one model is served, and by which name, ``None`` where that is not told; ``base_url`` is checked."""
 
     base_url: str
-    model_id: str
+    model_id: str | None
     backend: Backend
 
 
@@ -89,7 +89,7 @@ def _endpoint(model: str, entry: object, env: Mapping[str, str], routes: Routes)
         near = did_you_mean(named.casefold(), routes.names)
         _refuse(ENDPOINTS, f"the entry of {model!r} names {named!r}, which is no backend", near)
     base_url = _checked(entry["url"], f"The address of {model!r} in {ENDPOINTS}", backend, env)
-    return Endpoint(base_url, entry.get("model_id", model).strip(), backend)
+    return Endpoint(base_url, entry["model_id"].strip() if "model_id" in entry else None, backend)
 
 
 def _checked(address: str, source: str, backend: Backend, env: Mapping[str, str]) -> str:

@@ -88,7 +88,10 @@ class _Rules:
         found = read_endpoints(self.env, self.routes).get(model)
         if found is None:
             return None
-        return self._at(found.backend, found.base_url, model, found.model_id, f"{ENDPOINTS} lists this model.")
+        rule = f"{ENDPOINTS} lists this model."
+        if found.model_id is None:
+            return self._translated(found.backend, found.base_url, model, model, rule)
+        return self._at(found.backend, found.base_url, model, found.model_id, rule)
 
     def prefixed(self, model: str) -> Route | None:
         prefix, slash, name = model.partition("/")
@@ -121,7 +124,10 @@ class _Rules:
 
     def _to(self, backend: Backend, model: str, name: str, rule: str) -> Route:
         """Return the way to a row of the table, at the address of its variable."""
-        base_url = backend_url(backend, self.env)
+        return self._translated(backend, backend_url(backend, self.env), model, name, rule)
+
+    def _translated(self, backend: Backend, base_url: str, model: str, name: str, rule: str) -> Route:
+        """Return the way to ``base_url``, with the name that servers of this backend have for a model."""
         known = known_as(name, backend, self.model_map, self._catalog)
         rule = f"{rule} {known.source} has its name there." if known.source else rule
         return self._at(backend, base_url, model, known.name, rule)

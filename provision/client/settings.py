@@ -25,11 +25,12 @@ _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 _HOW = 'Set it by eval "$(fabric config)", or write a file with `fabric config json` and read that.'
 
 
-def from_environment(env: Mapping[str, str] | None = None) -> ClientConfig:
+def from_environment(env: Mapping[str, str] | None = None, *, needs_model: bool = True) -> ClientConfig:
     """Return what the variables of ``fabric config env`` say, else OPENAI_BASE_URL, OPENAI_MODEL and OPENAI_API_KEY.
 
-    All three are of one set: that whose base URL is there. Raises ``UsageError`` where none is, or no model is named,
-    ``InvalidInputError`` for a value that is none, and ``RefusedError`` for an unsafe address.
+    All three are of one set: that whose base URL is there. Raises ``UsageError`` where none is, or no model is named
+    (``needs_model``, else it is empty then), ``InvalidInputError`` for a value that is none, and ``RefusedError`` for
+    an unsafe address.
     """
     env = os.environ if env is None else env
     said = {
@@ -38,7 +39,7 @@ def from_environment(env: Mapping[str, str] | None = None) -> ClientConfig:
     names = next((one for one in _SETS if said[one["base_url"]]), None)
     if names is None:
         raise UsageError("No server is configured: neither base_url nor OPENAI_BASE_URL is set.", _HOW)
-    if not said[names["model"]]:
+    if needs_model and not said[names["model"]]:
         raise UsageError(f"No model is configured: {names['base_url']} is set, and {names['model']} is not.", _HOW)
     if said[ENSURE] and said[ENSURE].lower() not in _TRUTHS:
         raise InvalidInputError(f"{ENSURE} is neither true nor false.", "Write true or false.")

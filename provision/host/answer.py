@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import http.client
@@ -20,17 +20,23 @@ _HEAD_END = b"\r\n\r\n"
 _BROKE_OFF = "the answer broke off"
 
 
+class NobodyThereError(ConnectionError):
+    """No connection was made: nobody listens, there is no way there, or the name is unknown."""
+
+
 @dataclass(frozen=True)
 class Response:
     """A whole answer. ``status`` 0 means that nobody answered as a server does; ``error`` then says why.
 
-    The names of ``headers`` are in lower case.
+    ``absence`` is ``away`` then where no connection was made, and ``silent`` where one was that ended, or lasted,
+    without a whole answer. The names of ``headers`` are in lower case.
     """
 
     status: int
     body: bytes = b""
     error: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    absence: Literal["away", "silent"] | None = None
 
     def json(self) -> Any:
         """Return the body as JSON, or ``None`` where it is not."""
@@ -46,7 +52,7 @@ def read_whole(response: http.client.HTTPResponse, max_bytes: int) -> Response:
     if len(body) > max_bytes:
         return _too_large(max_bytes)
     if response.length:  # what was announced and did not come
-        return Response(0, error=_BROKE_OFF)
+        return Response(0, error=_BROKE_OFF, absence="silent")
     headers = {name.lower(): value for name, value in response.getheaders()}
     return Response(response.status, body, headers=headers)
 
@@ -94,6 +100,8 @@ def header_number(text: str | None) -> int | None:
 
 
 def _parse(answer: bytes, max_bytes: int) -> Response:
+    if not answer:
+        return Response(0, error="it ended the connection without an answer", absence="silent")
     head, end, body = answer.partition(_HEAD_END)
     words = head.split(None, 2)
     if not end or len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit() or len(words[1]) != 3:
@@ -103,13 +111,22 @@ def _parse(answer: bytes, max_bytes: int) -> Response:
     if max(len(body), length or 0) > max_bytes:
         return _too_large(max_bytes)
     if length is not None and len(body) < length:
-        return Response(0, error=_BROKE_OFF)
+        return Response(0, error=_BROKE_OFF, absence="silent")
     return Response(int(words[1]), body[:length], headers=headers)
 
 
 def _headers(head: bytes) -> dict[str, str]:
     lines = (line.partition(":") for line in head.decode("latin-1").split("\r\n")[1:])
     return {name.strip().lower(): value.strip() for name, colon, value in lines if colon}
+
+
+def not_answered(error: Exception) -> Response:
+    """Return what stands for an answer that an error prevented, in its own words; of a certificate, why it is bad."""
+    why = getattr(error, "verify_message", None)
+    said = f"its certificate is not trusted: {why}" if why else str(error) or type(error).__name__
+    if isinstance(error, NobodyThereError):
+        return Response(0, error=said, absence="away")
+    return Response(0, error=said, absence="silent" if isinstance(error, (TimeoutError, ConnectionError)) else None)
 
 
 def _too_large(max_bytes: int) -> Response:

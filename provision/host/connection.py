@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from provision.domain.web_address import is_loopback
+from provision.host.answer import NobodyThereError
 from provision.host.certificates import tls_context
 from provision.host.proxy import Proxy, proxy_for
 
@@ -46,15 +47,21 @@ class Way(NamedTuple):
 
 
 def connect(origin: Origin, timeout_s: float, env: Mapping[str, str], context: ssl.SSLContext | None) -> Way:
-    """Open a connection; ``context`` is for https. Raises ``OSError`` or ``HTTPException``, as sending does."""
+    """Open a connection; ``context`` is for https.
+
+    Raises ``OSError`` or ``HTTPException``, as sending does; ``NobodyThereError`` where nothing was there to talk to.
+    """
     proxy = proxy_for(origin.scheme, origin.host, env)
     way = _through(proxy, origin, timeout_s, env, context) if proxy else _straight(origin, timeout_s, context)
     try:
         way.connection.connect()
         if proxy is None and not is_loopback(origin.host):
             _check_peer(origin.host, way.connection.sock)
-    except BaseException:
+    except BaseException as error:
+        is_connected = way.connection.sock is not None
         way.connection.close()
+        if isinstance(error, OSError) and not is_connected:
+            raise NobodyThereError(str(error) or type(error).__name__) from error
         raise
     return way
 

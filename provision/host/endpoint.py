@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from provision.domain.web_address import DEFAULT_PORTS, is_loopback
 from provision.errors import UsageError
-from provision.host.answer import MAX_ANSWER_BYTES, Response, read_plain, read_whole
+from provision.host.answer import MAX_ANSWER_BYTES, NobodyThereError, Response, not_answered, read_plain, read_whole
 
 if TYPE_CHECKING:
     import http.client
@@ -134,11 +134,11 @@ class EndpointClient:
         head += [f"{name}: {value}" for name, value in headers.items()]
         deadline = time.monotonic() + wait_s
         try:
-            with socket.create_connection((self._host, self._port), wait_s) as connection:
+            with _connected(self._host, self._port, wait_s) as connection:
                 connection.sendall("\r\n".join([*head, "", ""]).encode())
                 return read_plain(connection, deadline, max_bytes)
         except OSError as error:
-            return Response(0, error=_told(error))
+            return not_answered(error)
 
     def _post(self, path: str, document: Any) -> _Request:
         headers = {**self._key, "Content-Type": "application/json"}
@@ -159,7 +159,7 @@ class EndpointClient:
             finally:
                 way.connection.close()
         except (OSError, http.client.HTTPException, UnicodeError) as error:
-            return Response(0, error=_told(error))
+            return not_answered(error)
 
     def _connect(self, timeout_s: float) -> Way:
         from provision.host.connection import Origin, connect
@@ -191,10 +191,14 @@ class _Told:
         return data
 
 
-def _told(error: Exception) -> str:
-    """Return an error's own words; of a certificate that is not trusted, why."""
-    why = getattr(error, "verify_message", None)
-    return f"its certificate is not trusted: {why}" if why else str(error) or type(error).__name__
+def _connected(host: str, port: int, timeout_s: float) -> socket.socket:
+    """Return a connection to this machine. Raises ``TimeoutError`` where somebody listens and takes no more of them."""
+    try:
+        return socket.create_connection((host, port), timeout_s)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise NobodyThereError(str(error)) from error
 
 
 class Stream:

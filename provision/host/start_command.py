@@ -19,7 +19,7 @@ from provision.host.proc_stat import ENDED, stat_fields
 
 _LINUX = sys.platform == "linux"
 END_GRACE_S = 10.0  # `fabric up` stops what it has started, and its server is given time for that
-POLL_S = 0.02
+POLL_S, MAX_POLL_S = 0.02, 0.3  # it takes a look at every process
 _LAST_BYTES = 1 << 13
 
 
@@ -35,11 +35,15 @@ class StartCommand:
     def exit_code(self) -> int | None:
         """Return how the command has ended, negative for a signal; ``None`` while it runs.
 
-        It is not collected yet, so that its number, which is also that of its group, becomes nobody else's.
+        It is not collected yet, so that its number, which is also that of its group, becomes nobody else's. Where this
+        process ignores SIGCHLD, the system has collected it, and how it ended counts as 0: nobody knows.
         """
         if not hasattr(os, "waitid"):
             return self._child.poll()
-        ended = os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        try:
+            ended = os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return self._child.poll()
         if ended is None:
             return None
         return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
@@ -54,9 +58,10 @@ class StartCommand:
     def end(self) -> None:
         """End the command and what it has started: asked first, then killed."""
         self._signal(signal.SIGTERM)
-        until = time.monotonic() + END_GRACE_S
+        until, pause_s = time.monotonic() + END_GRACE_S, POLL_S
         while self._is_there() and time.monotonic() < until:
-            time.sleep(POLL_S)
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, MAX_POLL_S)
         self._signal(signal.SIGKILL)
         self._child.wait()
 
@@ -65,15 +70,17 @@ class StartCommand:
         threading.Thread(target=self._child.wait, name="fabric-start-command", daemon=True).start()
 
     def _is_there(self) -> bool:
-        """Tell whether anything of the group runs; what has ended may wait for ever to be collected."""
-        self._child.poll()
+        """Tell whether anything of the group runs; what has ended may wait for ever to be collected.
+
+        The command itself is not collected here: the group keeps its number until the last signal.
+        """
         if _LINUX:
             every = (stat_fields(pid) for pid in os.listdir("/proc") if pid.isdigit())
             return any(each[2] == str(self._child.pid) and each[0] not in ENDED for each in every if each)
         try:
             os.killpg(self._child.pid, 0)
-        except (ProcessLookupError, PermissionError):
-            return self._child.returncode is None
+        except (ProcessLookupError, PermissionError):  # the latter: all of it has ended (macOS)
+            return False
         return True
 
     def _signal(self, number: signal.Signals) -> None:

@@ -5,19 +5,29 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from provision.client.connection import PATIENT, Patience
 from provision.inference.backend import Backend
 from provision.inference.calls import Call
 from provision.inference.endpoints import Endpoints, Settings
-from provision.inference.errors import RequestError, in_its_words
+from provision.inference.errors import RequestError, ResponseError, in_its_words
 from provision.inference.value import Value
 
 T = TypeVar("T", bound=Value)
 
 _WITH_KEEP_ALIVE = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings")
 _FOR_EVER_S = 7 * 86400.0  # as good as: what pulls a model says nothing until it is done
+
+
+class Timeout(Protocol):
+    """A timeout as HTTP libraries write it, such as httpx: in seconds, ``None`` for ever."""
+
+    @property
+    def connect(self) -> float | None: ...
+
+    @property
+    def read(self) -> float | None: ...
 
 
 class BaseClient:
@@ -37,13 +47,11 @@ class BaseClient:
         strict: bool = False,
         env: Mapping[str, str] | None = None,
         backend: str | None = None,
-        timeout: float | None = None,
+        timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self._keep_alive = keep_alive
-        silence_s = _FOR_EVER_S if timeout is None else timeout
-        patience = Patience(min(silence_s, PATIENT.connect_s), silence_s)
-        settings = Settings(os.environ if env is None else env, patience, _titled(headers or {}), strict)
+        settings = Settings(os.environ if env is None else env, _patience(timeout), _titled(headers or {}), strict)
         with in_its_words():
             self._endpoints = Endpoints(host, backend, settings)
 
@@ -51,7 +59,7 @@ class BaseClient:
         """Return the whole answer."""
         with in_its_words():
             backend, routed = await self._routed(call)
-            return call.answer(**await backend.whole(routed))
+            return _typed(call, await backend.whole(routed))
 
     async def _answers(self, call: Call[T]) -> AsyncGenerator[T, None]:
         """Return the answer piece by piece; nothing is sent before the first one is asked for."""
@@ -59,7 +67,7 @@ class BaseClient:
             backend, routed = await self._routed(call)
             async with aclosing(backend.pieces(routed)) as documents:
                 async for document in documents:
-                    yield call.answer(**document)
+                    yield _typed(call, document)
 
     async def _release(self) -> None:
         """Close the connections that are kept."""
@@ -75,6 +83,21 @@ class BaseClient:
         if wanted and "keep_alive" not in (call.document or {}):
             routed = routed.changed(keep_alive=self._keep_alive)
         return backend, routed
+
+
+def _typed(call: Call[T], document: dict[str, Any]) -> T:
+    """Return an answer of the type that the call has. Raises ``ResponseError`` for a document that does not fit."""
+    try:
+        return call.answer(**document)
+    except (TypeError, ValueError) as error:
+        raise ResponseError(f"What the server sends is no {call.answer.__name__}: {error}") from error
+
+
+def _patience(timeout: float | Timeout | None) -> Patience:
+    whole: Any = timeout
+    parts = (getattr(timeout, name, whole) for name in ("connect", "read"))
+    connect_s, silence_s = (_FOR_EVER_S if part is None else part for part in parts)
+    return Patience(min(connect_s, PATIENT.connect_s), silence_s)
 
 
 def _titled(headers: Mapping[str, str]) -> dict[str, str]:

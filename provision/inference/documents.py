@@ -26,7 +26,10 @@ def plain(value: Any) -> Any:
 
 
 def message_documents(messages: Iterable[Any] | None) -> list[dict[str, Any]]:
-    """Return the turns of a conversation; what is empty is left out. Raises ``ValueError`` where one has no role."""
+    """Return the turns of a conversation; what is empty is left out.
+
+    Raises ``ValueError`` where one has no role, or is none.
+    """
     return [_message(message) for message in messages or ()]
 
 
@@ -46,7 +49,11 @@ def option_document(options: Any) -> dict[str, Any]:
 
 
 def _message(message: Any) -> dict[str, Any]:
-    given = {name: value for name, value in dict(message).items() if value}
+    try:
+        given = {name: value for name, value in dict(message).items() if value}
+    except (TypeError, ValueError):
+        kind = type(message).__name__
+        raise ValueError(f"Messages are a list of turns such as {{'role': 'user', …}}: {kind} is none.") from None
     if "role" not in given:
         raise ValueError("A message needs a role: system, user, assistant or tool.")
     images = {"images": image_texts(given.pop("images"))} if "images" in given else {}
@@ -55,7 +62,7 @@ def _message(message: Any) -> dict[str, Any]:
 
 def _tool(tool: Any) -> dict[str, Any]:
     document: dict[str, Any] = plain(tool)
-    parameters = document.get("function", {}).get("parameters", {})
-    if "defs" in parameters:
+    parameters = (document.get("function") or {}).get("parameters")
+    if parameters and "defs" in parameters:
         parameters["$defs"] = parameters.pop("defs")
     return document

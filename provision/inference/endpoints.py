@@ -9,7 +9,7 @@ from provision.client.connection import Connection, Patience
 from provision.client.openai_compatible import OpenAICompatibleClient
 from provision.client.routing import Route, default_route, route
 from provision.domain.endpoint import API, normalize
-from provision.errors import UsageError, did_you_mean
+from provision.errors import RefusedError, UsageError, did_you_mean
 from provision.inference import host
 from provision.inference.backend import Backend
 from provision.inference.native import NativeBackend, speaks_it
@@ -57,8 +57,12 @@ class Endpoints:
         """Return what answers for a model, or for a question about none, and its name there. Raises ``FabricError``."""
         if self._named:
             return await self._backend(self._named), model
-        env = host.with_host(self._settings.env, load_routes().known_by("ollama").base_url_env)
-        found = route(model, env) if model else default_route(env)
+        env, variable = self._settings.env, load_routes().known_by("ollama").base_url_env
+        complete = host.with_host(env, variable)
+        try:
+            found = route(model, complete) if model else default_route(complete)
+        except (UsageError, RefusedError) as error:
+            raise error if complete is env else host.by_its_name(error, variable) from None
         return await self._backend(_address(found)), found.model_id if model else None
 
     async def aclose(self) -> None:
@@ -88,7 +92,12 @@ class Endpoints:
                 settings.headers,
                 default_key=address.default_key,
             )
-            if await speaks_it(connection):
+            try:
+                native = await speaks_it(connection)
+            except BaseException:
+                await connection.aclose()
+                raise
+            if native:
                 return NativeBackend(connection)
             await connection.aclose()
         client = OpenAICompatibleClient(

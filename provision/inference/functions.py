@@ -33,13 +33,18 @@ def _schema(function: Callable[..., Any]) -> dict[str, Any]:
     """Return the JSON schema of the parameters."""
     hints = get_type_hints(function)
     named_ones = [each for each in inspect.signature(function).parameters.values() if each.kind not in _REST]
-    fields = [_field(each, hints.get(each.name, str)) for each in named_ones]
+    fields = [_field(each, _known(hints.get(each.name, str))) for each in named_ones]
     (top,), named = msgspec.json.schema_components(
         [msgspec.defstruct("Parameters", fields, kw_only=True)], schema_hook=_of_others
     )
     schema = named.pop(top["$ref"].rpartition("/")[2])
     definitions = {"$defs": named} if named else {}
     return {"type": "object", "required": schema["required"], "properties": schema["properties"], **definitions}
+
+
+def _known(hint: Any) -> Any:
+    """Return the hint that schemas know for the same: they have no word for ``object``."""
+    return Any if hint is object else hint
 
 
 def _field(parameter: inspect.Parameter, hint: Any) -> Any:

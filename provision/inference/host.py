@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from provision.errors import UsageError
+from provision.errors import FabricError, UsageError
 
 HOST = "OLLAMA_HOST"
 _HERE, _PORT = "127.0.0.1", 11434
@@ -34,9 +34,22 @@ def base_url(host: str) -> str:
 
 
 def with_host(env: Mapping[str, str], variable: str) -> Mapping[str, str]:
-    """Return ``env`` with the address that ``OLLAMA_HOST`` tells in ``variable``, where nothing is there yet."""
+    """Return ``env`` with the address that ``OLLAMA_HOST`` tells in ``variable``, where nothing is there yet.
+
+    Raises ``UsageError`` for what is no address.
+    """
     host = env.get(HOST, "").strip()
-    return {**env, variable: base_url(host)} if host and not env.get(variable, "").strip() else env
+    if not host or env.get(variable, "").strip():
+        return env
+    try:
+        return {**env, variable: base_url(host)}
+    except UsageError as error:
+        raise UsageError(f"{HOST} cannot be used. {error.message}", error.hint) from None
+
+
+def by_its_name(error: FabricError, variable: str) -> FabricError:
+    """Return an error that blames ``variable`` as one that blames ``OLLAMA_HOST``, which the address came from."""
+    return type(error)(error.message.replace(f"{variable} ", f"{HOST} ", 1), error.hint)
 
 
 def _reachable(host: str) -> str:

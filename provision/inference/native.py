@@ -31,20 +31,24 @@ class NativeBackend:
         body = await self._connection.request(call.method, call.path, document)
         if not body:  # copied, deleted
             return dict(DONE)
-        answer = read_object(body, self._connection.base_url)
-        return Thoughts.of(call).whole(answer)
+        return Thoughts.of(call).whole(_no_error(read_object(body, self._connection.base_url)))
 
     async def pieces(self, call: Call[Any]) -> AsyncGenerator[dict[str, Any], None]:
         thoughts = Thoughts.of(call)
         body = await self._connection.open(call.path, {**(call.document or {}), "stream": True})
+        last: dict[str, Any] = {}
         try:
             async with aclosing(self._documents(body)) as documents:
                 async for document in documents:
-                    if "error" in document:
-                        raise ResponseError(str(document["error"]))
-                    yield thoughts.part(document)
+                    last = _no_error(document)
+                    yield thoughts.part(last)
         finally:
             body.close()
+        if not (last.get("done") or DONE.items() <= last.items()):
+            for held_back in thoughts.rest(last):
+                yield held_back
+            where = self._connection.base_url
+            raise ResponseError(f"The answer of {where} stopped in the middle. Ask again; see the server's log.")
 
     async def aclose(self) -> None:
         await self._connection.aclose()
@@ -56,6 +60,13 @@ class NativeBackend:
                 yield document
         for document in splitter.close():
             yield document
+
+
+def _no_error(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document that tells no error. Raises ``ResponseError`` with the server's words for one that does."""
+    if document.get("error"):
+        raise ResponseError(str(document["error"]))
+    return document
 
 
 async def speaks_it(connection: Connection) -> bool:

@@ -69,8 +69,8 @@ def chat_options(document: Mapping[str, Any], backend: Backend, *, strict: bool)
 
 def text_fields(document: Mapping[str, Any], backend: Backend, *, strict: bool) -> dict[str, Any]:
     """Return the fields of a request for a text completion besides model and prompt. Raises as ``chat_options``."""
-    _refuse(document, _OF_NO_TEXT, backend, strict)
-    suffix = {"suffix": document["suffix"]} if document.get("suffix") else {}
+    _refuse(document, _OF_NO_TEXT if backend.suffix else (*_OF_NO_TEXT, "suffix"), backend, strict)
+    suffix = {"suffix": document["suffix"]} if document.get("suffix") and backend.suffix else {}
     return {**_sampling(document, backend, strict), **suffix}
 
 

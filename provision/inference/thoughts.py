@@ -7,6 +7,8 @@ from typing import Any
 from provision.client.thinking import ThinkSplitter
 from provision.inference.calls import Call
 
+_HEAD = ("model", "created_at", "done")
+
 
 class Thoughts:
     """The documents of one answer. A text that the caller has to get as it is stays so."""
@@ -28,6 +30,16 @@ class Thoughts:
         """Return the one document of an answer with its thinking apart."""
         return self._parted(document, ended=True)
 
+    def rest(self, last: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return what was held back, as a document like the ``last`` one of a stream that breaks off; else nothing."""
+        message = last.get("message")
+        words = (
+            {"message": {"role": message.get("role"), "content": ""}} if isinstance(message, dict) else {"response": ""}
+        )
+        held_back = self._parted({**{name: last.get(name) for name in _HEAD}, **words}, ended=True)
+        place = held_back.get("message", held_back)
+        return [held_back] if any(place.get(name) for name in ("content", "response", "thinking")) else []
+
     def _parted(self, document: dict[str, Any], *, ended: bool) -> dict[str, Any]:
         if not self._parts:
             return document
@@ -37,9 +49,12 @@ class Thoughts:
         return self._moved(document, "response", ended=ended) if "response" in document else document
 
     def _moved(self, place: dict[str, Any], name: str, *, ended: bool) -> dict[str, Any]:
-        thought, text = self._splitter.feed(place.get(name) or "")
+        said, known = place.get(name) or "", place.get("thinking") or ""
+        if not (isinstance(said, str) and isinstance(known, str)):
+            return place  # no answer of this API, as its type will tell
+        thought, text = self._splitter.feed(said)
         if ended:
             more, rest = self._splitter.close()
             thought, text = thought + more, text + rest
-        thinking = (place.get("thinking") or "") + thought
+        thinking = known + thought
         return {**place, name: text, **({"thinking": thinking} if thinking else {})}

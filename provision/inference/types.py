@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
+from provision.inference.byte_size import ByteSize
 from provision.inference.value import Value
 
 
@@ -77,11 +78,21 @@ class Tool(Value):
 
             aliases: ClassVar[Mapping[str, str]] = {"defs": "$defs"}
 
+            class Property(Value):
+                """The JSON schema of one of them."""
+
+                keeps_all: ClassVar[bool] = True
+
+                type: str | Sequence[str] | None = None
+                items: Any = None
+                description: str | None = None
+                enum: Sequence[Any] | None = None
+
             type: str | None = "object"
             defs: Any = None
             items: Any = None
             required: Sequence[str] | None = None
-            properties: Mapping[str, Mapping[str, Any]] | None = None
+            properties: Mapping[str, Property] | None = None
 
         name: str | None = None
         description: str | None = None
@@ -184,7 +195,7 @@ class ListResponse(Value):
         model: str | None = None
         modified_at: datetime | None = None
         digest: str | None = None
-        size: int | None = None
+        size: ByteSize | None = None
         details: ModelDetails | None = None
 
     models: Sequence[Model]
@@ -215,8 +226,8 @@ class ProcessResponse(Value):
         name: str | None = None
         digest: str | None = None
         expires_at: datetime | None = None
-        size: int | None = None
-        size_vram: int | None = None
+        size: ByteSize | None = None
+        size_vram: ByteSize | None = None
         details: ModelDetails | None = None
         context_length: int | None = None
 

@@ -25,6 +25,7 @@ class Backend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``api_key`` is no secret: clients send something where a server wants nothing. ``names`` is the column of the
     catalogue that its servers know models by. ``options`` maps Ollama's names of options to fields of a request.
+    ``suffix``: a text completion there takes what comes after the gap.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Backend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     also: tuple[str, ...] = ()
     think: Thinking = Thinking()
     keep_alive: str | None = None
+    suffix: bool = False
     api: Literal["ollama"] | None = None
 
 

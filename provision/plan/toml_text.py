@@ -24,10 +24,18 @@ def data(text: str) -> Any:
 
 
 def changed(text: str, edits: list[Edit]) -> str:
-    """Return a text that can be read with some values changed. Raises ``LookupError`` where an edit does not fit."""
-    for edit in edits:
-        shorter = _cut(text, edit) if edit.value is ABSENT else None
-        text = _put(text, edit) if shorter is None else shorter
+    """Return a text that can be read with some values changed.
+
+    Raises ``LookupError`` or ``ValueError`` where an edit does not fit.
+    """
+    from tomlkit.exceptions import TOMLKitError
+
+    try:
+        for edit in edits:
+            shorter = _cut(text, edit) if edit.value is ABSENT else None
+            text = _put(text, edit) if shorter is None else shorter
+    except TOMLKitError as error:
+        raise ValueError(str(error)) from error
     return text
 
 

@@ -212,3 +212,16 @@ def test_an_address_that_cannot_be_is_refused_before_anything_is_started(late: L
     with pytest.raises(RefusedError, match="The base URL cannot be used"):
         ensure_available(replace(late.config(), base_url="http://169.254.169.254/v1"), env=late.env)
     assert late.pids() == []
+
+
+def test_it_is_told_that_a_daemon_goes_on(late: LateServer) -> None:
+    with pytest.raises(UnreachableError, match="but for what it has moved into a session of its own") as told:
+        ensure_available(late.config("--daemonize", "--delay", "60"), env=late.env, timeout_s=1.5)
+    assert "What was started is ended" not in told.value.message
+    (pid,) = late.pids()
+    assert runs(pid)
+
+
+def test_no_model_is_needed(late: LateServer) -> None:
+    with serving(Script(model="theirs")) as server:
+        assert ensure_available(env={**late.env, "OPENAI_BASE_URL": server.base_url}) == FOUND

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from email.parser import HeaderParser
@@ -13,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from provision import __version__
-from tests.standin.client_wheel import build_client_wheel
+from tests.standin.client_wheel import PROJECT, build_client_wheel
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -70,3 +72,32 @@ def test_no_module_of_it_imports_one_that_is_not_there(wheel: ZipFile) -> None:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("provision."):
                 place = (node.module or "").replace(".", "/")
                 assert {f"{place}.py", f"{place}/__init__.py"} & names, f"{name} imports {node.module}"
+
+
+def refusal(project: Path, target: str, place: Path) -> str:
+    """Why nothing can be built."""
+    argv = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(place)]
+    done = subprocess.run(argv, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    return done.stderr
+
+
+def test_there_is_no_source_distribution_and_it_is_said_why(tmp_path: Path) -> None:
+    assert "the client has no source distribution: build the wheel alone" in refusal(PROJECT, "sdist", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def copied(place: Path) -> Path:
+    """A checkout as far as the client needs one."""
+    for name in ("provision", "profiles", "packages"):
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", place)
+    return place / "packages" / "client"
+
+
+def test_a_library_that_nobody_asks_for_is_told_with_the_file(tmp_path: Path) -> None:
+    project = copied(tmp_path)
+    with (tmp_path / "provision" / "client" / "thinking.py").open("a", encoding="utf-8") as file:
+        file.write("import httpx\n")
+    said = refusal(project, "wheel", tmp_path / "dist")
+    assert "client/thinking.py imports httpx, which is no dependency" in said

@@ -224,6 +224,16 @@ def test_an_endpoint_of_which_only_the_address_is_known() -> None:
     assert found.api_key == SECRET
 
 
+def test_an_endpoint_that_names_no_model_is_asked_by_the_name_that_its_backend_has() -> None:
+    entry = {"url": "http://10.0.0.7:9000", "backend": "vllm"}
+    env = {"HARNESS_ENDPOINTS": json.dumps({"qwen3.5:4b": entry, "tiny:1b": {**entry, "model_id": "tiny:1b"}})}
+    found = route("qwen3.5:4b", env)
+    assert (found.model_id, found.base_url) == ("Qwen/Qwen3.5-4B", "http://10.0.0.7:9000/v1")
+    assert found.rule == "HARNESS_ENDPOINTS lists this model. The catalogue has its name there."
+    assert where("tiny:1b", **env, VLLM_MODEL_MAP=MAP)[1] == "tiny:1b", "what is written is not translated"
+    assert where("qwen3.5:4b", **env, VLLM_MODEL_MAP='{"qwen3.5:4b": "me/Q"}')[1] == "me/Q"
+
+
 @pytest.mark.parametrize(("named", "near"), [("olama", "ollama"), ("llama.cpp", "llamacpp"), ("vLLM", "vllm")])
 def test_a_backend_that_is_none_is_told_with_the_nearest(named: str, near: str) -> None:
     with pytest.raises(UsageError, match="INFERENCE_BACKEND cannot be used") as told:

@@ -56,6 +56,7 @@ def test_the_variables_of_one_set_belong_together() -> None:
     assert from_environment({**env, "base_url": " "}).model == "theirs"
     with pytest.raises(UsageError, match="base_url is set, and model is not"):
         from_environment({**env, "model": ""})
+    assert from_environment({**env, "model": ""}, needs_model=False).model == ""
 
 
 def test_an_address_is_brought_into_its_one_form() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -125,3 +126,30 @@ def test_a_system_that_starts_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -
     )
     with pytest.raises(FabricError, match="starting `true`: Cannot allocate memory"), starting("true", ENV):
         pass
+
+
+IGNORING = """import os, signal
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+from provision.host.start_command import starting
+from tests.unit.host.test_start_command import ended
+with starting("exit 3", dict(os.environ)) as command:
+    print(ended(command))
+"""
+
+
+def test_a_process_that_ignores_how_its_children_end() -> None:
+    done = subprocess.run([sys.executable, "-c", IGNORING], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
+def test_the_number_of_the_group_is_kept_until_the_last_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    collected: list[bool] = []
+    kill_group = os.killpg
+
+    def note(group: int, number: int) -> None:
+        collected.append(os.waitid(os.P_PID, group, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None)
+        kill_group(group, number)
+
+    monkeypatch.setattr(os, "killpg", note)
+    give_up("exit 0", ended)
+    assert collected == [False, False], "a zombie at both signals"

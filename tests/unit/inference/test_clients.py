@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
 from provision import inference
@@ -141,6 +142,27 @@ def test_what_cannot_be_asked_is_a_request_error() -> None:
         assert "secret" not in str(caught.value)
     with pytest.raises(inference.RequestError, match="without encryption"):
         inference.Client("http://example.com", env={"OLLAMA_API_KEY": "k"})
+
+
+@pytest.mark.parametrize(
+    "host", ["http://user:secret@h", "http://169.254.169.254", "127.0.0.1:99999", "ftp://h", "http://example.com"]
+)
+def test_a_host_that_cannot_be_used_is_blamed_by_its_name(host: str) -> None:
+    env = {"OLLAMA_HOST": host, "OLLAMA_API_KEY": "k"}
+    client = inference.Client(env=env)
+    for call in (client.list, lambda: client.chat("m", HELLO)):
+        with pytest.raises(inference.RequestError, match=r"^OLLAMA_HOST cannot be used") as caught:
+            call()
+        assert "secret" not in str(caught.value)
+    with pytest.raises(inference.RequestError, match=r"^OLLAMA_BASE_URL cannot be used"):
+        inference.Client(env={**env, "OLLAMA_BASE_URL": "http://user:secret@h"}).list()
+
+
+@pytest.mark.parametrize("timeout", [0.2, httpx.Timeout(None, connect=1, read=0.2), httpx.Timeout(0.2)])
+def test_a_timeout_is_a_number_or_what_http_libraries_take(timeout: Any) -> None:
+    silent = pytest.raises(ConnectionError, match=r"no answer within 0\.2 s")
+    with serving(Script(prompt_s=5)) as server, client_of(server, timeout=timeout) as client, silent:
+        client.chat("scripted", HELLO)
 
 
 def test_a_refusal_carries_the_servers_words_and_status() -> None:

@@ -59,7 +59,10 @@ def rich(
 def nothing() -> None: ...
 
 
-def unknown(what: object) -> None: ...
+def unknown(what: range) -> None: ...
+
+
+def anything(what: object, more: object = None) -> None: ...
 
 
 @pytest.mark.parametrize("function", [add, bare, optional])
@@ -89,6 +92,17 @@ def test_a_function_that_takes_nothing() -> None:
 def test_a_type_that_no_schema_tells_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="No JSON schema tells"):
         as_tool(unknown)
+
+
+def test_an_object_may_be_anything() -> None:
+    parameters = as_tool(anything)["function"]["parameters"]
+    assert parameters["required"] == ["what"]
+    assert parameters["properties"] == {"what": {"description": ""}, "more": {"description": ""}}
+
+
+@pytest.mark.parametrize("document", [{"name": "f", "parameters": None}, {"name": "f"}, None])
+def test_a_tool_may_take_nothing(document: object) -> None:
+    assert tool_documents([{"type": "function", "function": document}]) == [{"type": "function", "function": document}]
 
 
 def test_tools_of_every_form_are_the_same_documents() -> None:

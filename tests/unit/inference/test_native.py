@@ -85,6 +85,69 @@ def test_a_server_that_dies_in_the_middle_is_a_connection_error(end: Act) -> Non
             next(stream)
 
 
+@pytest.mark.parametrize(
+    ("words", "thinking", "text"),
+    [(("Hel", "lo"), "", "Hello"), (("<th",), "", "<th"), (("<think>why</thi",), "why</thi", "")],
+)
+def test_a_stream_that_ends_before_its_last_piece_is_told_after_all_that_came(
+    words: tuple[str, ...], thinking: str, text: str
+) -> None:
+    parts: list[inference.ChatResponse] = []
+    broken = pytest.raises(inference.ResponseError, match="stopped in the middle")
+    with faulty(VERSION, lines(*map(line, words))) as server, client_of(server.root) as client, broken:
+        parts.extend(client.chat("m", HELLO, stream=True))  # extend keeps what came before the error
+    assert "".join(part.message.content or "" for part in parts) == text
+    assert "".join(part.message.thinking or "" for part in parts) == thinking
+    assert {(part.model, part.done) for part in parts} == {("m", False)}
+
+
+def test_what_is_held_back_of_an_answer_to_a_prompt_comes_too() -> None:
+    parts: list[inference.GenerateResponse] = []
+    answer = lines(b'{"model": "m", "response": "<thi", "done": false, "context": [1]}\n')
+    broken = pytest.raises(inference.ResponseError, match="stopped in the middle")
+    with faulty(VERSION, answer) as server, client_of(server.root) as client, broken:
+        parts.extend(client.generate("m", "Hi", stream=True))
+    assert [part.response for part in parts] == ["", "<thi"]
+
+
+def test_a_model_that_was_pulled_is_no_broken_stream() -> None:
+    steps = lines(b'{"status": "pulling manifest"}\n', b'{"status": "success"}\n')
+    cut = lines(b'{"status": "pulling manifest"}\n')
+    with faulty(VERSION, steps, cut) as server, client_of(server.root) as client:
+        assert [step.status for step in client.pull("m", stream=True)] == ["pulling manifest", "success"]
+        with pytest.raises(inference.ResponseError, match="stopped in the middle"):
+            list(client.pull("m", stream=True))
+
+
+def test_an_error_that_comes_as_a_good_answer_is_one() -> None:
+    refused = pytest.raises(inference.ResponseError, match="boom")
+    with faulty(VERSION, [whole({"error": "boom"})]) as server, client_of(server.root) as client, refused:
+        client.chat("m", HELLO)
+
+
+BAD = [
+    ({"message": 5}, "ChatResponse: Message is not made of int"),
+    ({"message": {"role": "assistant", "content": 5}}, "ChatResponse: Expected `str"),
+    ({"message": {"role": "assistant", "thinking": [1]}}, "ChatResponse: Expected `str"),
+    ({"done": True}, "ChatResponse: ChatResponse needs 'message'"),
+]
+
+
+@pytest.mark.parametrize(("document", "said"), BAD)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_document_that_is_no_answer_is_told(document: Any, said: str, stream: bool) -> None:
+    answer = lines(json.dumps({**document, "done": True}).encode()) if stream else [whole(document)]
+    refused = pytest.raises(inference.ResponseError, match=f"What the server sends is no {said}")
+    with faulty(VERSION, answer) as server, client_of(server.root) as client, refused:
+        list(client.chat("m", HELLO, stream=True)) if stream else client.chat("m", HELLO)
+
+
+def test_a_list_that_is_none_is_told() -> None:
+    refused = pytest.raises(inference.ResponseError, match="no ListResponse")
+    with faulty(VERSION, [whole({"models": None})]) as server, client_of(server.root) as client, refused:
+        client.list()
+
+
 def test_what_is_no_document_is_told() -> None:
     for answer in ([whole(b"<html>Hi</html>")], lines(b"<html>Hi</html>\n")):
         refused = pytest.raises(inference.ResponseError, match=r"no JSON object: .*Hi")
@@ -122,3 +185,11 @@ def test_a_server_that_does_not_say_what_it_speaks_is_asked_again_next_time() ->
             client.list()
         assert caught.value.status_code == 401
         assert client.list().models == []
+
+
+def test_a_server_that_cannot_be_asked_is_let_go() -> None:
+    with faulty([refusal("401 Unauthorized", "a key"), Act.HOLD]) as server, client_of(server.root) as client:
+        with pytest.raises(inference.ResponseError) as caught:
+            client.list()
+        assert server.client_left(1.0), "also while somebody holds the error"
+    assert caught.value.status_code == 401

@@ -123,7 +123,12 @@ def test_a_prompt_becomes_a_conversation_or_stays_a_text() -> None:
     assert conversation(calls.generate("m", None, None, {}).document or {}) == []
     infill = calls.generate("m", "def f(", "return", {"options": {"num_predict": 3}}).document or {}
     assert is_text(infill)
-    assert text_fields(infill, ROWS["vllm"], strict=True) == {"suffix": "return", "max_tokens": 3}
+    for backend in ("ollama", "openai-compat"):
+        assert text_fields(infill, ROWS[backend], strict=True) == {"suffix": "return", "max_tokens": 3}
+    for backend in ("vllm", "llamacpp", "lm_studio"):
+        assert text_fields(infill, ROWS[backend], strict=False) == {"max_tokens": 3}
+        with pytest.raises(UnsupportedOptionError, match="does not take 'suffix'"):
+            text_fields(infill, ROWS[backend], strict=True)
     with pytest.raises(UnsupportedOptionError, match="system"):
         text_fields({"raw": True, "system": "x"}, ROWS["vllm"], strict=True)
 
@@ -167,6 +172,12 @@ def test_what_is_no_picture_is_a_value_error(picture: Any) -> None:
 def test_a_message_without_a_role_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="needs a role"):
         message_documents([{"content": "Hi"}])
+
+
+@pytest.mark.parametrize("messages", ["hello", b"hello", {"role": "user"}, ["hello"], [b"hello"], [None], [5]])
+def test_what_is_no_conversation_is_a_value_error(messages: Any) -> None:
+    with pytest.raises(ValueError, match="'role': 'user'"):
+        calls.chat("m", messages, {})
 
 
 def test_results_of_tools_find_their_calls() -> None:

@@ -8,9 +8,11 @@ import inspect
 import json
 import pickle
 from collections.abc import AsyncIterator, Iterator
+from operator import attrgetter
 from typing import Any
 
 import ollama
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,12 +64,18 @@ def test_both_clients_are_the_same_but_for_await() -> None:
         assert own == other
 
 
-@pytest.mark.parametrize("name", [*SHARED, "ListResponse.Model", "ProcessResponse.Model", "Message.ToolCall"])
+def within(kind: Any, name: str) -> Iterator[str]:
+    """The name of a type, and of all types in it."""
+    yield name
+    for part, each in vars(kind).items():
+        if isinstance(each, type) and issubclass(each, pydantic.BaseModel):
+            yield from within(each, f"{name}.{part}")
+
+
+@pytest.mark.parametrize("name", [each for shared in SHARED for each in within(getattr(ollama, shared), shared)])
 def test_a_type_has_the_fields_of_the_official_one(name: str) -> None:
-    theirs, own = ollama, inference
-    for part in name.split("."):
-        theirs, own = getattr(theirs, part), getattr(own, part)
-    assert set(theirs.model_fields) == set(own._fields())  # type: ignore[attr-defined]
+    theirs, own = (attrgetter(name)(package) for package in (ollama, inference))
+    assert set(theirs.model_fields) == set(own._fields())
 
 
 MESSAGES = st.fixed_dictionaries(
