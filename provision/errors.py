@@ -17,7 +17,9 @@ A message says what happened and why; the hint says what to do next.
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterable
+from typing import Any
 
 
 class FabricError(Exception):
@@ -33,6 +35,10 @@ class FabricError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied, or sent to another process, without the constructor: those of some kinds take other arguments."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
     def document(self) -> dict[str, str | None]:
         """Return the keys of the contract."""

@@ -11,6 +11,7 @@ import atexit
 import os
 import threading
 from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from weakref import WeakSet
 
@@ -62,10 +63,11 @@ class Portal:
         self._kept.add(kept)
 
     def close_all(self) -> None:
-        """Close what is kept."""
+        """Close what is kept; one that cannot be closed keeps nobody from closing the others."""
         if self._loop is not None and self._pid == os.getpid():
             for kept in list(self._kept):
-                self.run(kept.aclose())
+                with suppress(Exception):
+                    self.run(kept.aclose())
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -95,6 +97,7 @@ class Blocking(Closing, Generic[T]):
 
     def __init__(self, source: Closable[T]) -> None:
         self._source = source
+        self._pid = os.getpid()
 
     def __iter__(self) -> Iterator[T]:
         return self
@@ -106,12 +109,14 @@ class Blocking(Closing, Generic[T]):
         return item
 
     def close(self) -> None:
-        """End it."""
-        PORTAL.run(self._source.aclose())
+        """End it. In a forked process, where it is the parent's, this does nothing."""
+        if self._pid == os.getpid():
+            PORTAL.run(self._source.aclose())
 
     def __del__(self) -> None:
         """It belongs to the other thread, and so it has to be ended there."""
-        PORTAL.leave(self._source.aclose())
+        if self._pid == os.getpid():
+            PORTAL.leave(self._source.aclose())
 
     async def _next(self) -> T:
         try:

@@ -9,32 +9,30 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from provision.client.errors import ConnectError, StatusError
+from provision.client.errors import AnswerError, ConnectError, StatusError
+from provision.client.peer import Peer
+from provision.client.sessions import leave_to_parent
 from provision.domain.retry_after import seconds_asked
 from provision.domain.visible import visible
-from provision.host.server_said import server_said
 
 if TYPE_CHECKING:
     import aiohttp
 
 MAX_ERROR_BYTES = 1 << 20
-HIDDEN = b"***"
+MAX_ANSWER_BYTES = 1 << 28  # a thousand vectors of several thousand numbers are a tenth of it
+REFUSAL_S = 10.0
 GONE_HINT = "Check that the server runs, and its address."
 
 
 class Body:
     """An answer whose head has come. ``sent_ns`` is when the request left (``time.perf_counter_ns``)."""
 
-    def __init__(self, response: aiohttp.ClientResponse, where: str, sent_ns: int) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, peer: Peer, sent_ns: int) -> None:
         self._response = response
-        self._where = where
+        self._peer = peer
+        self._pid = os.getpid()
         self.sent_ns = sent_ns
         _tell_of_the_end(response)
-
-    @property
-    def content_type(self) -> str:
-        """The type that the server names, without parameters, in lower case."""
-        return self._response.content_type.lower()
 
     async def piece(self) -> bytes:
         """Return the next bytes, empty at the end. Raises ``OSError`` where the connection breaks."""
@@ -46,46 +44,64 @@ class Body:
             raise ConnectionAbortedError(why(error)) from error
 
     async def read(self) -> bytes:
-        """Return all of it. Raises ``ConnectError`` where the connection breaks."""
-        import aiohttp
+        """Return all of it.
 
+        Raises ``ConnectError`` where the connection breaks, ``AnswerError`` beyond ``MAX_ANSWER_BYTES``.
+        """
+        said = bytearray()
         try:
-            return await self._response.read()
-        except (OSError, aiohttp.ClientError, asyncio.TimeoutError) as error:
-            raise ConnectError(f"The answer of {self._where} broke off: {why(error)}.", GONE_HINT) from error
+            await self._collect(said, MAX_ANSWER_BYTES)
+        except OSError as error:
+            raise ConnectError(f"The answer of {self._peer.where} broke off: {error}.", GONE_HINT) from error
+        if len(said) > MAX_ANSWER_BYTES:
+            raise too_long(self._peer)
+        return bytes(said)
 
     async def finish(self, within_s: float) -> None:
         """Read to the end what is of no interest any more, if that takes no longer than ``within_s``."""
         with suppress(OSError, asyncio.TimeoutError):
             await asyncio.wait_for(self._drain(), within_s)
 
-    async def _drain(self) -> None:
-        while await self.piece():
-            pass
-
-    async def refusal(self, secret: str | None = None) -> StatusError:
-        """Return the error that the server tells, without ``secret`` where it repeats that."""
-        said = b""
+    async def refusal(self) -> StatusError:
+        """Return the error that the server tells, with as much of its words as come in a short time."""
+        said = bytearray()
         try:
-            while len(said) < MAX_ERROR_BYTES and (piece := await self.piece()):
-                said += piece
-        except OSError:
-            pass  # what has come may tell enough
+            with suppress(OSError, asyncio.TimeoutError):  # what has come may tell enough
+                await asyncio.wait_for(self._collect(said, MAX_ERROR_BYTES), REFUSAL_S)
         finally:
             self.close()
         status = self._response.status
         asked = seconds_asked(self._response.headers.get("Retry-After"), time.time())
-        words = server_said(said.replace(secret.encode(), HIDDEN) if secret else said)
+        words = self._peer.said(bytes(said))
         if 300 <= status < 400:
             words = "it redirects elsewhere, which is not followed"
-        return StatusError.of(self._where, status, words, asked)
+        return StatusError.of(self._peer.where, status, words, asked)
 
     def close(self) -> None:
         """Keep the connection for the next request where the answer was read to its end, else break it off."""
-        if self._response.content.is_eof():
+        if self._pid != os.getpid():
+            leave_to_parent(self._response)
+        elif self._response.content.is_eof():
             self._response.release()
         else:
             self._response.close()
+
+    async def _drain(self) -> None:
+        while await self.piece():
+            pass
+
+    async def _collect(self, said: bytearray, limit: int) -> None:
+        """Add to ``said`` what comes, until it is longer than ``limit``."""
+        while len(said) <= limit and (piece := await self.piece()):
+            said += piece
+
+
+def too_long(peer: Peer) -> AnswerError:
+    """Return the error for an answer without an end."""
+    return AnswerError(
+        f"What {peer.where} sends is longer than an answer can be: more than {MAX_ANSWER_BYTES >> 20} MiB.",
+        "Check that the base URL leads to a model server, and ask for less at once.",
+    )
 
 
 def _tell_of_the_end(response: aiohttp.ClientResponse) -> None:
@@ -105,16 +121,16 @@ def _tell_of_the_end(response: aiohttp.ClientResponse) -> None:
     def forget() -> None:
         closed.remove_done_callback(ended)
 
-    closed.remove_done_callback(_hear)  # once for each connection
-    closed.add_done_callback(_hear)
+    closed.remove_done_callback(hear)  # once for each connection
+    closed.add_done_callback(hear)
     closed.add_done_callback(ended)
     content.on_eof(forget)
 
 
-def _hear(closed: asyncio.Future[None]) -> None:
-    """Take note of why a connection ended, which asyncio would else log; whoever reads is told by other means."""
-    if not closed.cancelled():
-        closed.exception()
+def hear(ended: asyncio.Future[None]) -> None:
+    """Take note of why it ended, which asyncio would else log; whoever reads is told by other means."""
+    if not ended.cancelled():
+        ended.exception()
 
 
 def why(error: Exception, silence_s: float | None = None) -> str:

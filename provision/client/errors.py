@@ -10,7 +10,7 @@
     │   ├── RateLimitError           429
     │   └── UnavailableError         503: it loads still, or is full
     ├── AnswerError             1    it answers with something that is no answer to the question
-    └── BrokenStreamError       1    the answer stopped in the middle: ``text`` is what had come
+    └── BrokenStreamError       1    the answer stopped, or never began: ``text`` is what had come
 """
 
 from __future__ import annotations
@@ -43,13 +43,21 @@ class StatusError(ClientError):
     hint_of_kind: ClassVar[str | None] = None
 
     def __init__(self, where: str, status: int, said: str, retry_after_s: float | None = None) -> None:
-        super().__init__(f"{where} answers {status}: {said}", self.hint_of_kind)
+        super().__init__(f"{where} answers {status}: {said}", self.hint_of_kind or _hint_of(status))
         self.status, self.said, self.retry_after_s = status, said, retry_after_s
 
     @staticmethod
     def of(where: str, status: int, said: str, retry_after_s: float | None = None) -> StatusError:
         """Return the error for ``status``."""
         return _KINDS.get(status, StatusError)(where, status, said, retry_after_s)
+
+
+def _hint_of(status: int) -> str:
+    if status >= 500:
+        return "See the server's log; ask again later."
+    return (
+        "Change what is asked for as the server says." if status >= 400 else "See that the base URL is the right one."
+    )
 
 
 class AuthenticationError(StatusError):
@@ -90,13 +98,13 @@ _KINDS: dict[int, type[StatusError]] = {
 
 
 class AnswerError(ClientError):
-    """What came is no answer: a page of HTML, another content type, JSON of another shape."""
+    """What came is no answer: a page of HTML, words, JSON of another shape, or nothing."""
 
     code = "not-an-answer"
 
 
 class BrokenStreamError(ClientError):
-    """The answer stopped in the middle: the connection ended, or the server reports an error.
+    """The answer stopped in the middle, or never began: the connection ended, or the server reports an error.
 
     ``text`` is the answer as far as it had come.
     """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from provision.client.answers import Completion, Delta, Embeddings, ServedModel
-from provision.client.body import Body
+from provision.client.body import Body, hear
 from provision.client.closing import AsyncClosing
 from provision.client.connection import PATIENT, Connection, Patience
 from provision.client.port import Messages
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 CHAT, PROMPT, EMBEDDINGS, MODELS = "/chat/completions", "/completions", "/embeddings", "/models"
 LAST_BYTES_S = 0.25  # for the end of a stream that has said all, so that its connection can be kept
-_NO_STREAM = ("application/json", "text/html")
 
 
 class OpenAICompatibleClient(AsyncClosing):
@@ -84,16 +83,18 @@ class OpenAICompatibleClient(AsyncClosing):
         if dimensions is not None:
             request["dimensions"] = dimensions
         body = await self._connection.request("POST", EMBEDDINGS, request)
-        found, _ = read_value(body, _Embeddings, self.base_url)
-        if len(found.data) != len(texts):
-            raise no_answer(self.base_url, body, f"{len(found.data)} vectors for {len(texts)} inputs")
-        vectors = tuple(row.embedding for row in sorted(found.data, key=lambda row: row.index))
+        peer = self._connection.peer
+        found, _ = read_value(body, _Embeddings, peer)
+        rows = found.data or []
+        if len(rows) != len(texts):
+            raise no_answer(peer, body, f"{len(rows)} vectors for {len(texts)} inputs")
+        vectors = tuple(row.embedding for row in sorted(rows, key=lambda row: row.index or 0))
         return Embeddings(vectors, found.model or model, found.usage.value() if found.usage else None)
 
     async def models(self) -> list[ServedModel]:
         body = await self._connection.request("GET", MODELS)
-        found, raw = read_value(body, _Models, self.base_url)
-        rows = zip(found.data, raw["data"], strict=True)
+        found, raw = read_value(body, _Models, self._connection.peer)
+        rows = zip(found.data or [], raw["data"] or [], strict=True)
         return [ServedModel(row.id, int(row.created or 0), row.owned_by or "", said) for row, said in rows]
 
     async def aclose(self) -> None:
@@ -109,7 +110,7 @@ class Stream(AsyncClosing):
         self._request = {**request, "stream": True, "stream_options": {"include_usage": True}}
         self._opening: asyncio.Future[None] | None = None
         self._body: Body | None = None
-        self._reader = AnswerReader(connection.base_url, time.perf_counter_ns())
+        self._reader = AnswerReader(connection.peer, time.perf_counter_ns())
         self._ready: deque[Delta] = deque()
         self._ended = False
         self._told = False
@@ -154,21 +155,23 @@ class Stream(AsyncClosing):
             await self._read_piece(self._body)
 
     async def _wait_for_head(self) -> None:
-        self._opening = asyncio.ensure_future(self._open())
+        opening = self._opening = asyncio.ensure_future(self._open())
+        opening.add_done_callback(hear)
         try:
-            await self._opening
+            await asyncio.wait([opening])
         except asyncio.CancelledError:
-            if not self._ended:  # else by ``aclose``, while this waited
-                raise
+            opening.cancel()
+            await asyncio.wait([opening])
+            raise
+        if not (self._ended and opening.cancelled()):  # by ``aclose``, while this waited
+            opening.result()
 
     async def _open(self) -> None:
-        body = self._body = await self._connection.open(self._path, self._request)
-        self._reader = AnswerReader(self._connection.base_url, body.sent_ns)
-        if body.content_type in _NO_STREAM:  # it knows no streams, or is no model server
-            self._ready += self._reader.take_whole(await body.read(), time.perf_counter_ns())
+        self._body = await self._connection.open(self._path, self._request)
+        self._reader = AnswerReader(self._connection.peer, self._body.sent_ns)
 
     async def _read_piece(self, body: Body) -> None:
-        broken, data = "the connection ended", b""
+        broken, data = "", b""
         try:
             data = await body.piece()
         except OSError as error:
@@ -193,11 +196,11 @@ class Stream(AsyncClosing):
 
 class _Vector(msgspec.Struct):
     embedding: tuple[float, ...]
-    index: int = 0
+    index: int | None = None
 
 
 class _Embeddings(msgspec.Struct):
-    data: list[_Vector]
+    data: list[_Vector] | None
     model: str | None = None
     usage: WireUsage | None = None
 
@@ -209,4 +212,4 @@ class _Row(msgspec.Struct):
 
 
 class _Models(msgspec.Struct):
-    data: list[_Row]
+    data: list[_Row] | None

@@ -56,7 +56,10 @@ def unsupported(backend: Backend, names: Sequence[str]) -> UnsupportedOptionErro
     """Return the error for options that ``backend`` does not take."""
     message = f"{backend.name} does not take {', '.join(map(repr, names))} in a request."
     return UnsupportedOptionError(
-        names, backend.name, message + _nearest(names[0]), f"It takes {', '.join(backend.options)}.{_at_start(names)}"
+        names,
+        backend.name,
+        message + "".join(map(_nearest, names)),
+        f"It takes {', '.join(backend.options)}.{_at_start(names)}",
     )
 
 

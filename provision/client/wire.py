@@ -10,7 +10,7 @@ import msgspec
 
 from provision.client.answers import Delta, ToolCall, ToolCallPart, Usage
 from provision.client.errors import AnswerError
-from provision.host.server_said import server_said
+from provision.client.peer import Peer
 
 T = TypeVar("T")
 
@@ -74,6 +74,7 @@ class _Logprobs(msgspec.Struct):
 class Choice(msgspec.Struct):
     """One of ``choices``."""
 
+    index: int | None = None
     delta: Said | None = None
     message: Said | None = None
     text: str | None = None  # of /v1/completions
@@ -92,38 +93,52 @@ class Choice(msgspec.Struct):
 
 
 class Document(msgspec.Struct):
-    """A chunk or a whole completion. The first choice counts: more than one are not asked for."""
+    """A chunk or a whole completion. The first choice counts, wherever it stands."""
 
     choices: list[Choice] | None = None
     usage: WireUsage | None = None
     model: str | None = None
     error: Any = None
+    object: Any = None
+    message: Any = None
+
+    @property
+    def choice(self) -> Choice:
+        """The choice that counts, an empty one where there is none."""
+        return next((choice for choice in self.choices or () if not choice.index), Choice())
+
+    @property
+    def refusal(self) -> Any:
+        """What the server reports in place of an answer, in one of the two usual forms; else ``None``."""
+        if self.error is not None:
+            return {"error": self.error}
+        return {"message": self.message} if self.object == "error" else None
 
 
 _documents = msgspec.json.Decoder(Document)
 
 
-def read_document(data: str | bytes, where: str) -> Document:
-    """Return a chunk or completion. Raises ``AnswerError`` for anything else; ``error`` may be set."""
+def read_document(data: str | bytes, peer: Peer) -> Document:
+    """Return a chunk or completion. Raises ``AnswerError`` for anything else; it may have a ``refusal``."""
     try:
         return _documents.decode(data)
     except _UNREADABLE as error:
-        raise no_answer(where, data.encode() if isinstance(data, str) else data, str(error)) from error
+        raise no_answer(peer, data.encode() if isinstance(data, str) else data, str(error)) from error
 
 
-def read_value(data: bytes, shape: type[T], where: str) -> tuple[T, dict[str, Any]]:
+def read_value(data: bytes, shape: type[T], peer: Peer) -> tuple[T, dict[str, Any]]:
     """Return an answer of this shape, and the document as it came. Raises ``AnswerError``."""
     try:
         raw = msgspec.json.decode(data)
         return msgspec.convert(raw, shape), raw
     except _UNREADABLE as error:
-        raise no_answer(where, data, str(error)) from error
+        raise no_answer(peer, data, str(error)) from error
 
 
-def no_answer(where: str, body: bytes, why: str) -> AnswerError:
+def no_answer(peer: Peer, body: bytes, why: str) -> AnswerError:
     """Return the error for a body that is not what was asked for."""
     return AnswerError(
-        f"What {where} sends is no answer of a model server ({why}): {server_said(body)}",
+        f"What {peer.where} sends is no answer of a model server ({why}): {peer.said(body)}",
         "Check that the base URL leads to a model server, and not to a web page or a proxy.",
     )
 
@@ -145,7 +160,7 @@ def join_calls(parts: Iterable[ToolCallPart]) -> tuple[ToolCall, ...]:
 
 def whole_as_delta(document: Document, at_ns: int) -> Delta:
     """Return a whole completion as the one piece of a stream."""
-    choice = document.choices[0] if document.choices else Choice()
+    choice = document.choice
     usage = document.usage.value() if document.usage else None
     said = choice.said
     calls = tuple(part_of(call, place) for place, call in enumerate(said.tool_calls or ()))

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_FIELDS = (b":", b"data:", b"event:", b"id:", b"retry:")
 DONE = "[DONE]"
+
+
+def is_stream(begun: bytes) -> bool | None:
+    """Tell whether what begins so is a stream of events, and no document; ``None`` where more has to come first."""
+    text = begun.removeprefix(_BYTE_ORDER_MARK).lstrip()
+    if text.startswith(_FIELDS):
+        return True
+    return None if any(start.startswith(text) for start in (*_FIELDS, _BYTE_ORDER_MARK)) else False
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
+from provision.domain.key_header import key_header
 from provision.domain.web_address import DEFAULT_PORTS, is_loopback
-from provision.errors import UsageError
 from provision.host.answer import MAX_ANSWER_BYTES, NobodyThereError, Response, not_answered, read_plain, read_whole
 
 if TYPE_CHECKING:
@@ -71,9 +71,7 @@ class EndpointClient:
         self._root = address.path.rstrip("/").removesuffix("/v1")
         self._timeout_s = timeout_s
         self._env = os.environ if env is None else env
-        if api_key and not (api_key.isascii() and api_key.isprintable()):
-            raise UsageError("The API key holds characters that no header can carry.", "Set it anew, without them.")
-        self._key = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._key = key_header(api_key)
 
     @property
     def has_key(self) -> bool:

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from provision.domain.visible import visible
 
 MAX_CHARACTERS = 200
+HIDDEN = "***"
 _TAGS = re.compile(  # in linear time, whatever is sent
     r"<(script|style)\b.*?(?:</\1>|\Z)|<[^<>]*>", re.IGNORECASE | re.DOTALL
 )
 
 
-def server_said(body: bytes) -> str:
+def server_said(body: bytes, secrets: Iterable[str] = ()) -> str:
     """Return the message in ``body``: of an OpenAI, Ollama or FastAPI error, else its text without markup.
 
-    It is one line that a terminal may be given.
+    It is one line that a terminal may be given, and holds none of ``secrets``.
     """
     text = body.decode("utf-8", "replace")
     try:
         found = _message(json.loads(text))
     except (ValueError, RecursionError):  # no JSON, or brackets without end
         found = None
-    words = " ".join((found or _TAGS.sub(" ", text)).split())
+    words = " ".join(without(secrets, found or _TAGS.sub(" ", text)).split())
     return _shortened(visible(words)) or "nothing"
+
+
+def without(secrets: Iterable[str], text: str) -> str:
+    """Return ``text`` with something else in place of ``secrets``."""
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
+    return text
 
 
 def _message(document: Any) -> str | None:

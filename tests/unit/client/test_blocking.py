@@ -16,9 +16,22 @@ from itertools import islice
 import pytest
 
 from provision.client import BrokenStreamError, OpenAICompatibleClient, StatusError, SyncClient
+from provision.client.blocking import Portal
 from provision.errors import UsageError
 from tests.conftest import ROOT
-from tests.standin.chat_bytes import CHUNKED_HEAD, DONE, chunk, chunked, delta, event, head, refusal, says, whole
+from tests.standin.chat_bytes import (
+    CHUNKED_HEAD,
+    DONE,
+    LAST_CHUNK,
+    chunk,
+    chunked,
+    delta,
+    event,
+    head,
+    refusal,
+    says,
+    whole,
+)
 from tests.standin.fault_server import Act, Answer, faulty
 from tests.unit.client.talking import HASTY, MODEL
 
@@ -183,6 +196,22 @@ def test_a_script_ends_in_silence(script: str) -> None:
     assert (done.stdout, done.stderr, done.returncode) == ("Hello\n", "", 0)
 
 
+def test_one_that_cannot_be_closed_keeps_no_other_from_it() -> None:
+    class Kept:
+        closed = 0
+
+        async def aclose(self) -> None:
+            Kept.closed += 1
+            raise OSError
+
+    portal, all_kept = Portal(), [Kept(), Kept()]
+    for kept in all_kept:
+        portal.keep(kept)
+    portal.leave(asyncio.sleep(0))
+    portal.close_all()
+    assert Kept.closed == 2
+
+
 FORKED = """
     import os, threading
     client = SyncClient(OpenAICompatibleClient(url))
@@ -203,3 +232,31 @@ def test_after_a_fork_both_processes_go_on(ending: str) -> None:
     with faulty(GOOD) as server:
         done = run(FORKED.format(ending=ending), server.base_url)
     assert (done.stdout.split(), done.stderr, done.returncode) == (["Hello"] * 7, "", 0)
+
+
+HALF_READ = """
+    import os, time
+    client = SyncClient(OpenAICompatibleClient(url))
+    stream = client.stream('Hello', 'm')
+    pieces = [next(stream).content]
+    if os.fork() == 0:
+        {ending}
+    os.wait()
+    print(*pieces, *(piece.content for piece in stream))
+    """
+ENDINGS = {
+    "forgets it": "del stream; os._exit(0)",
+    "closes it": "stream.close(); os._exit(0)",
+    "closes the client": "client.close(); os._exit(0)",
+    "forgets all": "del stream, client; os._exit(0)",
+    "exits": "sys.exit(0)",
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
+def test_a_forked_process_takes_no_answer_from_its_parent(ending: str) -> None:
+    piece = chunk(event(delta(content="a")))
+    slow: Answer = [CHUNKED_HEAD, piece, *[step for _ in range(8) for step in (0.1, piece)], chunk(DONE) + LAST_CHUNK]
+    with faulty(slow) as server:
+        done = run(HALF_READ.format(ending=ending), server.base_url)
+    assert (done.stdout.split(), done.stderr, done.returncode) == (["a"] * 9, "", 0)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from provision.client.answers import ToolCall
+from provision.client.peer import Peer
 from provision.client.reader import AnswerReader
 from tests.standin.chat_bytes import DONE, delta, event
 
@@ -80,7 +81,7 @@ STREAMS: dict[str, tuple[list[list[dict[str, Any]]], list[ToolCall]]] = {
 def test_pieces_of_calls_come_together_however_they_are_numbered(
     chunks: list[list[dict[str, Any]]], calls: list[ToolCall]
 ) -> None:
-    reader = AnswerReader("http://127.0.0.1:1/v1", 0)
+    reader = AnswerReader(Peer("http://127.0.0.1:1/v1"), 0)
     for chunk in chunks:
         reader.feed(event(delta(tool_calls=chunk)), 1)
     reader.feed(event(delta("tool_calls")) + DONE, 2)

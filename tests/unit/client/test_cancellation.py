@@ -171,6 +171,21 @@ def test_what_was_left_does_no_harm_to_what_comes_next() -> None:
         assert asyncio.run(run(server), debug=True) == "Hello"
 
 
+def test_who_is_cancelled_while_somebody_else_closes_is_cancelled() -> None:
+    async def run(server: FaultServer) -> None:
+        async with OpenAICompatibleClient(server.base_url) as client:
+            stream = client.stream("Hello", MODEL)
+            task = asyncio.create_task(gather(stream, []))
+            await asyncio.sleep(0.2)
+            await stream.aclose()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    with faulty([Act.HOLD]) as server:
+        asyncio.run(run(server), debug=True)
+
+
 def test_one_of_many_is_left_and_the_others_go_on() -> None:
     async def run(server: FaultServer) -> list[str]:
         async with OpenAICompatibleClient(server.base_url) as client:

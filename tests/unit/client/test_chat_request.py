@@ -82,3 +82,8 @@ def test_the_callers_values_are_not_changed() -> None:
     options = {"extra": {"top_k": 1}, "json_schema": SCHEMA, "seed": None}
     chat_request(PICTURE, "m", options)
     assert options == {"extra": {"top_k": 1}, "json_schema": SCHEMA, "seed": None}
+
+
+def test_two_ways_to_say_what_the_answer_looks_like_contradict_each_other() -> None:
+    with pytest.raises(UsageError, match="json_schema and response_format"):
+        chat_request("Hello", "m", {"json_schema": SCHEMA, "response_format": {"type": "json_object"}})

@@ -156,6 +156,13 @@ def test_a_proxy_that_is_not_there_is_told() -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_a_proxy_that_never_answers_is_waited_for_no_longer_than_for_any_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        env = {"HTTPS_PROXY": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        with pytest.raises(ConnectError, match=r"no answer within 0\.5 s"):
+            complete("https://api.example.com/v1", env=env, patience=Patience(connect_s=0.5, silence_s=30.0))
+
+
 def test_a_proxy_that_speaks_another_protocol_is_refused_with_its_address_and_not_its_login() -> None:
     with pytest.raises(ConnectError, match=r"socks5://127\.0\.0\.1:9 is none that can be used") as caught:
         complete("https://api.example.com/v1", env={"ALL_PROXY": "socks5://me:secret@127.0.0.1:9"})

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 import traceback
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from provision.client import AnswerError, ClientError, ConnectError, OpenAICompatibleClient, StatusError
+from provision.client import AnswerError, ClientError, ConnectError, OpenAICompatibleClient, StatusError, SyncClient
 from provision.errors import RefusedError, UsageError
 from tests.standin.chat_bytes import DONE, chunked, completion, delta, event, head, refusal, says, whole
 from tests.standin.command import free_port
@@ -71,11 +73,39 @@ def test_a_kept_connection_that_ends_with_the_request_is_tried_once_more(end: Ac
 
 
 @pytest.mark.parametrize("end", [Act.FIN, Act.RESET])
-def test_a_server_that_always_hangs_up_is_tried_twice(end: Act) -> None:
+def test_many_kept_connections_that_end_cost_no_answer(end: Act) -> None:
+    async def many(client: OpenAICompatibleClient) -> str:
+        await asyncio.gather(*(client.chat("Hello", MODEL) for _ in range(3)))
+        return await client.chat("Hello", MODEL)
+
+    slow: Answer = [0.2, *GOOD]
+    with faulty(slow, slow, slow, [end], [end], [end], GOOD) as server:
+        assert with_client(server.base_url, many) == "Hello"
+        assert (len(server.requests), server.connections) == (7, 4)
+
+
+@pytest.mark.parametrize("end", [Act.FIN, Act.RESET])
+def test_a_new_connection_that_ends_is_not_tried_again(end: Act) -> None:
     with faulty([end]) as server, pytest.raises(ConnectError) as caught:
         complete(server.base_url)
-    assert len(server.requests) == 2
+    assert len(server.requests) == 1
     assert caught.value.exit_code == 69
+
+
+def test_one_client_may_be_used_in_two_loops_at_once() -> None:
+    async def chat(client: OpenAICompatibleClient) -> str:
+        return await client.chat("Hello", MODEL)
+
+    async def meanwhile(client: OpenAICompatibleClient, other: Future[str]) -> list[str]:
+        async with client:
+            return [await chat(client), await asyncio.to_thread(other.result)]
+
+    with faulty([0.3, *GOOD], GOOD) as server, ThreadPoolExecutor(1) as pool:
+        client = OpenAICompatibleClient(server.base_url)
+        other = pool.submit(SyncClient(client).chat, "Hello", MODEL)
+        time.sleep(0.1)
+        assert asyncio.run(meanwhile(client, other), debug=True) == ["Hello", "Hello"]
+        assert server.connections == 2
 
 
 def test_nobody_listens() -> None:
@@ -132,9 +162,18 @@ def test_no_cookie_comes_back() -> None:
         assert "cookie" not in server.requests[1].headers
 
 
+WRONG = f"wrong key {KEY}"
+CUT = "x" * 175 + WRONG  # in the middle of the key, where messages are shortened
 BAD: dict[str, Answer] = {
-    "refused": [refusal("401 no", f"wrong key {KEY}")],
-    "no HTTP": [b"what?\r\n\r\n", Act.FIN],
+    "refused": [refusal("401 no", WRONG)],
+    "refused at length": [refusal("401 no", CUT)],
+    "an error at length": [whole({"error": CUT})],
+    "no HTTP": [f"what {KEY}?\r\n\r\n".encode(), Act.FIN],
+    "HTML that repeats it": [whole(f"<p>{WRONG}".encode(), content_type="text/html")],
+    "JSON that repeats it": [whole({"detail": WRONG})],
+    "an error that repeats it": [whole({"error": WRONG})],
+    "a stream that repeats it": [head(), event({"error": {"message": WRONG}}), Act.FIN],
+    "a chunk that repeats it": [head(), event(f"Authorization: Bearer {KEY}"), Act.FIN],
     "FIN": [Act.FIN],
     "RST": [Act.RESET],
     "silence": [Act.HOLD],
@@ -145,8 +184,11 @@ BAD: dict[str, Answer] = {
 }
 
 
+@pytest.mark.parametrize("secret", [{"api_key": KEY}, {"headers": {"X-Api-Key": KEY}}], ids=str)
 @pytest.mark.parametrize("answer", BAD.values(), ids=BAD)
-def test_the_key_is_in_no_error_no_representation_and_no_log(answer: Answer, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_is_in_no_error_no_representation_and_no_log(
+    answer: Answer, secret: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     shown: list[str] = []
 
     async def ask(client: OpenAICompatibleClient) -> None:
@@ -155,13 +197,43 @@ def test_the_key_is_in_no_error_no_representation_and_no_log(answer: Answer, cap
         await gather(stream, [])
 
     with caplog.at_level(logging.DEBUG), faulty(answer) as server, pytest.raises(ClientError) as caught:
-        with_client(server.base_url, ask, api_key=KEY)
+        with_client(server.base_url, ask, **secret)
     shown += [caplog.text, *traceback.format_exception(caught.value)]
     error: BaseException | None = caught.value
     while error is not None:
         shown += [repr(error), repr(error.args), repr(error.__dict__)]
         error = error.__cause__ or error.__context__
-    assert not [text for text in shown if KEY in text]
+    assert not [text for text in shown if KEY[:9] in text]
+
+
+@pytest.mark.parametrize(
+    "options", [{"api_key": "sk-1\n"}, {"api_key": "schlüssel"}, {"headers": {"X": "a\r\nY: b"}}], ids=str
+)
+def test_what_no_header_can_carry_is_refused_at_once(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="no header can carry") as caught:
+        OpenAICompatibleClient("http://127.0.0.1:1/v1", **options)
+    assert "sk-1" not in caught.value.message
+
+
+LOOP: list[Any] = []
+LOOP.append(LOOP)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("\ud800", "half a character"),
+        (object(), "object"),
+        (float("nan"), "nan"),
+        ([float("inf")], "inf"),
+        (LOOP, "recur"),
+    ],
+    ids=["surrogate", "object", "nan", "inf", "loop"],
+)
+def test_what_json_cannot_hold_is_refused_and_not_sent(content: Any, why: str) -> None:
+    with faulty(GOOD) as server, pytest.raises(UsageError, match=f"as JSON: .*{why}"):
+        with_client(server.base_url, lambda client: client.chat([{"role": "user", "content": content}], MODEL))
+    assert server.connections == 0
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,11 @@ def test_what_a_backend_does_not_take_is_an_error_where_that_is_wanted(backend: 
     assert translate_options(row(backend), {"temperature": 1, option: 1}, strict=False) == {"temperature": 1}
 
 
+def test_every_option_that_is_none_gets_its_guess() -> None:
+    with pytest.raises(UnsupportedOptionError, match=r"Did you mean 'temperature'.*Did you mean 'top_k'"):
+        translate_options(row("vllm"), {"num_ctx": 1, "temprature": 1, "top_kk": 1}, strict=True)
+
+
 def test_what_is_decided_when_the_server_starts_is_told() -> None:
     with pytest.raises(UnsupportedOptionError) as told:
         translate_options(row("llamacpp"), {"num_ctx": 4096, "num_gpu": 1}, strict=True)

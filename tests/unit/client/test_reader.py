@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from provision.client.answers import Completion, Delta, Timing, Usage
 from provision.client.errors import AnswerError, BrokenStreamError
+from provision.client.peer import Peer
 from provision.client.reader import AnswerReader
 from tests.standin.chat_bytes import DONE, delta, event, says, usage_event
 
@@ -21,7 +22,7 @@ STOP = event(delta("stop"))
 
 def read(*pieces: bytes) -> tuple[AnswerReader, list[Delta]]:
     """Read a stream that ends after these pieces; the n-th of them at n nanoseconds."""
-    reader = AnswerReader(WHERE, 0)
+    reader = AnswerReader(Peer(WHERE), 0)
     found = [piece for at_ns, data in enumerate(pieces, start=1) for piece in reader.feed(data, at_ns)]
     return reader, found + reader.close(len(pieces) + 1)
 
@@ -62,6 +63,20 @@ HARMLESS = [
 @pytest.mark.parametrize("noise", HARMLESS)
 def test_what_says_nothing_does_no_harm(noise: bytes) -> None:
     assert whole(noise, event(delta(content="a")), noise, STOP, noise, DONE, noise).content == "a"
+
+
+def test_other_choices_than_the_first_are_not_mixed_into_it() -> None:
+    def of(index: int, text: str) -> bytes:
+        return event({"choices": [{"index": index, "delta": {"content": text}}]})
+
+    both = {"choices": [{"index": 1, "delta": {"content": "z"}}, {"index": 0, "delta": {"content": "C"}}]}
+    assert whole(of(0, "A"), of(1, "x"), of(0, "B"), of(1, "y"), event(both), DONE).content == "ABC"
+
+
+def test_the_error_of_an_answer_that_has_not_begun_does_not_speak_of_its_middle() -> None:
+    reader, _ = read(event(ERROR), DONE)
+    assert isinstance(reader.error, BrokenStreamError)
+    assert reader.error.message == f"{WHERE} gives no answer: it reports out of memory."
 
 
 NULLS: dict[str, Any] = {

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from provision.client import (
+    AnswerError,
     AuthenticationError,
     ClientError,
     NotFoundError,
@@ -17,6 +18,8 @@ from provision.client import (
     RateLimitError,
     StatusError,
     UnavailableError,
+    body,
+    reader,
 )
 from tests.standin.chat_bytes import DONE, chunked, head, refusal, says, whole
 from tests.standin.fault_server import Act, Answer, faulty
@@ -64,9 +67,9 @@ FORMS: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("body", "said"), FORMS)
-def test_the_words_of_a_refusal_in_all_their_forms(body: Any, said: str) -> None:
-    with faulty([whole(body, "502 Bad Gateway")]) as server, pytest.raises(StatusError) as caught:
+@pytest.mark.parametrize(("answer", "said"), FORMS)
+def test_the_words_of_a_refusal_in_all_their_forms(answer: Any, said: str) -> None:
+    with faulty([whole(answer, "502 Bad Gateway")]) as server, pytest.raises(StatusError) as caught:
         complete(server.base_url)
     assert said in caught.value.said
     assert caught.value.message.isprintable()
@@ -171,6 +174,7 @@ def test_a_default_key_is_no_secret_and_hides_no_word() -> None:
     ("method", "answer", "what"),
     [
         ("models", {"object": "list"}, "data"),
+        ("embed", {"data": None}, "0 vectors for 1"),
         ("models", {"data": [{"name": "no id"}]}, "id"),
         ("models", "<html>", "malformed"),
         ("embed", {"data": []}, "0 vectors for 1"),
@@ -179,16 +183,44 @@ def test_a_default_key_is_no_secret_and_hides_no_word() -> None:
     ],
 )
 def test_other_answers_that_are_none(method: str, answer: Any, what: str) -> None:
-    body = answer.encode() if isinstance(answer, str) else answer
+    said = answer.encode() if isinstance(answer, str) else answer
     arguments = ["Hello", MODEL] if method == "embed" else []
-    with faulty([whole(body)]) as server, pytest.raises(ClientError, match=what) as caught:
+    with faulty([whole(said)]) as server, pytest.raises(ClientError, match=what) as caught:
         with_client(server.base_url, lambda client: getattr(client, method)(*arguments))
     assert caught.value.code == "not-an-answer"
 
 
+def test_a_list_without_models_is_one_of_none() -> None:
+    """As Ollama answers where it has none."""
+    with faulty([whole({"object": "list", "data": None})]) as server:
+        assert with_client(server.base_url, lambda client: client.models()) == []
+
+
+def test_a_refusal_that_trickles_is_told_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "REFUSAL_S", 0.4)
+    trickle = [step for _ in range(60) for step in (b"no ", 0.1)]
+    with faulty([head("text/plain", "500 no", Content_Length="999"), *trickle]) as server:
+        began = time.monotonic()
+        with pytest.raises(StatusError, match="answers 500: no no"):
+            complete(server.base_url)
+        assert time.monotonic() - began < 3
+        assert server.client_left()
+
+
+@pytest.mark.parametrize("method", ["models", "complete"])
+def test_an_answer_without_an_end_is_not_read_to_it(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "MAX_ANSWER_BYTES", 1 << 20)
+    monkeypatch.setattr(reader, "MAX_ANSWER_BYTES", 1 << 20)
+    arguments = ["Hello", MODEL] if method == "complete" else []
+    with faulty([head("application/json", Content_Length=str(10**12)), *[b"[" * 100_000] * 1000]) as server:
+        with pytest.raises(AnswerError, match="more than 1 MiB"):
+            with_client(server.base_url, lambda client: getattr(client, method)(*arguments))
+        assert server.client_left()
+
+
 def test_embeddings_and_models_as_they_are() -> None:
     vectors = {
-        "data": [{"index": 1, "embedding": [3, 4.5]}, {"index": 0, "embedding": [1, 2]}],
+        "data": [{"index": 1, "embedding": [3, 4.5]}, {"index": None, "embedding": [1, 2]}],
         "model": None,
         "usage": None,
     }

@@ -55,6 +55,8 @@ WHOLE: dict[str, Answer] = {
     "text/plain": [head("text/plain"), HELLO, Act.FIN],
     "no content type": [b"HTTP/1.1 200 OK\r\n\r\n" + HELLO, Act.FIN],
     "application/octet-stream": [head("application/octet-stream"), HELLO, Act.FIN],
+    "called JSON": [head("application/json"), HELLO, Act.FIN],
+    "called HTML": [head("text/html"), HELLO, Act.FIN],
     "a parameter": [head("Text/Event-Stream; charset=utf-8"), HELLO, Act.FIN],
     "no [DONE]": [head(), A + B + STOP, Act.FIN],
     "no [DONE], and a reset": [head(), A + B + STOP, 0.1, Act.RESET],
@@ -62,6 +64,14 @@ WHOLE: dict[str, Answer] = {
     "held open after [DONE]": [head(), HELLO, Act.HOLD],
     "no last chunk": [CHUNKED_HEAD, chunk(HELLO), 0.1, Act.FIN],
     "a whole completion": [whole(completion("Héllo"))],
+    "a whole completion, called text": [whole(completion("Héllo"), content_type="text/plain")],
+    "a whole completion, called a stream": [whole(completion("Héllo"), content_type="text/event-stream")],
+    "a whole completion, one byte at a time": [
+        head(),
+        b" \n",
+        *drip(whole(completion("Héllo")).partition(b"\r\n\r\n")[2]),
+        Act.FIN,
+    ],
     "HTTP/1.0": [b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + HELLO, Act.FIN],
     "more after [DONE]": [head(), HELLO + ERROR + b"\xff\xff", Act.FIN],
 }
@@ -107,15 +117,29 @@ def test_an_answer_that_breaks_off_gives_what_had_come(answer: Answer, why: str)
 
 NONE_AT_ALL: dict[str, tuple[Answer, type[ClientError], str]] = {
     "HTML": ([whole(b"<h1>Welcome</h1>", content_type="text/html")], AnswerError, "Welcome"),
-    "HTML, called a stream": (
-        [whole(b"<h1>Welcome</h1>", content_type="text/event-stream")],
-        BrokenStreamError,
-        "ended",
+    "HTML, called a stream": ([whole(b"<h1>Welcome</h1>", content_type="text/event-stream")], AnswerError, "Welcome"),
+    "words": ([whole(b"Bad gateway", content_type="text/plain")], AnswerError, "Bad gateway"),
+    "a problem with 200": (
+        [whole({"detail": "out of memory"}, content_type="application/problem+json")],
+        AnswerError,
+        "out of memory",
     ),
+    "an error as text": (
+        [whole({"error": {"message": "out of memory"}}, content_type="text/plain")],
+        BrokenStreamError,
+        "gives no answer: it reports out of memory",
+    ),
+    "an error of vLLM's and [DONE]": (
+        [head(), event({"object": "error", "message": "too long", "code": 400}), DONE, Act.FIN],
+        BrokenStreamError,
+        "gives no answer: it reports too long",
+    ),
+    "an error without words and [DONE]": ([head(), event({"error": {}}), DONE, Act.FIN], BrokenStreamError, "reports"),
+    "[DONE] alone": ([head(), DONE, Act.FIN], AnswerError, "there is no choice in it"),
     "JSON of another kind": ([whole({"models": []})], AnswerError, "no choice"),
     "no JSON": ([whole(b"{")], AnswerError, "truncated"),
     "an error with 200": ([whole({"error": {"message": "out of memory"}})], ClientError, "out of memory"),
-    "an empty body": ([whole(b"")], AnswerError, "nothing"),
+    "an empty body": ([whole(b"")], BrokenStreamError, "gives no answer: the connection ended"),
     "an empty stream": ([head(), Act.FIN], BrokenStreamError, "connection ended"),
     "an empty stream with [DONE]": ([head(), ERROR, DONE, Act.FIN], BrokenStreamError, "out of memory"),
     "FIN": ([Act.FIN], ConnectError, "without an answer"),
@@ -125,8 +149,8 @@ NONE_AT_ALL: dict[str, tuple[Answer, type[ClientError], str]] = {
     "no HTTP": ([b"SSH-2.0-\x1b[31mOpenSSH\r\n\r\n", Act.FIN], ConnectError, "no HTTP"),
     "a body cut short": (
         [head("application/json", Content_Length="99"), b"{", 0.1, Act.FIN],
-        ConnectError,
-        "broke off",
+        BrokenStreamError,
+        "gives no answer: the connection ended too early",
     ),
 }
 

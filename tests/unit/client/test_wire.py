@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from provision.client.answers import Completion, ToolCall, ToolCallPart, Usage
 from provision.client.errors import AnswerError, BrokenStreamError, ClientError
+from provision.client.peer import Peer
 from provision.client.reader import AnswerReader
 from provision.client.wire import join_calls
 from tests.standin.chat_bytes import USAGE, completion
@@ -17,7 +18,7 @@ WHERE = "http://127.0.0.1:1/v1"
 
 
 def read(body: Any) -> Completion:
-    reader = AnswerReader(WHERE, 1)
+    reader = AnswerReader(Peer(WHERE), 1)
     reader.take_whole(body if isinstance(body, bytes) else json.dumps(body).encode(), 2)
     if reader.error:
         raise reader.error

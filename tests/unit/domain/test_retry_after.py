@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import time
+from collections.abc import Iterator
 from email.utils import format_datetime
 
 import pytest
@@ -13,6 +15,16 @@ NOW = dt.datetime(2026, 11, 22, tzinfo=dt.timezone.utc)
 
 def at(seconds: int) -> str:
     return format_datetime(NOW + dt.timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.fixture(autouse=True)
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have this process live in another zone than UTC."""
+    with monkeypatch.context() as there:
+        there.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.mark.parametrize(
@@ -27,6 +39,8 @@ def at(seconds: int) -> str:
         (None, None),
         ("٣", 3.0),
         (at(90), 90.0),
+        (at(90).replace("GMT", "-0000"), 90.0),
+        (at(90).replace(" GMT", ""), 90.0),
         (at(-90), 0.0),
         ("Mon, 99 Foo 99999999999", None),
     ],

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.domain.sse import Event, EventSplitter, events
+from provision.domain.sse import Event, EventSplitter, events, is_stream
 
 LINE_ENDS = ("\n", "\r\n", "\r")
 
@@ -98,3 +98,25 @@ def test_what_a_server_writes_is_what_is_read(texts: list[str], end: str) -> Non
     written = [json.dumps({"content": text}, ensure_ascii=False) for text in texts]
     data = "".join(f"data: {line}{end}{end}" for line in written).encode()
     assert [event.data for event in whole(data)] == written
+
+
+@pytest.mark.parametrize(
+    ("begun", "streams"),
+    [
+        (b"", None),
+        (b"\r\n\n", None),
+        (b"\xef\xbb", None),
+        (b"dat", None),
+        (b"data:", True),
+        (b"\xef\xbb\xbf\ndata: x", True),
+        (b": ping", True),
+        (b"event: error", True),
+        (b"{", False),
+        (b" [", False),
+        (b"<p>", False),
+        (b"Bad gateway", False),
+        (b"date", False),
+    ],
+)
+def test_what_begins_like_a_stream(begun: bytes, streams: bool | None) -> None:
+    assert is_stream(begun) is streams
