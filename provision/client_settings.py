@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from provision.domain.client_config import ClientConfig
 
 NOT_THERE = (404, 405, 501)  # what servers answer where they know no such path
+_REFUSED = ("it refuses the key", "See that the key is right: `fabric up --api-key-env NAME` reads it anew.")
+_NOT_NOW = ("it cannot answer now", "Try again later.")
+# Says nothing of the path. llama.cpp answers a body that it does not like with 500.
+_NO_ANSWER = {**dict.fromkeys((401, 403), _REFUSED), **dict.fromkeys((429, 502, 503, 504), _NOT_NOW)}
 ASK_S = 20.0
 _ANYWAY = b"Unexpected endpoint"  # LM Studio says this, with the status 200
 
@@ -55,6 +59,12 @@ class ClientSettings:
         answer = self.fabric.client().post(api, {}, ASK_S)
         if answer.status == 0:
             raise FabricError(f"The server did not say whether it answers {api}: {answer.error}.", "Try again.")
+        if answer.status in _NO_ANSWER:
+            why, what = _NO_ANSWER[answer.status]
+            raise FabricError(
+                f"{wanted.title} needs {api}; whether the server answers it is not known: {why} ({answer.status}).",
+                what,
+            )
         if answer.status in NOT_THERE or _ANYWAY in answer.body:
             others = ", ".join(name for name, each in self.formats.items() if not each.needs)
             raise FabricError(
@@ -67,8 +77,10 @@ class ClientSettings:
         from provision.apply.client_copies import Rendered
         from provision.apply.client_files import write
         from provision.apply.journal import Journal
+        from provision.apply.user_file import writable
         from provision.changing import changing
 
+        writable(self.fabric.layout, path)
         text, config = self.rendered(name)
         wanted, journal = self.formats[name], Journal(self.fabric.layout)
         with changing(self.fabric, "config") as state, journal.run("config"), journal.step(f"write {path}"):
@@ -82,8 +94,9 @@ class ClientSettings:
     def undo(self, path: Path | None) -> list[TakenBack]:
         """Take back what was written into one file, or into all of them. Raises ``UsageError`` for a file without."""
         from provision.apply.client_copies import known_files
-        from provision.apply.client_files import real_path, take_each_back
+        from provision.apply.client_files import take_each_back
         from provision.apply.journal import Journal
+        from provision.apply.user_file import real_path
         from provision.changing import changing
 
         if not self.fabric.layout.marker.exists():

@@ -17,6 +17,8 @@ from provision.errors import InvalidInputError
 from provision.host.files import commit, explained, make_private_dir, read_bytes
 from provision.host.layout import Layout
 
+NAME_CHARS = 50  # of a name go into another: with up to four bytes each that one is not too long either
+OURS, BEFORE = "ours", "before"
 WHOLE = "whole"  # how older versions wrote: the file is ours as it is
 
 
@@ -44,8 +46,8 @@ def record_of(path: Path, rendered: Rendered, before: bytes | None, known: tuple
         path=str(path),
         format=rendered.format,
         syntax=rendered.syntax,
-        ours=_copy_name(path, "ours", text),
-        before=None if before is None else _copy_name(path, "before", before),
+        ours=_copy_name(path, OURS, text),
+        before=None if before is None else _copy_name(path, BEFORE, before),
         known=tuple(sha256(data) for data in known if data is not None),
         made_parents=missing,
     )
@@ -74,13 +76,17 @@ def _leaving_out(state: State, path: str) -> State:
 
 def sweep(layout: Layout, state: State) -> None:
     """Remove each copy that no record names any more, also those that a killed run left."""
-    named = {name for each in state.client_files for name in (each.ours, each.before)}
-    for copy in layout.client_files.iterdir() if layout.client_files.is_dir() else ():
-        if copy.name not in named:
-            copy.unlink(missing_ok=True)
-    if not named:
-        with suppress(OSError):
-            layout.client_files.rmdir()
+    for copy in unnamed_copies(layout, state):
+        copy.unlink(missing_ok=True)
+    with suppress(OSError):  # not empty
+        layout.client_files.rmdir()
+
+
+def unnamed_copies(layout: Layout, state: State | None) -> list[Path]:
+    """Return the copies that no record names."""
+    named = {name for each in (state.client_files if state else ()) for name in (each.ours, each.before)}
+    there = layout.client_files.iterdir() if layout.client_files.is_dir() else ()
+    return [copy for copy in there if copy.name not in named]
 
 
 def copy_of(layout: Layout, name: str | None) -> bytes | None:
@@ -94,7 +100,13 @@ def copy_of(layout: Layout, name: str | None) -> bytes | None:
 
 
 def _copy_name(path: Path, role: str, data: bytes) -> str:
-    return f"{sha256(str(path).encode())[:8]}-{role}-{sha256(data)[:8]}-{path.name[:80]}"
+    return f"{sha256(str(path).encode())[:8]}-{role}-{sha256(data)[:8]}-{path.name[:NAME_CHARS]}"
+
+
+def parts_of(copy: Path) -> tuple[str, str]:
+    """Return the role of a copy, such as ``BEFORE``, and the name of the file that it is of."""
+    parts = copy.name.split("-", 3)
+    return (parts[1], parts[3]) if len(parts) == len(("file", "role", "content", "name")) else ("", copy.name)
 
 
 def forget(layout: Layout, state: State, record: ClientFile) -> State:

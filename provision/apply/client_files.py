@@ -7,10 +7,8 @@ inside the prefix until it is back in its place.
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,23 +23,27 @@ from provision.apply.client_copies import (
     sha256,
     sweep,
 )
+from provision.apply.user_file import explained_outside, read, real_path, replace_content, staged, writable
 from provision.domain.state import ClientFile, State
-from provision.errors import CannotCreateError, FabricError, InvalidInputError, RefusedError, UsageError
-from provision.host.files import PRIVATE_FILE, commit, explained, read_bytes, unused_name
+from provision.errors import FabricError, InvalidInputError
+from provision.host.files import commit, read_bytes, unused_name
 from provision.host.layout import Layout
 from provision.plan.client_text import CannotMergeError, with_ours, without_ours
 
-MAX_BYTES = 4 << 20
 ASIDE = ".before-fabric"
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was done: the file that was written, whether it changed, and the copy of what stood there before."""
+    """What was done: the file that was written, whether it changed, and the copy of what stood there before.
+
+    ``replaced`` is the format that fabric had put there, where it was another one.
+    """
 
     path: Path
     changed: bool
     backup: Path | None
+    replaced: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class TakenBack:
 
     ``edited`` is a file that was edited since, in which our values are as they were before. Where that cannot be done
     it is ``left`` as it is, and where somebody removed the file it is ``gone``; in both cases what stood there before
-    lies at ``aside``, if there was anything. ``why`` tells what was in the way.
+    lies at ``aside``, if there was anything. ``why`` tells what was in the way. What is ``left`` stays remembered.
     """
 
     path: str
@@ -62,12 +64,12 @@ class TakenBack:
 def write(layout: Layout, state: State, path: Path, rendered: Rendered) -> Written:
     """Put ``rendered`` into the file at ``path``, in place of what was put there before. The lock is held.
 
-    Raises ``UsageError`` for what is no file, ``RefusedError`` for one of another user, ``InvalidInputError`` where it
-    cannot be merged and ``CannotCreateError`` where nothing can be written; then the file is as it was.
+    Raises as ``writable``, ``InvalidInputError`` where it cannot be merged, ``CannotCreateError`` where nothing can be
+    written; then the file is as it was.
     """
-    path = _target(path)
+    path = writable(layout, path)
     old = next((each for each in known_files(state) if each.path == str(path)), None)
-    now = _read(path)
+    now = read(path)
     try:
         theirs = _without(layout, old, now)
         data = with_ours(rendered.syntax, _text(theirs), rendered.text, rendered.keep).encode()
@@ -81,82 +83,84 @@ def write(layout: Layout, state: State, path: Path, rendered: Rendered) -> Writt
     if old is not None:
         record = replace(record, made_parents=tuple(dict.fromkeys((*record.made_parents, *old.made_parents))))
     if now != data or old is None or (old.format, old.syntax, old.ours) != (record.format, record.syntax, record.ours):
-        remember(layout, state, record, {record.ours: rendered.text.encode(), record.before: before})
-        with _explained(path):
-            for parent in reversed(record.made_parents):
-                Path(parent).mkdir(exist_ok=True)
-            _commit(layout, path, data, now)
-    return Written(path, now != data, layout.client_files / record.before if record.before else None)
+        state = remember(layout, state, record, {record.ours: rendered.text.encode(), record.before: before})
+        try:
+            with explained_outside(path):
+                for parent in reversed(record.made_parents):
+                    Path(parent).mkdir(exist_ok=True)
+                replace_content(layout, path, data, now)
+        except FabricError:
+            if old is None and _holds(path, now):
+                _remove_empty(record.made_parents)
+                forget(layout, state, record)
+            raise
+    replaced = old.format if old and old.format != record.format else None
+    return Written(path, now != data, layout.client_files / record.before if record.before else None, replaced)
 
 
-def take_back(layout: Layout, record: ClientFile) -> TakenBack:
+def _holds(path: Path, data: bytes | None) -> bool:
+    """Tell whether a file that could not be written is as it was."""
+    try:
+        return read(path) == data
+    except FabricError:  # its name alone is impossible
+        return data is None
+
+
+def _remove_empty(directories: Iterable[str]) -> None:
+    for directory in directories:
+        with suppress(OSError):  # somebody uses it, or it was never made
+            Path(directory).rmdir()
+
+
+def take_back(layout: Layout, record: ClientFile, *, for_good: bool) -> TakenBack:
     """Take what was written into one file out of it. May be repeated; the caller forgets the record afterwards.
 
-    Raises ``CannotCreateError`` where what stood there before can be put neither back nor beside.
+    With ``for_good`` nothing is kept in the prefix: what stood in a file that is left is put beside it. Raises
+    ``CannotCreateError`` where what stood there before can be put neither back nor beside.
     """
     path, before = real_path(Path(record.path)), None
     try:
         before = copy_of(layout, record.before)
-        with _explained(path):
-            _staged(layout, path).unlink(missing_ok=True)
-        now = _read(path)
+        with explained_outside(path):
+            staged(layout, path).unlink(missing_ok=True)
+        now = read(path)
         back = _without(layout, record, now)
         if back != now:
-            with _explained(path):
-                path.unlink() if back is None else _commit(layout, path, back, now)
+            with explained_outside(path):
+                path.unlink() if back is None else replace_content(layout, path, back, now)
     except (CannotMergeError, FabricError) as error:
         why = error.message if isinstance(error, FabricError) else str(error)
-        return TakenBack(record.path, "left", why, _put_aside(path, before))
-    for parent in record.made_parents if back is None else ():
-        with suppress(OSError):  # somebody uses it
-            Path(parent).rmdir()
+        kept = str(layout.client_files / record.before) if record.before and before is not None else None
+        return TakenBack(record.path, "left", why, _put_aside(path, before) if for_good else kept)
+    if back is None:
+        _remove_empty(record.made_parents)
     if now is None:
         return TakenBack(record.path, "gone", aside=_put_aside(path, before))
     return TakenBack(record.path, "removed" if back is None else "restored" if back == before else "edited")
 
 
-def take_each_back(layout: Layout, state: State, records: Iterable[ClientFile]) -> tuple[list[TakenBack], State]:
+def take_each_back(
+    layout: Layout, state: State, records: Iterable[ClientFile], *, for_good: bool = False
+) -> tuple[list[TakenBack], State]:
     """Take back what was written into files, one after the other; return what became of each, and the written state.
 
-    A copy is forgotten only when what stood in its file is back in its place or beside it.
+    A copy is forgotten only when what stood in its file is back in its place or, ``for_good``, beside it. Raises the
+    first error of ``take_back`` after the other files.
     """
-    taken = []
+    taken, obstacles = [], list[FabricError]()
     for record in records:
-        taken.append(take_back(layout, record))
-        state = forget(layout, state, record)
+        try:
+            done = take_back(layout, record, for_good=for_good)
+        except FabricError as error:
+            obstacles.append(error)
+            continue
+        taken.append(done)
+        if for_good or done.outcome != "left":
+            state = forget(layout, state, record)
     sweep(layout, state)
+    if obstacles:
+        raise obstacles[0]
     return taken, state
-
-
-def real_path(path: Path) -> Path:
-    """Return the file that ``path`` means: the home directory and links are followed."""
-    return Path(os.path.realpath(os.path.expanduser(path)))  # noqa: PTH111 - an unknown ~name stays as it is
-
-
-def _target(path: Path) -> Path:
-    """Return the file to write. Raises where it is none that we may write."""
-    real = real_path(path)
-    try:
-        status = real.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return real
-    except OSError as error:
-        raise CannotCreateError(f"Cannot look at {real}: {error.strerror}.", "Name another file.") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise UsageError(f"{real} is no ordinary file.", "Name a file, or one that does not exist yet.")
-    if status.st_uid != os.geteuid():
-        raise RefusedError(f"{real} belongs to user {status.st_uid}.", "Run fabric as that user, or name another file.")
-    if not status.st_mode & stat.S_IWUSR:
-        raise CannotCreateError(f"{real} is read-only.", f"chmod u+w {real}, or name another file.")
-    return real
-
-
-def _read(path: Path) -> bytes | None:
-    with _explained(path):
-        data = read_bytes(path)
-    if data is not None and len(data) > MAX_BYTES:
-        raise InvalidInputError(f"{path} is too large for a configuration.", "Name another file.")
-    return data
 
 
 def _text(data: bytes | None) -> str | None:
@@ -179,38 +183,14 @@ def _without(layout: Layout, record: ClientFile | None, now: bytes | None) -> by
     return None if back is None else back.encode()
 
 
-def _commit(layout: Layout, path: Path, data: bytes, expected: bytes | None) -> None:
-    """Replace a file, with the mode that it has, unless somebody wrote to it meanwhile."""
-    if read_bytes(path) != expected:
-        raise FabricError(f"{path} was changed by somebody else at this moment.", "Run the command again.")
-    mode = stat.S_IMODE(path.stat().st_mode) if expected is not None else PRIVATE_FILE
-    commit(path, data, mode, staged=_staged(layout, path))
-
-
-def _staged(layout: Layout, path: Path) -> Path:
-    """Return where the new content waits; always the same, so that what a killed run left there is found."""
-    return path.with_name(f".{path.name}.fabric-{sha256(str(layout.prefix).encode())[:8]}")
-
-
 def _put_aside(path: Path, before: bytes | None) -> str | None:
     """Put what stood in a file beside it, and return where."""
     if before is None:
         return None
     place = path.with_name(path.name + ASIDE)
-    with _explained(place):
+    with explained_outside(place):
         if read_bytes(place) != before:
             place = unused_name(place)
             place.parent.mkdir(parents=True, exist_ok=True)
             commit(place, before)
     return str(place)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """As ``explained``, for a file outside of the prefix."""
-    try:
-        with explained(f"writing {path}"):
-            yield
-    except CannotCreateError as error:
-        error.hint = "Free some space, or name a file where you may write."
-        raise

@@ -3,43 +3,51 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from provision.apply.client_copies import known_files
+from provision.apply.client_copies import BEFORE, known_files, parts_of, unnamed_copies
 from provision.apply.client_files import TakenBack, take_each_back
-from provision.apply.state import check_prefix, read_marker, write_state
+from provision.apply.state import check_prefix, read_marker, restore_state, write_state
 from provision.domain.state import State
 from provision.errors import RefusedError
-from provision.host.files import explained, remove_tree, unused_name
+from provision.host.files import explained, make_private_dir, remove_tree, unused_name
 from provision.host.layout import Layout
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What went, and what became of the user's files that were written on request."""
+    """What went, and what became of the user's files that were written on request.
+
+    ``unknown`` are names of files of the user's of which nobody knows any more where they are: they may still hold
+    fabric's values. What stood in them before lies in the directory ``kept``, if there was anything.
+    """
 
     removed: tuple[str, ...] = ()
     taken_back: tuple[TakenBack, ...] = ()
+    unknown: tuple[str, ...] = ()
+    kept: str | None = None
 
 
 def remove_prefix(layout: Layout, state: State | None, *, keep_models: bool) -> Removal:
     """Remove the prefix, the parents made for it, and what was written into files elsewhere on request.
 
-    The server is stopped and the lock is held. With ``keep_models`` the models stay, and the state that
-    describes them. The marker goes last, so that an interrupted removal can be taken up again. Raises
-    ``RefusedError`` for a directory that is not fabric's.
+    The server is stopped and the lock is held; where ``state`` is ``None``, it cannot be read, and the one before it
+    counts. With ``keep_models`` the models stay, and the state that describes them. The marker goes last, so that an
+    interrupted removal can be taken up again. Raises ``RefusedError`` for a directory that is not fabric's.
     """
     check_prefix(layout)
     marker = read_marker(layout)
     if marker is None and state is not None:
         raise RefusedError(f"{layout.prefix} has no marker of fabric's; nothing was removed.", "Look inside it first.")
     with explained("removing what fabric made"):
+        removal = Removal()
         if state is None:
-            _keep_copies(layout)
-            taken = list[TakenBack]()
-        else:
-            taken, state = take_each_back(layout, state, known_files(state))
+            state = restore_state(layout)
+            removal = _keep_copies(layout, state)
+        taken = list[TakenBack]()
+        if state is not None:
+            taken, state = take_each_back(layout, state, known_files(state), for_good=True)
         removed = tuple(each.path for each in taken if each.outcome == "removed")
         kept = {layout.marker, layout.lock, layout.lock_holder, *((layout.models,) if keep_models else ())}
         for entry in layout.prefix.iterdir() if layout.prefix.is_dir() else ():
@@ -50,15 +58,21 @@ def remove_prefix(layout: Layout, state: State | None, *, keep_models: bool) -> 
             write_state(
                 layout, State(state.lineage, state.serial, entries=models, unfit=state.unfit, tried=dict(state.unfit))
             )
-            return Removal(removed, tuple(taken))
+            return replace(removal, removed=removed, taken_back=tuple(taken))
         _remove_frame(layout, marker.made_parents if marker else ())
-    return Removal((*removed, str(layout.prefix)), tuple(taken))
+    return replace(removal, removed=(*removed, str(layout.prefix)), taken_back=tuple(taken))
 
 
-def _keep_copies(layout: Layout) -> None:
-    """Move what stood in the user's files beside the prefix: without the state nobody knows where it belongs."""
-    if layout.client_files.is_dir() and any(layout.client_files.iterdir()):
-        layout.client_files.rename(unused_name(layout.prefix.with_name(f"{layout.prefix.name}.client-files")))
+def _keep_copies(layout: Layout, state: State | None) -> Removal:
+    """Move what stood in files that no record names beside the prefix: nobody knows where it belongs."""
+    copies = unnamed_copies(layout, state)
+    before = [copy for copy in copies if parts_of(copy)[0] == BEFORE]
+    kept = unused_name(layout.prefix.with_name(f"{layout.prefix.name}.client-files"))
+    for copy in before:
+        make_private_dir(kept)
+        copy.rename(kept / copy.name)
+    names = sorted({parts_of(copy)[1] for copy in copies})
+    return Removal(unknown=tuple(names), kept=str(kept) if before else None)
 
 
 def _remove_frame(layout: Layout, made_parents: tuple[str, ...]) -> None:

@@ -6,6 +6,7 @@ import os
 import stat
 import uuid
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import msgspec
 
@@ -39,13 +40,29 @@ def read_state(layout: Layout) -> State | None:
     return state
 
 
+def restore_state(layout: Layout) -> State | None:
+    """Put the state before the one that cannot be read in its place, and return it; ``None`` where there is none."""
+    data = read_bytes(_previous(layout))
+    try:
+        state = None if data is None else msgspec.json.decode(data, type=State)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    if data is not None:
+        commit(layout.state, data)
+    return state
+
+
+def _previous(layout: Layout) -> Path:
+    return layout.state.with_name("state.json.1")
+
+
 def write_state(layout: Layout, state: State) -> State:
     """Write the state with the next serial, keep the one before it, and return it."""
     following = replace(state, serial=state.serial + 1, fabric_version=__version__)
     with explained("writing the state"):
         previous = read_bytes(layout.state)
         if previous is not None:
-            commit(layout.state.with_name("state.json.1"), previous)
+            commit(_previous(layout), previous)
         commit(layout.state, msgspec.json.format(msgspec.json.encode(following), indent=1))
     return following
 

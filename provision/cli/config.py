@@ -12,7 +12,7 @@ import typer
 from provision.cli import output
 from provision.cli.session import Result, Session, verb
 from provision.cli.taken_back import told
-from provision.errors import UsageError
+from provision.errors import FabricError, UsageError
 
 DEFAULT = "env"
 
@@ -70,6 +70,8 @@ def _told(each: object) -> dict[str, object]:
 def _write(session: Session, name: str, path: Path) -> Result:
     written, text, config = session.client_settings.write(name, path)
     lines = [f"Written to {written.path}." if written.changed else f"{written.path} holds it already."]
+    if written.replaced:
+        lines.append(f"What fabric had put there for {written.replaced} is out of it.")
     if written.backup:
         lines.append(f"What stood there before is in {written.backup}; `fabric config --undo` brings it back.")
     use = session.client_settings.formats[name].use
@@ -81,6 +83,7 @@ def _write(session: Session, name: str, path: Path) -> Result:
         "written": str(written.path),
         "changed": written.changed,
         "backup": str(written.backup) if written.backup else None,
+        "replaced": written.replaced,
         **vars(config),
     }
     return Result(document, lambda: output.line("\n".join(lines)))
@@ -89,7 +92,13 @@ def _write(session: Session, name: str, path: Path) -> Result:
 def _undo(session: Session, path: Path | None) -> Result:
     done = session.client_settings.undo(path)
     lines = [told(each) for each in done] or ["Nothing was written into any file."]
-    return Result({"undone": [asdict(each) for each in done]}, lambda: output.line("\n".join(lines)))
+    left = any(each.outcome == "left" for each in done)
+    if left:
+        lines.append(
+            "What stays is remembered: see to what is in the way, or take fabric's values out, and say it again."
+        )
+    document = {"undone": [asdict(each) for each in done]}
+    return Result(document, lambda: output.line("\n".join(lines)), FabricError.exit_code if left else 0)
 
 
 def _print(shown: str) -> None:

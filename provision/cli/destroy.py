@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from provision.cli import output
 from provision.cli.session import Result, Session, verb
 from provision.cli.taken_back import told
 from provision.errors import UsageError
+
+if TYPE_CHECKING:
+    from provision.apply.destroy import Removal
 
 
 @verb("destroy")
@@ -31,12 +34,25 @@ def command(
     removal = session.changes.destroy(keep_models=keep_models)
     lines = ["Removed:", *(f"  {path}" for path in removal.removed)] if removal.removed else ["Nothing was there."]
     lines += [told(each) for each in removal.taken_back if each.outcome != "removed"]
+    lines += _unknown(removal)
     document = {
         "removed": list(removal.removed),
         "taken_back": [asdict(each) for each in removal.taken_back],
+        "unknown": list(removal.unknown),
+        "kept": removal.kept,
         "kept_models": keep_models,
     }
     return Result(document, lambda: output.line("\n".join(lines)))
+
+
+def _unknown(removal: Removal) -> list[str]:
+    if not removal.unknown:
+        return []
+    said = (
+        "The state could not be read, so that nobody knows where files are that `fabric config --write` had written: "
+        f"{', '.join(removal.unknown)}. They may still hold fabric's values: take those out by hand."
+    )
+    return [said, f"What stood in them before is in {removal.kept}."] if removal.kept else [said]
 
 
 def _ask(session: Session) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 _SAID = {
     "removed": "Removed {path}, which fabric had made.",
     "restored": "{path} is as it was.",
-    "edited": "{path} was edited since: fabric's values are out of it, everything else stays.",
+    "edited": "{path} was edited since: what in it was still as fabric wrote it is out, everything else stays.",
     "gone": "{path} is not there any more.",
     "left": "{path} stays as it is ({why}).",
 }

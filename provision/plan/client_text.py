@@ -35,7 +35,7 @@ def with_ours(syntax: str, theirs: str | None, ours: str, keep: Collection[str] 
     reading = SYNTAXES[syntax]
     old, own = _data(reading, theirs), reading.data(ours)
     if old is None:
-        return _ending_lines(theirs) + ours
+        return _appended(reading, theirs, ours)
     if type(old) is not type(own):
         raise CannotMergeError(f"it holds a {_kind(old)}, and a {_kind(own)} belongs there")
     if isinstance(own, dict) and isinstance(old, dict):
@@ -49,7 +49,7 @@ def without_ours(syntax: str, now: str, ours: str, before: str | None) -> str | 
     ``before`` is the text that ``ours`` was merged into. Raises ``CannotMergeError``.
     """
     if syntax == BLOCK:
-        return _without_block(now, ours) or (None if before is None else "")
+        return _without_block(now, ours, before or "") or (None if before is None else "")
     if before is None and now == ours:
         return None
     if syntax not in SYNTAXES:
@@ -65,6 +65,18 @@ def without_ours(syntax: str, now: str, ours: str, before: str | None) -> str | 
         return None
     empty = type(held)()
     return _changed(reading, now, difference(held, empty if target is ABSENT or target is None else target), ours)
+
+
+def _appended(reading: Syntax, theirs: str, ours: str) -> str:
+    """Put ``ours`` behind a text in which there is nothing; one that says that there is nothing takes no more."""
+    result = _ending_lines(theirs) + ours
+    try:
+        fits = same(reading.data(result), reading.data(ours))
+    except ValueError:
+        fits = False
+    if not fits:
+        raise CannotMergeError("it holds nothing but says so, as `null` or the end of a document does")
+    return result
 
 
 def _data(reading: Syntax, text: str) -> object:
@@ -94,17 +106,23 @@ def _block(ours: str) -> str:
     return f"{BEGIN}\n{_ending_lines(ours)}{END}\n"
 
 
-def _without_block(now: str, ours: str) -> str:
-    """Cut the block out; where it was edited, its lines that are ours."""
+def _without_block(now: str, ours: str, before: str) -> str:
+    """Cut the block out; where it was edited, our lines between the marks, or on the inner side of one."""
     block = _block(ours)
     if block in now:
         return now.replace(block, "", 1)
-    if BEGIN not in now or END not in now:
+    lines = now.splitlines(keepends=True)
+    bare = [line.rstrip("\r\n") for line in lines]
+    own = set(ours.splitlines()) - set(before.splitlines())
+    first = bare.index(BEGIN) if BEGIN in bare else None
+    last = bare.index(END, first or 0) if END in bare[first or 0 :] else None
+    if first is None and last is None:
+        if own.intersection(bare):
+            raise CannotMergeError("the marks around fabric's lines are gone; take the lines out by hand")
         return now
-    head, _, rest = now.partition(f"{BEGIN}\n")
-    body, _, tail = rest.partition(f"{END}\n")
-    own = set(ours.splitlines())
-    return head + "".join(line for line in body.splitlines(keepends=True) if line.rstrip("\r\n") not in own) + tail
+    block_lines = range(first or 0, len(lines) if last is None else last + 1)
+    own |= {BEGIN, END}
+    return "".join(line for at, line in enumerate(lines) if at not in block_lines or bare[at] not in own)
 
 
 def _ending_lines(text: str) -> str:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from provision.plan import json_text, yaml_text
-from provision.plan.merge import ABSENT, Edit, put
+from provision.plan import json_text, toml_text, yaml_text
+from provision.plan.merge import ABSENT, Edit
 
 _QUOTED = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'')
 
@@ -39,32 +39,6 @@ def _json_changed(text: str, edits: list[Edit]) -> str:
     return text
 
 
-def _toml_data(text: str) -> Any:
-    import tomlkit
-    from tomlkit.exceptions import TOMLKitError
-
-    try:
-        return tomlkit.parse(text).unwrap()
-    except (TOMLKitError, RecursionError) as error:
-        raise ValueError(str(error)) from error
-
-
-def _toml_changed(text: str, edits: list[Edit]) -> str:
-    import tomlkit
-    from tomlkit.exceptions import TOMLKitError
-
-    try:
-        tree = tomlkit.parse(text)
-        for path, value in edits:
-            holder: Any = tree
-            for step in path[:-1]:
-                holder = holder[step]
-            put(holder, path[-1], value)
-        return tomlkit.dumps(tree)
-    except TOMLKitError as error:
-        raise ValueError(str(error)) from error
-
-
 def _hash_comments(text: str) -> list[str]:
     """Return what looks like a comment of YAML, TOML or a shell outside of quotes; rather too much than too little."""
     found = (re.search(r"(?:^|\s)(#.*)", _QUOTED.sub('""', line)) for line in text.splitlines())
@@ -74,5 +48,5 @@ def _hash_comments(text: str) -> list[str]:
 SYNTAXES = {
     "json": Syntax(_json_data, _json_changed, json_text.comments),
     "yaml": Syntax(yaml_text.data, yaml_text.changed, _hash_comments),
-    "toml": Syntax(_toml_data, _toml_changed, _hash_comments),
+    "toml": Syntax(toml_text.data, toml_text.changed, _hash_comments),
 }

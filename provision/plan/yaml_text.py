@@ -18,14 +18,38 @@ _BLOCKS = ("|", ">")
 
 
 def data(text: str) -> Any:
-    """Return what a text holds. Raises ``ValueError``."""
+    """Return what a text holds, an alias as a copy of what it stands for. Raises ``ValueError``."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        yaml = YAML(typ="safe", pure=True)
+        yaml.Constructor = _keeping_quotes()
+        return _copied(yaml.load(text))
     except (YAMLError, RecursionError) as error:
         raise ValueError(" ".join(str(error).split())) from error
+
+
+def _keeping_quotes() -> type:
+    """Return what makes values of a text, with the quotes of each: without them YAML 1.1 reads ``"no"`` as false."""
+    from ruamel.yaml.constructor import SafeConstructor
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString, PlainScalarString, SingleQuotedScalarString
+
+    kinds = {'"': DoubleQuotedScalarString, "'": SingleQuotedScalarString, None: PlainScalarString}
+
+    class Constructor(SafeConstructor):
+        def construct_yaml_str(self, node: Any) -> Any:
+            return kinds.get(node.style, str)(self.construct_scalar(node))
+
+    Constructor.add_constructor("tag:yaml.org,2002:str", Constructor.construct_yaml_str)
+    return Constructor
+
+
+def _copied(value: Any) -> Any:
+    """Without it, changing a value through an alias would seem right: the value of the anchor changes alike."""
+    if isinstance(value, dict):
+        return {key: _copied(each) for key, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value
 
 
 def changed(text: str, edits: list[Edit]) -> str:
@@ -68,7 +92,18 @@ def _set(text: str, path: tuple[str | int, ...], value: Any) -> str | None:
         return _appended(text, holder, {path[-1]: value})
     if isinstance(old.value, list) or isinstance(value, (dict, list)) or old.style in _BLOCKS:
         return None
-    return text[: old.start_mark.index] + json.dumps(value, ensure_ascii=False) + text[old.end_mark.index :]
+    return text[: old.start_mark.index] + _scalar(value) + text[old.end_mark.index :]
+
+
+def _scalar(value: Any) -> str:
+    """Return a single value as it is written, a word in the quotes that it came with."""
+    from ruamel.yaml.scalarstring import PlainScalarString, SingleQuotedScalarString
+
+    if isinstance(value, PlainScalarString) and not re.search(r"[,\[\]{}\n]", value):
+        return str(value)
+    if isinstance(value, SingleQuotedScalarString) and "\n" not in value:
+        return "'" + str(value).replace("'", "''") + "'"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _appended(text: str, holder: Any, data: Any) -> str | None:
@@ -96,7 +131,8 @@ def _written_anew(text: str, path: tuple[str | int, ...], value: Any) -> str:
     for step in path[:-1]:
         holder = holder[step]
     put(holder, path[-1], value)
-    return _dumped(tree, text).replace("\n", "\r\n" if "\r\n" in text else "\n")
+    start = "---\n" if text.startswith("---") else ""
+    return (start + _dumped(tree, text)).replace("\n", "\r\n" if "\r\n" in text else "\n")
 
 
 def _dumped(data: Any, text: str) -> str:

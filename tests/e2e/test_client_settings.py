@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +99,33 @@ def test_a_file_is_merged_edited_and_taken_back(up: Fabric, tmp_path: Path) -> N
     assert up("config", "--undo", str(path)).returncode == USAGE
 
 
+def test_what_cannot_be_taken_back_is_a_failure_and_can_be_tried_again(up: Fabric, tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(SETTINGS, encoding="utf-8")
+    up.succeed("config", "opencode", "--write", str(path))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text[:-2], encoding="utf-8")
+    left = up("config", "--undo")
+    assert left.returncode == FAILED, left.said
+    assert "stays as it is" in left.stdout
+    path.write_text(text, encoding="utf-8")
+    assert [each["outcome"] for each in up.succeed("config", "--undo")["undone"]] == ["restored"]
+    assert path.read_text(encoding="utf-8") == SETTINGS
+
+
+def test_destroy_with_a_damaged_state_names_what_it_cannot_take_back(up: Fabric, tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(SETTINGS, encoding="utf-8")
+    up.succeed("config", "opencode", "--write", str(path))
+    (up.prefix / "state.json").write_text("{", encoding="utf-8")
+    done = up("destroy", "--yes")
+    kept = up.prefix.with_name(f"{up.prefix.name}.client-files")
+    assert done.returncode == 0, done.said
+    assert "settings.json. They may still hold" in done.stdout
+    assert f"What stood in them before is in {kept}." in done.stdout
+    assert [copy.read_text(encoding="utf-8") for copy in kept.iterdir()] == [SETTINGS]
+
+
 def test_undo_without_a_name_takes_everything_back(up: Fabric, tmp_path: Path) -> None:
     home, profile = tmp_path / "their home", tmp_path / "their home" / ".profile"
     home.mkdir()
@@ -164,6 +192,12 @@ def test_whether_a_server_answers_what_a_tool_needs_is_not_known_while_it_does_n
     assert up.succeed("config", "opencode")["text"]
 
 
+def test_a_name_that_is_no_text_is_wrong_usage(up: Fabric, tmp_path: Path) -> None:
+    done = up("config", "--write", str(tmp_path / os.fsdecode(b"\xff.env")))
+    assert done.returncode == USAGE, done.said
+    assert list(tmp_path.glob("*.env")) == []
+
+
 @pytest.mark.parametrize("words", [("--list", "--undo"), ("--undo", "--write", "x"), ("--list", "--write", "x")])
 def test_options_that_exclude_each_other(quick: Fabric, words: tuple[str, ...]) -> None:
     assert quick("config", *words).returncode == USAGE
@@ -212,6 +246,20 @@ def test_a_server_of_somebody_elses_is_asked_too(quick: Fabric, status: int, bod
             assert "opencode" in done.json["error"]["hint"]
             assert "claude-code" not in done.json["error"]["hint"]
         assert site.paths[-1] == "/v1/messages"
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [(401, "refuses the key"), (403, "refuses the key"), (429, "cannot answer now"), (503, "cannot answer now")],
+)
+def test_a_refusal_that_says_nothing_of_the_path_is_neither_yes_nor_no(quick: Fabric, status: int, why: str) -> None:
+    with serving_site(somebody(status, b"{}")) as site:
+        quick.succeed("up", "--backend", "external", "--base-url", f"http://127.0.0.1:{site.port}/v1", "--no-smoke")
+        done = quick("config", "codex", "--json")
+    assert done.returncode == FAILED, done.said
+    assert why in done.json["error"]["message"]
+    assert str(status) in done.json["error"]["message"]
+    assert done.json["error"]["hint"]
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import pytest
 from tests.e2e import native_build
 from tests.e2e.anthropic_client import use_with_anthropic
 from tests.e2e.conftest import MODEL, Served
+from tests.e2e.official_packages import tokens_from_env, tokens_from_json
 from tests.e2e.openai_client import use_with_openai, use_without_a_library
 from tests.e2e.our_client import use_with_our_client
 from tests.e2e.traces import Watch
@@ -49,6 +50,12 @@ class Way:
     backend: str
     env: dict[str, str | None] = field(default_factory=dict)
     answers_messages: bool = True
+
+    @property
+    def packages(self) -> list[str]:
+        """The official packages whose API the server answers."""
+        others = {"anthropic": self.answers_messages, "ollama": self.backend == "ollama"}
+        return ["openai", *(name for name, answers in others.items() if answers)]
 
     @property
     def place(self) -> Path:
@@ -124,6 +131,9 @@ def test_it_is_served_alike_whatever_serves_it(way: Way) -> None:
     use_with_our_client(config["base_url"], config["model"])
     if way.answers_messages:
         use_with_anthropic(config["base_url"], config["model"])
+    for package in way.packages:
+        assert 0 < tokens_from_env(package, fabric.succeed("config", "env")["text"]) <= 8
+        assert 0 < tokens_from_json(package, told["text"]) <= 8
     assert use_without_a_library(config["base_url"], config["model"])["choices"]
     check_verbs(fabric)
 

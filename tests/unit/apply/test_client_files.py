@@ -54,9 +54,9 @@ def put(layout: Layout, path: Path, rendered: Rendered = OURS) -> client_files.W
     return write(layout, state_of(layout), path, rendered)
 
 
-def undo(layout: Layout) -> list[TakenBack]:
+def undo(layout: Layout, *, for_good: bool = False) -> list[TakenBack]:
     state = state_of(layout)
-    return take_each_back(layout, state, state.client_files)[0]
+    return take_each_back(layout, state, state.client_files, for_good=for_good)[0]
 
 
 def outcomes(done: list[TakenBack]) -> list[str]:
@@ -180,6 +180,36 @@ def test_a_file_of_somebody_else_is_refused(layout: Layout, mine: Path) -> None:
     assert mine.read_text(encoding="utf-8") == MINE
 
 
+@pytest.mark.parametrize("name", ["prefix/state.json", "prefix/new/x.json", "link/x.json"])
+def test_a_file_of_fabrics_own_is_refused(layout: Layout, tmp_path: Path, name: str) -> None:
+    (tmp_path / "link").symlink_to(layout.prefix)
+    before = below(layout.prefix)
+    with pytest.raises(RefusedError, match="fabric's own"):
+        put(layout, tmp_path / name)
+    assert below(layout.prefix) == before
+
+
+def test_a_name_that_is_no_text_is_refused(layout: Layout, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not UTF-8"):
+        put(layout, tmp_path / os.fsdecode(b"\xff.json"))
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "ü" * 127])
+def test_a_name_may_be_as_long_as_names_can_be(layout: Layout, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(MINE, encoding="utf-8")
+    put(layout, tmp_path / name)
+    assert outcomes(undo(layout)) == ["restored"]
+    assert (tmp_path / name).read_text(encoding="utf-8") == MINE
+
+
+def test_what_could_not_be_written_is_not_remembered(layout: Layout, tmp_path: Path) -> None:
+    with pytest.raises(CannotCreateError):
+        put(layout, tmp_path / "made" / ("n" * 300) / "settings.json")
+    assert state_of(layout).client_files == ()
+    assert not layout.client_files.exists()
+    assert not (tmp_path / "made").exists()
+
+
 def test_below_something_that_is_no_directory_nothing_can_be_written(layout: Layout, mine: Path) -> None:
     with pytest.raises(CannotCreateError) as raised:
         put(layout, mine / "settings.json")
@@ -200,7 +230,7 @@ def test_what_cannot_be_taken_back_stays_and_what_stood_there_lies_beside(layout
     mine.write_text("{ broken", encoding="utf-8")
     taken = mine.with_name("settings.json.before-fabric")
     taken.write_text("somebody else's", encoding="utf-8")
-    (done,) = undo(layout)
+    (done,) = undo(layout, for_good=True)
     assert (done.outcome, done.aside) == ("left", f"{taken}-2")
     assert "cannot be read" in (done.why or "")
     assert mine.read_text(encoding="utf-8") == "{ broken"
@@ -227,6 +257,12 @@ def test_another_format_in_the_same_file_takes_the_place_of_the_first(layout: La
     assert "export A=1" not in text
     undo(layout)
     assert path.read_text(encoding="utf-8") == "x=1"
+
+
+def test_which_format_was_there_is_told(layout: Layout, tmp_path: Path) -> None:
+    path = tmp_path / ".profile"
+    other = Rendered("open-webui", "shell", "export B=2\n")
+    assert [put(layout, path, each).replaced for each in (LINES, LINES, other)] == [None, None, "env"]
 
 
 def test_destroy_takes_everything_back_and_keeps_no_copy(layout: Layout, mine: Path, tmp_path: Path) -> None:
@@ -262,7 +298,7 @@ def test_destroy_goes_no_further_where_the_only_copy_would_be_lost(
     with pytest.raises(CannotCreateError):
         remove_prefix(layout, state_of(layout), keep_models=False)
     monkeypatch.undo()
-    (done,) = undo(layout)
+    (done,) = undo(layout, for_good=True)
     assert Path(done.aside or "").read_text(encoding="utf-8") == MINE
 
 

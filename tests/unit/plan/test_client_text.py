@@ -81,6 +81,22 @@ def test_a_comment_alone_is_reason_enough_to_keep_a_file(syntax: str) -> None:
     assert "# remember" in (without_ours(syntax, f"# remember\n{own}", own, None) or "")
 
 
+TABLE = '[servers.fabric]\nurl = "u"\n'
+
+
+@pytest.mark.parametrize("before", [None, 'model = "x"\n', "# mine\n[servers.other]\nurl = 1\n", "[servers]\nn = 1\n"])
+@pytest.mark.parametrize("more", ["# the end\n", '# more\n[more]\na = """\n[other]\n"""\n', "[[more]]\na = 1\n"])
+def test_what_stands_behind_a_table_of_ours_is_no_part_of_it(before: str | None, more: str) -> None:
+    now = f"{with_ours('toml', before, TABLE)}\n{more}"
+    theirs = f"{before}\n{more}" if before else f"\n{more}"
+    assert without_ours("toml", now, TABLE, before) in (theirs, theirs.lstrip("\n"))
+
+
+def test_without_a_table_of_ours_no_gap_stays() -> None:
+    now = with_ours("toml", "[a]\nb = 1\n", TABLE).replace("b = 1", "b = 2")
+    assert without_ours("toml", now, TABLE, "[a]\nb = 1\n") == "[a]\nb = 2\n"
+
+
 @pytest.mark.parametrize(
     ("syntax", "empty"), [("json", ""), ("json", "// later\n"), ("yaml", "# later"), ("toml", "\n")]
 )
@@ -91,10 +107,32 @@ def test_into_a_file_with_nothing_in_it(syntax: str, empty: str) -> None:
     assert SYNTAXES[syntax].data(now) == OURS
 
 
-@pytest.mark.parametrize("syntax", ["json", "yaml"])
+@pytest.mark.parametrize("syntax", list(THEIRS))
 def test_line_ends_of_windows_stay(syntax: str) -> None:
     now = with_ours(syntax, THEIRS[syntax].replace("\n", "\r\n"), DUMPED[syntax](OURS))
     assert now.count("\n") == now.count("\r\n") > 5
+
+
+@pytest.mark.parametrize(
+    "word", ["no", "12:30:45", "0o17", "1_000", "2001-01-01", "a: b", "x #y", "plain", "é\U0001f600"]
+)
+def test_each_reader_of_yaml_finds_the_word_that_was_rendered(word: str) -> None:
+    own = yaml.safe_dump({"env": {"B": word}, word: [word]}, default_style='"')
+    now = with_ours("yaml", YAML, own)
+    assert yaml.safe_load(now)["env"]["B"] == word
+    assert yaml.safe_load(now)[word] == [word]
+    assert SYNTAXES["yaml"].data(now)["env"]["B"] == word
+
+
+def test_a_word_comes_back_as_it_was_written() -> None:
+    before = "a: no\nb: 'no'\n"
+    now = with_ours("yaml", before, 'a: "yes"\nb: "yes"\n')
+    assert now == 'a: "yes"\nb: "yes"\n'
+    assert without_ours("yaml", f"{now}c: 1\n", 'a: "yes"\nb: "yes"\n', before) == f"{before}c: 1\n"
+
+
+def test_a_document_of_yaml_keeps_its_beginning() -> None:
+    assert with_ours("yaml", f"---\n{YAML}", DUMPED["yaml"](OURS)).startswith("---\n# mine\n")
 
 
 def test_keys_that_are_to_be_kept_are_added_only_where_they_are_missing() -> None:
@@ -113,6 +151,12 @@ def test_keys_that_are_to_be_kept_are_added_only_where_they_are_missing() -> Non
         ("yaml", "- a\n", "holds a list"),
         ("yaml", "a: 1\n---\nb: 2\n", "cannot be read"),
         ("yaml", "just words", "holds a single value"),
+        ("json", "null", "holds nothing"),
+        ("json", "// later\nnull\n", "holds nothing"),
+        ("yaml", "null\n", "holds nothing"),
+        ("yaml", "~", "holds nothing"),
+        ("yaml", "---\n...\n", "holds nothing"),
+        ("yaml", "a: &a {x: 1}\nenv: *a\n", "without losing"),
         ("toml", "a = ", "cannot be read"),
         ("python", "x = 1\n", "file of its own"),
     ],
@@ -150,9 +194,27 @@ def test_of_an_edited_block_only_our_lines_go() -> None:
     assert without_ours("shell", now, LINES, "x=1\n") == "x=1\nexport B=mine\n"
 
 
-def test_a_block_whose_marks_are_gone_is_nobodys() -> None:
-    now = with_ours("shell", "x=1\n", LINES).replace(f"{BEGIN}\n", "")
-    assert without_ours("shell", now, LINES, "x=1\n") == now
+@pytest.mark.parametrize("mark", [BEGIN, END])
+def test_a_block_without_one_of_its_marks_goes_as_well(mark: str) -> None:
+    now = with_ours("shell", "x=1\n", LINES).replace(f"{mark}\n", "")
+    assert without_ours("shell", f"{now}y=2\n", LINES, "x=1\n") == "x=1\ny=2\n"
+
+
+def test_a_line_that_stood_there_before_is_no_line_of_ours() -> None:
+    now = with_ours("shell", "export A=1\n", "export A=1\n").replace(f"{BEGIN}\n", "")
+    assert (without_ours("shell", now, "export A=1\n", "export A=1\n") or "").startswith("export A=1\n")
+
+
+def test_a_block_without_both_marks_is_not_said_to_be_gone() -> None:
+    now = with_ours("shell", "x=1\n", LINES).replace(f"{BEGIN}\n", "").replace(f"{END}\n", "")
+    with pytest.raises(CannotMergeError, match="marks"):
+        without_ours("shell", now, LINES, "x=1\n")
+    assert without_ours("shell", "x=1\n", LINES, "x=1\n") == "x=1\n"
+
+
+def test_a_block_with_line_ends_of_windows_goes_as_well() -> None:
+    now = with_ours("shell", "x=1\n", LINES).replace("\n", "\r\n")
+    assert without_ours("shell", f"{now}y=2\r\n", LINES, "x=1\n") == "x=1\r\ny=2\r\n"
 
 
 def test_a_block_alone_leaves_no_file_and_an_empty_file_stays() -> None:

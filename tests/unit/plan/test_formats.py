@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -145,6 +146,13 @@ def test_claude_code_is_given_the_root_and_a_token_but_no_key() -> None:
     assert rendered("claude-code", PLAIN)["env"]["ANTHROPIC_AUTH_TOKEN"] == NO_KEY
 
 
+@pytest.mark.parametrize(("context", "window"), [(8192, None), (131072, "131072")])
+def test_claude_code_is_told_no_window_that_it_does_not_know(context: int, window: str | None) -> None:
+    env = rendered("claude-code", replace(FULL, context=context))["env"]
+    assert env.get("CLAUDE_CODE_AUTO_COMPACT_WINDOW") == window
+    assert env["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == str(context // 4)
+
+
 def test_codex_is_given_responses_and_the_name_of_the_variable() -> None:
     said = rendered("codex", FULL)
     provider = said["model_providers"][said["model_provider"]]
@@ -172,6 +180,14 @@ def test_the_official_names_are_set_for_any_program() -> None:
     assert (env["OPENAI_BASE_URL"], env["OPENAI_API_KEY"], env["OPENAI_MODEL"]) == (URL, "s3cr3t-key", "smollm2-135m")
     assert env[KEY_VARIABLE] == "s3cr3t-key"
     assert exported(render(assets.template("env"), PLAIN))[KEY_VARIABLE] == NO_KEY
+
+
+@pytest.mark.parametrize(("backend", "host"), [("ollama", URL.removesuffix("/v1")), ("llamacpp", None)])
+def test_the_shell_names_the_root_to_the_packages_that_want_it(backend: str, host: str | None) -> None:
+    env = exported(render(assets.template("env"), replace(FULL, backend=backend)))
+    assert (env["ANTHROPIC_BASE_URL"], env["ANTHROPIC_AUTH_TOKEN"]) == (URL.removesuffix("/v1"), "s3cr3t-key")
+    assert env["ANTHROPIC_API_KEY"] == "", "a key for elsewhere would go out too"
+    assert env.get("OLLAMA_HOST") == host
 
 
 def test_what_somebody_has_called_their_continue_configuration_stays() -> None:
