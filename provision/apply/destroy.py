@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from provision.apply.client_copies import BEFORE, known_files, parts_of, unnamed_copies
-from provision.apply.client_files import TakenBack, take_each_back
+from provision.apply.config_copies import BEFORE, known_files, parts_of, unnamed_copies
+from provision.apply.config_files import TakenBack, take_each_back
 from provision.apply.state import check_prefix, read_marker, restore_state, write_state
 from provision.domain.state import State
 from provision.errors import RefusedError
@@ -67,7 +67,7 @@ def _keep_copies(layout: Layout, state: State | None) -> Removal:
     """Move what stood in files that no record names beside the prefix: nobody knows where it belongs."""
     copies = unnamed_copies(layout, state)
     before = [copy for copy in copies if parts_of(copy)[0] == BEFORE]
-    kept = unused_name(layout.prefix.with_name(f"{layout.prefix.name}.client-files"))
+    kept = unused_name(layout.prefix.with_name(f"{layout.prefix.name}.config-files"))
     for copy in before:
         make_private_dir(kept)
         copy.rename(kept / copy.name)

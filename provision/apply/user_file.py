@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from provision.apply.client_copies import NAME_CHARS, sha256
+from provision.apply.config_copies import NAME_CHARS, sha256
 from provision.errors import CannotCreateError, FabricError, InvalidInputError, RefusedError, UsageError
 from provision.host.files import PRIVATE_FILE, commit, explained, read_bytes
 from provision.host.layout import Layout

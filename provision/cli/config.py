@@ -48,13 +48,13 @@ def command(
         return _undo(session, Path(what) if what else None)
     if write is not None:
         return _write(session, what or DEFAULT, write)
-    text, config = session.client_settings.rendered(what or DEFAULT)
+    text, config = session.configs.rendered(what or DEFAULT)
     shown = text.rstrip("\n")
     return Result({"format": what or DEFAULT, "text": text, "written": None, **vars(config)}, lambda: _print(shown))
 
 
 def _list(session: Session) -> Result:
-    formats = session.client_settings.formats
+    formats = session.configs.formats
     rows = [(name, each.title, each.path or each.use or "", each.needs or "") for name, each in formats.items()]
     tools = [{"name": name, **_told(each)} for name, each in formats.items()]
     return Result(
@@ -68,13 +68,13 @@ def _told(each: object) -> dict[str, object]:
 
 
 def _write(session: Session, name: str, path: Path) -> Result:
-    written, text, config = session.client_settings.write(name, path)
+    written, text, config = session.configs.write(name, path)
     lines = [f"Written to {written.path}." if written.changed else f"{written.path} holds it already."]
     if written.replaced:
         lines.append(f"What fabric had put there for {written.replaced} is out of it.")
     if written.backup:
         lines.append(f"What stood there before is in {written.backup}; `fabric config --undo` brings it back.")
-    use = session.client_settings.formats[name].use
+    use = session.configs.formats[name].use
     if use:
         lines.append(f"To use it: {use}")
     document = {
@@ -90,7 +90,7 @@ def _write(session: Session, name: str, path: Path) -> Result:
 
 
 def _undo(session: Session, path: Path | None) -> Result:
-    done = session.client_settings.undo(path)
+    done = session.configs.undo(path)
     lines = [told(each) for each in done] or ["Nothing was written into any file."]
     left = any(each.outcome == "left" for each in done)
     if left:

@@ -80,11 +80,11 @@ class Session:
         return Changes(self.fabric)
 
     @cached_property
-    def client_settings(self) -> Any:
+    def configs(self) -> Any:
         """The use cases around the configuration of clients."""
-        from provision.client_settings import ClientSettings
+        from provision.configs import Configs
 
-        return ClientSettings(self.fabric)
+        return Configs(self.fabric)
 
     @cached_property
     def locks(self) -> Any:

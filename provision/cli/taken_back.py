@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from provision.apply.client_files import TakenBack
+    from provision.apply.config_files import TakenBack
 
 _SAID = {
     "removed": "Removed {path}, which fabric had made.",

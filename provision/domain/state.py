@@ -38,7 +38,7 @@ class StoreEntry:
 
 
 @dataclass(frozen=True)
-class ClientFile:
+class ConfigFile:
     """A configuration that was written into a file of the user's, by the absolute path of that file.
 
     ``format`` is the name of its template, ``syntax`` how it was merged. ``ours`` is the copy of what was rendered and
@@ -63,7 +63,7 @@ class State:
     ``entries`` are all installed things by their key, ``in_use`` the keys of those that the server needs now.
     ``tried`` are the releases, references and places that failed, with the reason, when ``selection`` was chosen;
     ``unfit`` those of them that were there and did not run here, which are not tried again until that is asked for.
-    ``written_files`` are files that older versions wrote as a whole; ``client_files`` replaces it.
+    ``written_files`` are files that older versions wrote as a whole; ``config_files`` replaces it.
     """
 
     lineage: str
@@ -77,7 +77,7 @@ class State:
     tried: dict[str, str] = field(default_factory=dict)
     unfit: dict[str, str] = field(default_factory=dict)
     written_files: tuple[str, ...] = ()
-    client_files: tuple[ClientFile, ...] = ()
+    config_files: tuple[ConfigFile, ...] = ()
 
     @property
     def is_remote(self) -> bool:

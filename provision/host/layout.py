@@ -15,7 +15,7 @@
     <prefix>/gen/<n>/              rendered configuration of one generation, never edited
     <prefix>/current -> gen/<n>
     <prefix>/run/                  what the supervisor tells; 0700
-    <prefix>/client-files/         what stood in the user's files that `config --write` changed, and what was added
+    <prefix>/config-files/         what stood in the user's files that `config --write` changed, and what was added
     <prefix>/logs/  reports/  secrets/  home/ (HOME and caches of children)
 """
 
@@ -126,8 +126,8 @@ class Layout:
         return self.secrets / "api-key"
 
     @property
-    def client_files(self) -> Path:
-        return self.prefix / "client-files"
+    def config_files(self) -> Path:
+        return self.prefix / "config-files"
 
     @property
     def child_home(self) -> Path:

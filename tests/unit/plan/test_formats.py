@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from provision import assets
 from provision.domain.client_config import ClientConfig
 from provision.errors import InvalidInputError
-from provision.plan.client_text import with_ours, without_ours
+from provision.plan.config_text import with_ours, without_ours
 from provision.plan.documents import SYNTAXES
 from provision.plan.formats import Format, read_format
 from provision.plan.render import KEY_VARIABLE, NO_KEY, render

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from provision.apply import client_files
-from provision.apply.client_copies import Rendered
-from provision.apply.client_files import TakenBack, take_each_back, write
+from provision.apply import config_files
+from provision.apply.config_copies import Rendered
+from provision.apply.config_files import TakenBack, take_each_back, write
 from provision.apply.destroy import remove_prefix
 from provision.apply.state import open_prefix, read_state
 from provision.domain.state import State
@@ -50,13 +50,13 @@ def state_of(layout: Layout) -> State:
     return read_state(layout) or open_prefix(layout, ())
 
 
-def put(layout: Layout, path: Path, rendered: Rendered = OURS) -> client_files.Written:
+def put(layout: Layout, path: Path, rendered: Rendered = OURS) -> config_files.Written:
     return write(layout, state_of(layout), path, rendered)
 
 
 def undo(layout: Layout, *, for_good: bool = False) -> list[TakenBack]:
     state = state_of(layout)
-    return take_each_back(layout, state, state.client_files, for_good=for_good)[0]
+    return take_each_back(layout, state, state.config_files, for_good=for_good)[0]
 
 
 def outcomes(done: list[TakenBack]) -> list[str]:
@@ -76,7 +76,7 @@ def test_it_is_merged_and_comes_back_byte_by_byte(layout: Layout, mine: Path) ->
     assert mine.read_text(encoding="utf-8") == MINE
     assert mine.stat().st_mode & 0o777 == 0o640
     assert undo(layout) == []
-    assert not layout.client_files.exists()
+    assert not layout.config_files.exists()
 
 
 def test_writing_it_again_changes_nothing(layout: Layout, mine: Path) -> None:
@@ -93,7 +93,7 @@ def test_what_is_written_anew_takes_the_place_of_what_was_written_before(layout:
     text = mine.read_text(encoding="utf-8")
     assert '"C"' in text
     assert '"B"' not in text
-    assert len(list(layout.client_files.iterdir())) == 2
+    assert len(list(layout.config_files.iterdir())) == 2
     assert outcomes(undo(layout)) == ["restored"]
     assert mine.read_text(encoding="utf-8") == MINE
 
@@ -169,7 +169,7 @@ def test_what_cannot_be_written_stays_as_it_is(
     assert str(mine) in raised.value.message
     assert raised.value.hint
     assert (mine.lstat().st_ino, mine.lstat().st_mtime_ns) == (looked.st_ino, looked.st_mtime_ns)
-    assert state_of(layout).client_files == ()
+    assert state_of(layout).config_files == ()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of somebody else's")
@@ -205,8 +205,8 @@ def test_a_name_may_be_as_long_as_names_can_be(layout: Layout, tmp_path: Path, n
 def test_what_could_not_be_written_is_not_remembered(layout: Layout, tmp_path: Path) -> None:
     with pytest.raises(CannotCreateError):
         put(layout, tmp_path / "made" / ("n" * 300) / "settings.json")
-    assert state_of(layout).client_files == ()
-    assert not layout.client_files.exists()
+    assert state_of(layout).config_files == ()
+    assert not layout.config_files.exists()
     assert not (tmp_path / "made").exists()
 
 
@@ -280,7 +280,7 @@ def test_destroy_takes_everything_back_and_keeps_no_copy(layout: Layout, mine: P
 def test_destroy_without_a_state_moves_the_copies_beside_the_prefix(layout: Layout, mine: Path) -> None:
     put(layout, mine)
     remove_prefix(layout, None, keep_models=False)
-    kept = layout.prefix.with_name("prefix.client-files")
+    kept = layout.prefix.with_name("prefix.config-files")
     assert MINE in [path.read_text(encoding="utf-8") for path in kept.iterdir()]
     assert not layout.prefix.exists()
 
@@ -294,7 +294,7 @@ def test_destroy_goes_no_further_where_the_only_copy_would_be_lost(
     def no_space(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(client_files, "commit", no_space)
+    monkeypatch.setattr(config_files, "commit", no_space)
     with pytest.raises(CannotCreateError):
         remove_prefix(layout, state_of(layout), keep_models=False)
     monkeypatch.undo()

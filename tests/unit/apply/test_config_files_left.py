@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from provision.apply.client_copies import Rendered
-from provision.apply.client_files import TakenBack, take_each_back, write
+from provision.apply.config_copies import Rendered
+from provision.apply.config_files import TakenBack, take_each_back, write
 from provision.apply.destroy import remove_prefix
 from provision.apply.state import open_prefix, read_state
 from provision.domain.state import State
@@ -45,7 +45,7 @@ def state_of(layout: Layout) -> State:
 
 def undo(layout: Layout) -> list[TakenBack]:
     state = state_of(layout)
-    return take_each_back(layout, state, state.client_files)[0]
+    return take_each_back(layout, state, state.config_files)[0]
 
 
 def test_what_is_left_stays_remembered_until_it_can_be_taken_back(layout: Layout, written: list[Path]) -> None:
@@ -53,13 +53,13 @@ def test_what_is_left_stays_remembered_until_it_can_be_taken_back(layout: Layout
     written[1].write_text(now[:-2], encoding="utf-8")
     for _ in range(2):
         (left,) = [each for each in undo(layout) if each.outcome == "left"]
-        assert Path(left.aside or "").parent == layout.client_files
+        assert Path(left.aside or "").parent == layout.config_files
         assert Path(left.aside or "").read_text(encoding="utf-8") == MINE
         assert [path.name for path in written[1].parent.iterdir()] == [NAMES[1]]
     written[1].write_text(now, encoding="utf-8")
     assert [each.outcome for each in undo(layout)] == ["restored"]
     assert written[1].read_text(encoding="utf-8") == MINE
-    assert not layout.client_files.exists()
+    assert not layout.config_files.exists()
 
 
 def by_pipe(path: Path) -> None:
@@ -84,7 +84,7 @@ def test_undo_goes_on_with_the_others(layout: Layout, written: list[Path], repla
     replaced(written[0])
     assert [each.outcome for each in undo(layout)] == ["left", "restored", "restored"]
     assert [path.read_text(encoding="utf-8") for path in written[1:]] == [MINE, MINE]
-    assert [each.path for each in state_of(layout).client_files] == [str(written[0])]
+    assert [each.path for each in state_of(layout).config_files] == [str(written[0])]
 
 
 def test_destroy_takes_the_others_back_before_it_says_what_is_in_the_way(layout: Layout, written: list[Path]) -> None:
@@ -92,7 +92,7 @@ def test_destroy_takes_the_others_back_before_it_says_what_is_in_the_way(layout:
     with pytest.raises(FabricError, match="first"):
         remove_prefix(layout, state_of(layout), keep_models=False)
     assert [path.read_text(encoding="utf-8") for path in written[1:]] == [MINE, MINE]
-    assert [each.path for each in state_of(layout).client_files] == [str(written[0])]
+    assert [each.path for each in state_of(layout).config_files] == [str(written[0])]
     written[0].parent.unlink()
     (done,) = remove_prefix(layout, state_of(layout), keep_models=False).taken_back
     assert Path(done.aside or "").read_text(encoding="utf-8") == MINE

@@ -119,7 +119,7 @@ def test_destroy_with_a_damaged_state_names_what_it_cannot_take_back(up: Fabric,
     up.succeed("config", "opencode", "--write", str(path))
     (up.prefix / "state.json").write_text("{", encoding="utf-8")
     done = up("destroy", "--yes")
-    kept = up.prefix.with_name(f"{up.prefix.name}.client-files")
+    kept = up.prefix.with_name(f"{up.prefix.name}.config-files")
     assert done.returncode == 0, done.said
     assert "settings.json. They may still hold" in done.stdout
     assert f"What stood in them before is in {kept}." in done.stdout
@@ -175,7 +175,7 @@ def test_a_write_killed_anywhere_is_finished_or_undone_by_the_next(up: Fabric, t
         up.succeed("config", "--undo")
         assert path.read_text(encoding="utf-8") == SETTINGS, f"{point} {moment}"
         assert [entry.name for entry in tmp_path.iterdir() if "fabric-" in entry.name] == []
-        assert not (up.prefix / "client-files").exists()
+        assert not (up.prefix / "config-files").exists()
         if first.returncode == 0:
             break
         assert first.returncode == -signal.SIGKILL, first.said

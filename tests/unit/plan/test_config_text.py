@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.plan.client_text import BEGIN, END, CannotMergeError, with_ours, without_ours
+from provision.plan.config_text import BEGIN, END, CannotMergeError, with_ours, without_ours
 from provision.plan.documents import SYNTAXES
 from provision.plan.merge import merged, same
 

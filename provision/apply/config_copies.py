@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from provision.apply.state import write_state
-from provision.domain.state import ClientFile, State
+from provision.domain.state import ConfigFile, State
 from provision.errors import InvalidInputError
 from provision.host.files import commit, explained, make_private_dir, read_bytes
 from provision.host.layout import Layout
@@ -32,17 +32,17 @@ class Rendered:
     keep: tuple[str, ...] = ()
 
 
-def known_files(state: State) -> tuple[ClientFile, ...]:
+def known_files(state: State) -> tuple[ConfigFile, ...]:
     """Return the records of all files, those of older versions too, which wrote them as a whole."""
-    whole = tuple(ClientFile(name, "env", WHOLE, "", None, ()) for name in state.written_files)
-    return state.client_files + whole
+    whole = tuple(ConfigFile(name, "env", WHOLE, "", None, ()) for name in state.written_files)
+    return state.config_files + whole
 
 
-def record_of(path: Path, rendered: Rendered, before: bytes | None, known: tuple[bytes, bytes | None]) -> ClientFile:
+def record_of(path: Path, rendered: Rendered, before: bytes | None, known: tuple[bytes, bytes | None]) -> ConfigFile:
     """Return the record of a file that is about to be written; ``known`` is what will stand in it, and what does."""
     text = rendered.text.encode()
     missing = tuple(str(parent) for parent in path.parents if not parent.exists())
-    return ClientFile(
+    return ConfigFile(
         path=str(path),
         format=rendered.format,
         syntax=rendered.syntax,
@@ -53,15 +53,15 @@ def record_of(path: Path, rendered: Rendered, before: bytes | None, known: tuple
     )
 
 
-def remember(layout: Layout, state: State, record: ClientFile, copies: Mapping[str | None, bytes | None]) -> State:
+def remember(layout: Layout, state: State, record: ConfigFile, copies: Mapping[str | None, bytes | None]) -> State:
     """Keep the copies and the record, in this order, before the file itself is touched; return the written state."""
     with explained("keeping what stands in the file"):
-        make_private_dir(layout.client_files)
+        make_private_dir(layout.config_files)
         for name, data in copies.items():
             if name is not None and data is not None:
-                commit(layout.client_files / name, data)
+                commit(layout.config_files / name, data)
     others = _leaving_out(state, record.path)
-    state = write_state(layout, replace(others, client_files=(*others.client_files, record)))
+    state = write_state(layout, replace(others, config_files=(*others.config_files, record)))
     sweep(layout, state)
     return state
 
@@ -69,7 +69,7 @@ def remember(layout: Layout, state: State, record: ClientFile, copies: Mapping[s
 def _leaving_out(state: State, path: str) -> State:
     return replace(
         state,
-        client_files=tuple(each for each in state.client_files if each.path != path),
+        config_files=tuple(each for each in state.config_files if each.path != path),
         written_files=tuple(name for name in state.written_files if name != path),
     )
 
@@ -79,13 +79,13 @@ def sweep(layout: Layout, state: State) -> None:
     for copy in unnamed_copies(layout, state):
         copy.unlink(missing_ok=True)
     with suppress(OSError):  # not empty
-        layout.client_files.rmdir()
+        layout.config_files.rmdir()
 
 
 def unnamed_copies(layout: Layout, state: State | None) -> list[Path]:
     """Return the copies that no record names."""
-    named = {name for each in (state.client_files if state else ()) for name in (each.ours, each.before)}
-    there = layout.client_files.iterdir() if layout.client_files.is_dir() else ()
+    named = {name for each in (state.config_files if state else ()) for name in (each.ours, each.before)}
+    there = layout.config_files.iterdir() if layout.config_files.is_dir() else ()
     return [copy for copy in there if copy.name not in named]
 
 
@@ -93,9 +93,9 @@ def copy_of(layout: Layout, name: str | None) -> bytes | None:
     """Return a copy by its name. Raises ``InvalidInputError`` where it was taken away."""
     if name is None:
         return None
-    data = read_bytes(layout.client_files / name)
+    data = read_bytes(layout.config_files / name)
     if data is None:
-        raise InvalidInputError(f"{layout.client_files / name} is gone.", "Take the values out of the file by hand.")
+        raise InvalidInputError(f"{layout.config_files / name} is gone.", "Take the values out of the file by hand.")
     return data
 
 
@@ -109,7 +109,7 @@ def parts_of(copy: Path) -> tuple[str, str]:
     return (parts[1], parts[3]) if len(parts) == len(("file", "role", "content", "name")) else ("", copy.name)
 
 
-def forget(layout: Layout, state: State, record: ClientFile) -> State:
+def forget(layout: Layout, state: State, record: ConfigFile) -> State:
     """Return the written state without ``record``, whose copies are removed."""
     state = write_state(layout, _leaving_out(state, record.path))
     sweep(layout, state)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from provision.apply.client_copies import (
+from provision.apply.config_copies import (
     WHOLE,
     Rendered,
     copy_of,
@@ -24,11 +24,11 @@ from provision.apply.client_copies import (
     sweep,
 )
 from provision.apply.user_file import explained_outside, read, real_path, replace_content, staged, writable
-from provision.domain.state import ClientFile, State
+from provision.domain.state import ConfigFile, State
 from provision.errors import FabricError, InvalidInputError
 from provision.host.files import commit, read_bytes, unused_name
 from provision.host.layout import Layout
-from provision.plan.client_text import CannotMergeError, with_ours, without_ours
+from provision.plan.config_text import CannotMergeError, with_ours, without_ours
 
 ASIDE = ".before-fabric"
 
@@ -95,7 +95,7 @@ def write(layout: Layout, state: State, path: Path, rendered: Rendered) -> Writt
                 forget(layout, state, record)
             raise
     replaced = old.format if old and old.format != record.format else None
-    return Written(path, now != data, layout.client_files / record.before if record.before else None, replaced)
+    return Written(path, now != data, layout.config_files / record.before if record.before else None, replaced)
 
 
 def _holds(path: Path, data: bytes | None) -> bool:
@@ -112,7 +112,7 @@ def _remove_empty(directories: Iterable[str]) -> None:
             Path(directory).rmdir()
 
 
-def take_back(layout: Layout, record: ClientFile, *, for_good: bool) -> TakenBack:
+def take_back(layout: Layout, record: ConfigFile, *, for_good: bool) -> TakenBack:
     """Take what was written into one file out of it. May be repeated; the caller forgets the record afterwards.
 
     With ``for_good`` nothing is kept in the prefix: what stood in a file that is left is put beside it. Raises
@@ -130,7 +130,7 @@ def take_back(layout: Layout, record: ClientFile, *, for_good: bool) -> TakenBac
                 path.unlink() if back is None else replace_content(layout, path, back, now)
     except (CannotMergeError, FabricError) as error:
         why = error.message if isinstance(error, FabricError) else str(error)
-        kept = str(layout.client_files / record.before) if record.before and before is not None else None
+        kept = str(layout.config_files / record.before) if record.before and before is not None else None
         return TakenBack(record.path, "left", why, _put_aside(path, before) if for_good else kept)
     if back is None:
         _remove_empty(record.made_parents)
@@ -140,7 +140,7 @@ def take_back(layout: Layout, record: ClientFile, *, for_good: bool) -> TakenBac
 
 
 def take_each_back(
-    layout: Layout, state: State, records: Iterable[ClientFile], *, for_good: bool = False
+    layout: Layout, state: State, records: Iterable[ConfigFile], *, for_good: bool = False
 ) -> tuple[list[TakenBack], State]:
     """Take back what was written into files, one after the other; return what became of each, and the written state.
 
@@ -171,7 +171,7 @@ def _text(data: bytes | None) -> str | None:
         raise CannotMergeError("it is not UTF-8") from error
 
 
-def _without(layout: Layout, record: ClientFile | None, now: bytes | None) -> bytes | None:
+def _without(layout: Layout, record: ConfigFile | None, now: bytes | None) -> bytes | None:
     """Return a file's content without what ``record`` says that was written into it. Raises ``CannotMergeError``."""
     if record is None or now is None:
         return now

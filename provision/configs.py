@@ -13,7 +13,7 @@ from provision.errors import FabricError, UsageError, did_you_mean
 from provision.plan.formats import Format, read_format
 
 if TYPE_CHECKING:
-    from provision.apply.client_files import TakenBack, Written
+    from provision.apply.config_files import TakenBack, Written
     from provision.domain.client_config import ClientConfig
 
 NOT_THERE = (404, 405, 501)  # what servers answer where they know no such path
@@ -26,7 +26,7 @@ _ANYWAY = b"Unexpected endpoint"  # LM Studio says this, with the status 200
 
 
 @dataclass
-class ClientSettings:
+class Configs:
     """Everything that ``fabric config`` can do."""
 
     fabric: Fabric
@@ -74,8 +74,8 @@ class ClientSettings:
 
     def write(self, name: str, path: Path) -> tuple[Written, str, ClientConfig]:
         """Put one format into a file of the user's, and remember it; return what was done, and what was rendered."""
-        from provision.apply.client_copies import Rendered
-        from provision.apply.client_files import write
+        from provision.apply.config_copies import Rendered
+        from provision.apply.config_files import write
         from provision.apply.journal import Journal
         from provision.apply.user_file import writable
         from provision.changing import changing
@@ -93,8 +93,8 @@ class ClientSettings:
 
     def undo(self, path: Path | None) -> list[TakenBack]:
         """Take back what was written into one file, or into all of them. Raises ``UsageError`` for a file without."""
-        from provision.apply.client_copies import known_files
-        from provision.apply.client_files import take_each_back
+        from provision.apply.config_copies import known_files
+        from provision.apply.config_files import take_each_back
         from provision.apply.journal import Journal
         from provision.apply.user_file import real_path
         from provision.changing import changing
