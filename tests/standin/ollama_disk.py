@@ -43,7 +43,7 @@ class RefusalError(Exception):
 
 
 def parse(text: str) -> Name | None:
-    rest, tag = text.partition("://")[2] or text, "latest"
+    rest, tag = re.sub("^https?://", "", text), "latest"  # no other scheme, and not an empty one
     if rest.rfind(":") > rest.rfind("/"):
         rest, _, tag = rest.rpartition(":")
     parts = rest.split("/")

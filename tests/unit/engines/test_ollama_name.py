@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from provision.domain.ollama_name import name_of_path, names_match, parse_name, sha256_of
@@ -58,6 +58,7 @@ def test_names_match_as_ollama_matches_them() -> None:
     assert not names_match("me/x", "x")
 
 
+@example("://9")
 @given(st.text(alphabet=st.sampled_from("aZ9_.-:/\\ \0é%"), max_size=24))
 def test_whatever_is_accepted_stays_below_its_directory_and_is_a_name_to_upstream_too(text: str) -> None:
     try:
