@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from provision.client.connection import Connection, Patience
+from provision.client.endpoints import value
 from provision.client.openai_compatible import OpenAICompatibleClient
 from provision.client.routing import Route, default_route, route
 from provision.domain.endpoint import API, normalize
+from provision.domain.spec import EXTERNAL
 from provision.errors import RefusedError, UsageError, did_you_mean
 from provision.inference import host
 from provision.inference.backend import Backend
@@ -16,9 +18,6 @@ from provision.inference.native import NativeBackend, speaks_it
 from provision.inference.translated import TranslatedBackend
 from provision.knowledge.routes import Backend as Row
 from provision.knowledge.routes import load_routes
-
-STANDARD = "openai-compat"
-KEY = "OLLAMA_API_KEY"
 
 
 @dataclass(frozen=True)
@@ -113,8 +112,9 @@ class Endpoints:
 
 def _named(named: str, backend: str | None, env: Mapping[str, str]) -> Address:
     """Return the server that the caller names. An address that ends in ``/v1`` says what it speaks."""
-    row = _row(backend or STANDARD)
-    key = env.get(row.api_key_env if backend else KEY, "").strip() or None
+    row = _row(backend or EXTERNAL)
+    keys = row if backend else load_routes().known_by("ollama")  # the key is where this API's own client looks for it
+    key = value(env, keys.api_key_env) or None
     url = host.base_url(named)
     return Address(normalize(url, has_key=bool(key)), row.name, key, None, not url.endswith(f"/{API}"))
 

@@ -31,13 +31,6 @@ MINE = '{\n  // mine\n  "env": {"A": "mine"}\n}\n'
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    layout = Layout(tmp_path / "prefix")
-    open_prefix(layout, ())
-    return layout
-
-
-@pytest.fixture
 def mine(tmp_path: Path) -> Path:
     path = tmp_path / "home" / "settings.json"
     path.parent.mkdir()

@@ -22,13 +22,6 @@ NAMES = ("first.json", "second.json", "third.json")
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    layout = Layout(tmp_path / "prefix")
-    open_prefix(layout, ())
-    return layout
-
-
-@pytest.fixture
 def written(layout: Layout, tmp_path: Path) -> list[Path]:
     """Three files of the user's with our values in them, each in a directory of its own."""
     paths = [tmp_path / name.partition(".")[0] / name for name in NAMES]
