@@ -30,6 +30,7 @@ from pathlib import Path
 from provision.errors import UsageError
 
 MARKER = "fabric-prefix"
+NOT_UNICODE = "Use a name in UTF-8, in a UTF-8 locale (such as LC_ALL=C.UTF-8)."
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,11 @@ class Layout:
         return self.prefix / "home"
 
 
+def is_unicode(name: str) -> bool:
+    """Tell whether a name can be written down: in the encoding of this locale, or in UTF-8, it may be no text."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
 def locate(option: str | None, env: Mapping[str, str]) -> Layout:
     """Find the prefix: ``--home``, else ``$FABRIC_HOME``, else the platform's user data directory.
 
@@ -150,6 +156,8 @@ def locate(option: str | None, env: Mapping[str, str]) -> Layout:
     path = Path(os.path.abspath(os.path.expanduser(chosen)))
     if path == Path(path.anchor):
         raise UsageError(f"The prefix cannot be {path}.", "Name a directory of its own with --home DIR.")
+    if not is_unicode(str(path)):
+        raise UsageError(f"The prefix {str(path)!r} has bytes in its name that are no letters.", NOT_UNICODE)
     return Layout(path)
 
 
