@@ -16,12 +16,14 @@ LOCK_WAIT_S = 900.0
 def changing(fabric: Fabric, doing: str) -> Iterator[State]:
     """Hold the lock on behalf of ``fabric DOING``, clear what a killed run left, and give the state."""
     from provision.apply.journal import recover
+    from provision.apply.trash import settle
 
     check_prefix(fabric.layout)
     made = fabric.layout.missing_parents()
     with locked(fabric, doing):
         state = open_prefix(fabric.layout, made)
         interrupted = recover(fabric.layout)
+        settle(fabric.layout)
         if interrupted:
             fabric.progress.say(
                 f"`fabric {interrupted.verb}` (process {interrupted.pid}) was interrupted at "

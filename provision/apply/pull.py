@@ -116,7 +116,7 @@ class Intake:
             final = model_path(self.layout, model)
             self.keep(staged, final)
             entry = record(self.layout, "model", model.name, final, known=_hashes(model))
-        return replace(entry, known_as={wish: model})
+        return replace(entry, known_as={wish: model}, pulled=False)
 
     def _fetched(self, model: Model, fetcher: Fetcher, staged: Path, arrived: Callable[[int], None]) -> Model:
         """Fetch to ``staged`` and return the model with the hashes that were learnt by that.

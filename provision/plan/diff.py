@@ -107,13 +107,16 @@ def _config(selection: Selection, observed: Observed) -> Change:
     reread = bool(observed.engine_damage) and selection.release.method is Method.EXISTING
     if not differing and not reread:
         return Change(Action.NONE, Kind.CONFIG, name, f"generation {observed.state.generation}")
-    reasons = list(_differences(observed.state.selection, selection)) or [
+    reasons = list(differences(observed.state.selection, selection)) or [
         f"{', '.join(differing)} differ" if differing else "the program of others may have other options now"
     ]
+    if observed.state.rolled_back_to is not None:
+        reasons.append(f"which undoes the rollback to generation {observed.state.rolled_back_to}")
     return Change(Action.UPDATE, Kind.CONFIG, name, ", ".join(reasons))
 
 
-def _differences(old: Selection | None, new: Selection) -> Iterator[str]:
+def differences(old: Selection | None, new: Selection) -> Iterator[str]:
+    """Yield in words what one selection serves otherwise than another."""
     if old is None:
         return
     names = _NAMED if old.is_remote == new.is_remote else _EVERYBODYS
