@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from provision.app import Fabric
@@ -36,11 +36,16 @@ def locked(fabric: Fabric, doing: str) -> AbstractContextManager[None]:
     """Hold the lock of the prefix; whoever has to wait is told for whom."""
     from provision.host.lock import exclusive
 
+    return exclusive(fabric.layout.lock, fabric.layout.lock_holder, doing, LOCK_WAIT_S, _telling(fabric, doing))
+
+
+def looking(fabric: Fabric, doing: str) -> AbstractContextManager[None]:
+    """Keep others from changing the prefix on behalf of ``fabric DOING``, which only looks at it."""
+    from provision.host.lock import shared
+
+    return shared(fabric.layout.lock, fabric.layout.lock_holder, doing, LOCK_WAIT_S, _telling(fabric, doing))
+
+
+def _telling(fabric: Fabric, doing: str) -> Callable[[str], None]:
     waiting = f"Waiting, because {{}} is at work here; `fabric {doing}` goes on when it is done"
-    return exclusive(
-        fabric.layout.lock,
-        fabric.layout.lock_holder,
-        doing,
-        LOCK_WAIT_S,
-        lambda who: fabric.progress.say(waiting.format(who)),
-    )
+    return lambda who: fabric.progress.say(waiting.format(who))

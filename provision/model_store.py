@@ -88,7 +88,7 @@ class ModelStore:
             described = {wish: self._describe(wish, state, offline=offline) for wish in dict.fromkeys(wishes)}
             pulled, now = [], state
             for wish, model in described.items():
-                entry, changed, now = self._pull(wish, model, now, offline=offline)
+                entry, changed, now = self.bring(wish, model, now, offline=offline)
                 pulled.append(Pulled(_stored_model(self.fabric, now, [entry]), changed))
             return tuple(pulled)
 
@@ -146,8 +146,11 @@ class ModelStore:
             return self.mirrors
         return state.selection.spec.install.mirrors if state.selection else {}
 
-    def _pull(self, wish: str, model: Model, state: State, *, offline: bool) -> tuple[StoreEntry, bool, State]:
-        """Fetch one model unless it is there; return its entry, whether it was fetched, and the state after that."""
+    def bring(self, wish: str, model: Model, state: State, *, offline: bool) -> tuple[StoreEntry, bool, State]:
+        """Fetch one model unless it is there; return its entry, whether it was fetched, and the state after that.
+
+        The lock is held.
+        """
         layout = self.fabric.layout
         here = state.entries.get(model_path(layout, model).name)
         if here is not None and not why_damaged(layout, here):

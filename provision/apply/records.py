@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from provision.domain.drift import Drift, DriftKind
+from provision.domain.model import Model
 from provision.domain.plan import Kind
 from provision.domain.state import StoredFile, StoreEntry
 from provision.host.files import sha256_of_file
@@ -47,10 +48,25 @@ def record(
     return StoreEntry(kind, name, path.name, relative, files, size_bytes, follows_links)
 
 
-def content_sha256(file: Path, *, follows_links: bool) -> str:
-    """Return the SHA-256 of a file's content; of a link that counts as itself, of where it leads."""
+def known_sha256(entry: StoreEntry) -> dict[str, str]:
+    """Return the SHA-256 of files of a model by their paths in its entry, as its place had told or they were pinned."""
+    return {path: sha256 for model in entry.known_as.values() for path, sha256 in pinned_sha256(model).items()}
+
+
+def pinned_sha256(model: Model) -> dict[str, str]:
+    """Return the SHA-256 of the files of a model by their paths in its entry: what came was compared with them."""
+    if model.sha256:
+        return {"": model.sha256}
+    return {file.path: file.sha256 for file in model.files if file.sha256}
+
+
+def content_sha256(file: Path, *, follows_links: bool, arrived: Callable[[int], None] | None = None) -> str:
+    """Return the SHA-256 of a file's content; of a link that counts as itself, of where it leads.
+
+    ``arrived`` is called with every number of bytes that was read.
+    """
     if follows_links or not file.is_symlink():
-        return sha256_of_file(file)
+        return sha256_of_file(file, arrived)
     import hashlib
 
     return hashlib.sha256(os.fsencode(file.readlink())).hexdigest()
