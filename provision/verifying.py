@@ -79,14 +79,17 @@ class Verification:
         return entry is not None and bool(why_damaged(self.fabric.layout, entry))
 
     def _set_aside(self, problems: Iterable[Problem], state: State) -> Path | None:
-        """Move away what is wrong, so that it is missing; put back modes and times. Files of others stay."""
+        """Move away what is wrong of the store, so that it is missing; put back modes and times.
+
+        Files of others stay, and rendered files as well: applying a plan keeps what a person has written there.
+        """
         layout, aside = self.fabric.layout, None
         with explained("setting aside what is wrong"):
             for problem in problems:
                 path = Path(problem.drift.path or "")
                 if problem.touched or problem.drift.kind is DriftKind.MODE:
                     _put_back(path, layout.prefix, state.entries[problem.key])
-                elif problem.key and problem.drift.kind in _SET_ASIDE:
+                elif problem.key and problem.drift.kind in _SET_ASIDE and problem.drift.resource in _STORED:
                     aside = aside or unused_name(layout.quarantine / time.strftime("%Y-%m-%d-%H%M%S"))
                     target = aside / path.relative_to(layout.prefix)
                     make_private_dir(target.parent)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from provision.apply.records import content_sha256, entry_drift, known_sha256
+from provision.apply.records import content_sha256, entry_drift, pinned_sha256
 from provision.domain.drift import Drift, DriftKind
-from provision.domain.plan import Kind
-from provision.domain.state import State, StoredFile, StoreEntry
+from provision.domain.resource import Kind
+from provision.domain.state import State, StoreEntry
 from provision.errors import InterruptedByUserError
 from provision.host.files import explained
 from provision.host.layout import Layout
@@ -46,22 +46,12 @@ class Verified:
 
 
 @dataclass(frozen=True)
-class _File:
-    """A recorded file, and what a look at it without reading has told, if that was anything."""
+class _Read:
+    """A recorded file that has to be read: it is there with its size, and its hash is known."""
 
-    entry: StoreEntry
-    file: StoredFile
     path: Path
-    expected: str | None
-    drift: Drift | None
-
-    @property
-    def is_read(self) -> bool:
-        """Whether its content has to be read: it is there, has the right size, and is known."""
-        drift = self.drift
-        if self.expected is None or (drift and drift.kind not in (DriftKind.CONTENT, DriftKind.MODE)):
-            return False
-        return drift is None or self.path.lstat().st_size == self.file.size_bytes
+    follows_links: bool
+    size_bytes: int
 
 
 def verify(layout: Layout, state: State, reading: Callable[[int], Callable[[int], None]]) -> Verified:
@@ -70,30 +60,36 @@ def verify(layout: Layout, state: State, reading: Callable[[int], Callable[[int]
     ``reading`` is told how many bytes that will be, and returns what is called with every number of bytes that was
     read, from any thread. Raises ``FabricError`` for what cannot be read.
     """
+    entries = [_with_pinned(entry) for entry in state.entries.values()]
     with explained("reading the store"):
-        problems, files = list[Problem](), list[_File]()
-        for entry in state.entries.values():
-            drifts = list(entry_drift(layout, entry))
-            problems += [Problem(entry.key, drift) for drift in drifts if drift.kind is DriftKind.EXTRA]
-            files += _files(layout, entry, {drift.path: drift for drift in drifts if drift.path})
-        read = [each for each in files if each.is_read]
-        size_bytes = sum(each.file.size_bytes for each in read)
-        hashes = _hashed(read, reading(size_bytes))
-    problems += [problem for each in files if (problem := _problem(each, hashes.get(each.path)))]
-    problems += _strangers(layout, state)
-    unhashed = tuple(sorted({each.entry.name for each in files if each.expected is None}))
-    return Verified(tuple(problems), unhashed, len(read), size_bytes)
+        files = [file for entry in entries for file in _to_read(layout, entry)]
+        size_bytes = sum(file.size_bytes for file in files)
+        hashes = _hashed(files, reading(size_bytes))
+        problems = [problem for entry in entries for problem in _problems(layout, entry, hashes)]
+        problems += _strangers(layout, state)
+    unhashed = {entry.name for entry in entries if any(file.sha256 is None for file in entry.files)}
+    return Verified(tuple(problems), tuple(sorted(unhashed)), len(files), size_bytes)
 
 
-def _files(layout: Layout, entry: StoreEntry, drifts: Mapping[str, Drift]) -> Iterator[_File]:
-    root, pinned = layout.prefix / entry.path, known_sha256(entry)
+def _with_pinned(entry: StoreEntry) -> StoreEntry:
+    """Return an entry with the hashes that models were pinned by, where an older version recorded none."""
+    pinned = {path: sha256 for model in entry.known_as.values() for path, sha256 in pinned_sha256(model).items()}
+    files = (replace(file, sha256=file.sha256 or pinned.get(file.path)) for file in entry.files)
+    return replace(entry, files=tuple(files))
+
+
+def _to_read(layout: Layout, entry: StoreEntry) -> Iterator[_Read]:
+    root = layout.prefix / entry.path
     for file in entry.files:
         path = root / file.path if file.path else root
-        yield _File(entry, file, path, file.sha256 or pinned.get(file.path), drifts.get(str(path)))
+        if file.sha256 and os.path.lexists(path):
+            status = path.stat() if entry.follows_links and path.exists() else path.lstat()
+            if status.st_size == file.size_bytes:
+                yield _Read(path, entry.follows_links, file.size_bytes)
 
 
-def _hashed(files: Iterable[_File], arrived: Callable[[int], None]) -> dict[Path, str]:
-    """Return the SHA-256 of each, the largest begun first; Ctrl-C stops all of them."""
+def _hashed(files: Iterable[_Read], arrived: Callable[[int], None]) -> dict[str, str]:
+    """Return the SHA-256 of each by its path, the largest begun first; Ctrl-C stops all of them."""
     stop = threading.Event()
 
     def go_on(count: int) -> None:
@@ -101,34 +97,28 @@ def _hashed(files: Iterable[_File], arrived: Callable[[int], None]) -> dict[Path
             raise InterruptedByUserError("Stopped.")
         arrived(count)
 
-    def sha256(each: _File) -> tuple[Path, str]:
-        return each.path, content_sha256(each.path, follows_links=each.entry.follows_links, arrived=go_on)
+    def sha256(file: _Read) -> tuple[str, str]:
+        return str(file.path), content_sha256(file.path, follows_links=file.follows_links, arrived=go_on)
 
-    largest_first = sorted(files, key=lambda each: -each.file.size_bytes)
     with ThreadPoolExecutor(min(AT_ONCE, os.cpu_count() or 1)) as pool:
         try:
-            return dict(pool.map(sha256, largest_first))
+            return dict(pool.map(sha256, sorted(files, key=lambda file: -file.size_bytes)))
         except BaseException:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _problem(each: _File, sha256: str | None) -> Problem | None:
-    drift, entry = each.drift, each.entry
-    if sha256 is None:  # it was not read
-        return Problem(entry.key, drift, each.expected) if drift else None
-    if sha256 != each.expected:
-        kind = DriftKind.PROGRAM if entry.follows_links and each.path.is_symlink() else DriftKind.CONTENT
-        detail = f"{each.path.name} has other bytes than were installed"
-        drift = Drift(kind, Kind(entry.kind), entry.name, detail, str(each.path))
-        return Problem(entry.key, drift, each.expected, sha256)
-    if drift is None:
-        return None
-    if drift.kind is DriftKind.CONTENT:
-        detail = f"{each.path.name} was touched; its bytes are what they were"
-        return Problem(entry.key, replace(drift, detail=detail), each.expected, sha256, touched=True)
-    return Problem(entry.key, drift, each.expected, sha256)
+def _problems(layout: Layout, entry: StoreEntry, hashes: dict[str, str]) -> Iterator[Problem]:
+    root = layout.prefix / entry.path
+    expected = {str(root / file.path if file.path else root): file.sha256 for file in entry.files}
+    found = {drift.path: drift for drift in entry_drift(layout, entry, deep=True, hashes=hashes)}
+    for drift in entry_drift(layout, entry):  # what would be repaired without reading it, because its time is another
+        if drift.path not in found:
+            said = replace(drift, detail=f"{Path(drift.path or '').name} was touched; its bytes are what they were")
+            yield Problem(entry.key, said, touched=True)
+    for path, drift in found.items():
+        yield Problem(entry.key, drift, expected.get(path or ""), hashes.get(path or ""))
 
 
 def _strangers(layout: Layout, state: State) -> Iterator[Problem]:
