@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from provision.app import Fabric
 from provision.apply.generations import chosen_generation
-from provision.apply.state import check_prefix, read_state
+from provision.apply.saved_plan import PLAN_AGAIN
+from provision.apply.state import check_host, check_prefix, read_state
 from provision.bring_up import BringUp, UpOptions, UpResult
 from provision.changing import changing, locked
 from provision.domain.plan import Kind, Plan
@@ -27,8 +28,6 @@ from provision.serve.waiting import PortLostError
 if TYPE_CHECKING:
     from provision.apply.destroy import Removal
     from provision.domain.measure import SmokeReport
-
-_PLAN_AGAIN = "Make a new one with `fabric plan --out FILE`."
 
 
 class SmokeFailedError(FabricError):
@@ -119,10 +118,11 @@ class Changes:
 
     def _tell_undone(self, plan: Plan, state: State) -> None:
         """Say aloud that a rollback does not last, because something else is asked for now."""
-        if state.rolled_back_to is not None and plan.pending(Kind.CONFIG):
+        undone = state.undone_by(plan.selection)
+        if undone is not None and plan.pending(Kind.CONFIG):
             self.fabric.progress.say(
-                f"`fabric rollback` had brought back generation {state.rolled_back_to}; what is asked for now is "
-                "something else, and takes its place"
+                f"`fabric rollback` had brought back generation {undone}; what is asked for now is something else, and "
+                "takes its place"
             )
 
     def rollback(self, number: int | None, options: UpOptions) -> UpResult:
@@ -141,16 +141,16 @@ class Changes:
         """Carry out exactly ``saved``. Raises ``InvalidInputError`` where the world has moved since."""
         with changing(self.fabric, "apply") as state, self._run("apply") as run:
             if saved.lineage not in ("", state.lineage) or saved.serial != state.serial:
-                raise InvalidInputError("This plan does not fit any more: the state has changed.", _PLAN_AGAIN)
+                raise InvalidInputError("This plan does not fit any more: the state has changed.", PLAN_AGAIN)
             known = state if saved.lineage else None
             try:
                 look = partial(self.fabric.planner.plan_saved, saved, known, self.fabric.facts())
                 plan, options = self._planned(look, options)
             except CannotRunError as error:
-                raise InvalidInputError(f"This plan does not fit this machine. {error.message}", _PLAN_AGAIN) from error
+                raise InvalidInputError(f"This plan does not fit this machine. {error.message}", PLAN_AGAIN) from error
             if plan.digest != saved.digest:
                 raise InvalidInputError(
-                    "This plan does not fit any more: the machine or the data files have changed.", _PLAN_AGAIN
+                    "This plan does not fit any more: the machine or the data files have changed.", PLAN_AGAIN
                 )
             return self._carry_out(plan, state, options, run)
 
@@ -172,9 +172,12 @@ class Changes:
         with locked(self.fabric, "destroy"):
             try:
                 state = self.fabric.state()
-                settle(self.fabric.layout)
             except InvalidInputError:  # what it owned elsewhere is not known any more; the prefix is ours all the same
                 state = None
+            if not self.fabric.take_over:
+                check_host(state)
+            if state is not None:
+                settle(self.fabric.layout)
             control.stop(self.fabric.layout)
             return remove_prefix(self.fabric.layout, state, keep_models=keep_models)
 

@@ -10,7 +10,7 @@ import typer
 from provision.cli import output
 from provision.cli.differences import changes_document
 from provision.cli.present import plan_result, show_smoke
-from provision.cli.session import Result, Session, verb
+from provision.cli.session import Result, Session, TakeOver, verb
 from provision.cli.wish import Wish, with_wish
 from provision.errors import UsageError
 
@@ -34,6 +34,7 @@ def command(
         typer.Option("--bundle", metavar="FILE", help="Take everything from a bundle; implies --locked and --offline."),
     ] = None,
     no_rollback: NoRollback = False,
+    take_over: TakeOver = False,
 ) -> Result:
     """Install, start and prove a local model server. A second run changes nothing.
 
@@ -53,7 +54,7 @@ def command(
     """
     from provision.bring_up import UpOptions
 
-    session.spec_dir = wish.directory
+    session.spec_dir, session.take_over = wish.directory, take_over
     if bundle and wish.refresh:
         raise UsageError("--refresh chooses anew, --bundle chooses nothing.", "Leave one of them away.")
     pins = session.locks.pins_of_bundle(wish.spec, bundle) if bundle else session.pins(wish)

@@ -89,7 +89,7 @@ class ConfigFile:
 
 @dataclass(frozen=True)
 class State:
-    """``lineage`` is the prefix's own id, ``serial`` grows with every change.
+    """``lineage`` is the prefix's own id, ``serial`` grows with every change, ``host`` is the machine that it is for.
 
     ``entries`` are all installed things by their key, ``in_use`` the keys of those that the server needs now.
     ``tried`` are the releases, references and places that failed, with the reason, when ``selection`` was chosen;
@@ -111,6 +111,7 @@ class State:
     written_files: tuple[str, ...] = ()
     config_files: tuple[ConfigFile, ...] = ()
     generations: tuple[Generation, ...] = ()
+    host: str | None = None
 
     @property
     def history(self) -> tuple[Generation, ...]:
@@ -125,11 +126,12 @@ class State:
         """The generation that is configured now."""
         return self.history[-1] if self.history else None
 
-    @property
-    def rolled_back_to(self) -> int | None:
-        """The generation that the user has brought back, while that is what is configured."""
+    def undone_by(self, selection: Selection) -> int | None:
+        """Return the generation that the user has brought back, where serving ``selection`` undoes that."""
         current = self.current
-        return current.restores if current is not None and current.verb == ROLLBACK else None
+        if current is None or current.verb != ROLLBACK or selection.is_served_like(current.selection):
+            return None
+        return current.restores
 
     def known_generation(self, number: int) -> Generation | None:
         """Return a generation by its number, where it is still known."""

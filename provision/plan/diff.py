@@ -146,8 +146,8 @@ def _config(selection: Selection, observed: Observed) -> Change:
     if not reasons and diff:
         differing = sorted(n for n, text in observed.desired_files.items() if observed.files.get(n) != text)
         reasons = [f"{', '.join(differing)} differ"]
-    if diff and observed.state.rolled_back_to is not None:
-        reasons.append(f"which undoes the rollback to generation {observed.state.rolled_back_to}")
+    if (undone := observed.state.undone_by(selection)) is not None:
+        reasons.append(f"which undoes the rollback to generation {undone}")
     return Change(
         Action.UPDATE,
         Kind.CONFIG,
