@@ -22,6 +22,7 @@ VERBS = {
     "destroy": "Stop the server and remove everything that fabric made.",
     "plan": "Show what `up` would change, and why.",
     "apply": "Carry out exactly a saved plan.",
+    "rollback": "Serve again as an earlier generation did, or list them.",
     "status": "Show the state of the server, and drift.",
     "doctor": "Explain this machine: facts, findings, the choice and why.",
     "facts": "Show what was found out about this machine.",
@@ -31,6 +32,8 @@ VERBS = {
     "bench": "Measure latency and throughput.",
     "logs": "Show the server's log.",
     "models": "List the models of the catalogue and of the store, fetch some, remove some.",
+    "gc": "Remove what no generation needs that can be brought back.",
+    "verify": "Read the whole store and compare it with what was installed.",
     "lock": "Pin everything that a wish is resolved to, in `fabric.lock`.",
     "bundle": "Put all that a lock names into one file, for machines without a network.",
 }

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -161,14 +161,19 @@ def read_bytes(path: Path) -> bytes | None:
         return None
 
 
-def sha256_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file's content, as hexadecimal digits. Raises ``OSError``."""
+def sha256_of_file(path: Path, arrived: Callable[[int], None] | None = None) -> str:
+    """Return the SHA-256 of a file's content, as hexadecimal digits. Raises ``OSError``.
+
+    ``arrived`` is called with every number of bytes that was read.
+    """
     import hashlib
 
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while data := file.read(READ_BYTES):
             digest.update(data)
+            if arrived is not None:
+                arrived(len(data))
     return digest.hexdigest()
 
 
