@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from provision.app import Fabric
-from provision.apply.state import check_prefix, read_state, write_state
+from provision.apply.prefix_check import check_prefix
+from provision.apply.state import read_state, write_state
 from provision.bring_up import BringUp
 from provision.changing import changing, locked
 from provision.domain.lock import NO_PINS, Pins

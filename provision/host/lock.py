@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from provision.errors import LockedError
-from provision.host.files import PRIVATE_DIR, PRIVATE_FILE, explained, make_own_dir
+from provision.host.files import PRIVATE_DIR, PRIVATE_FILE, explained, make_own_dir, open_private
 
 POLL_S = 0.05
 
@@ -41,7 +41,8 @@ def exclusive(path: Path, holder: Path, doing: str, wait_s: float, waiting: Call
     handle = _acquire(path, held)
     try:
         with suppress(OSError):  # only for the message
-            holder.write_text(f"{os.getpid()} fabric {doing}\n", encoding="utf-8")
+            with open(holder, "w", encoding="utf-8", opener=open_private) as file:
+                file.write(f"{os.getpid()} fabric {doing}\n")
         yield
     finally:
         with suppress(OSError):

@@ -8,7 +8,7 @@ import msgspec
 
 from provision.domain.measure import SmokeReport
 from provision.domain.server import Observation, ProcessIdentity, Runtime
-from provision.host.files import commit, explained, read_bytes
+from provision.host.files import commit, explained, read_private
 from provision.host.layout import Layout
 
 
@@ -58,7 +58,7 @@ class Proof:
         return report
 
     def _of(self, runtime: Runtime | None) -> Proved | None:
-        data = read_bytes(self._path)
+        data = read_private(self._path)
         try:
             proved = msgspec.json.decode(data, type=Proved) if data else None
         except msgspec.MsgspecError:
