@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from provision.apply.store import converted_path, engine_path_of, model_file, model_path, paths_of, why_damaged
+from provision.apply.records import why_damaged
+from provision.apply.store import converted_path, engine_path_of, model_file, model_path, paths_of
 from provision.domain.model import Model
 from provision.domain.plan import Plan
 from provision.domain.selection import Selection

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from provision.apply.store import paths_of, why_damaged
+from provision.apply.records import why_damaged
+from provision.apply.store import paths_of
 from provision.domain.plan import Action, Change, Kind
 from provision.domain.server import Observation, ServerState
 from provision.domain.state import State

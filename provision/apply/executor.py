@@ -12,8 +12,9 @@ from typing import Any
 from provision.apply.install import Installer, wheels_of
 from provision.apply.journal import Journal
 from provision.apply.preflight import EngineUnfitError
+from provision.apply.records import record, why_damaged
 from provision.apply.state import write_state
-from provision.apply.store import converted_path, engine_path_of, known_by, merged, model_path, record, why_damaged
+from provision.apply.store import converted_path, engine_path_of, known_by, merged, model_path
 from provision.artifacts.fetch import Fetcher
 from provision.domain.plan import Change, Kind, Plan
 from provision.domain.selection import Selection
