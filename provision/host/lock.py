@@ -40,9 +40,9 @@ def exclusive(path: Path, holder: Path, doing: str, wait_s: float, waiting: Call
 
     handle = _acquire(path, held)
     try:
-        with suppress(OSError):  # only for the message
-            with open(holder, "w", encoding="utf-8", opener=open_private) as file:
-                file.write(f"{os.getpid()} fabric {doing}\n")
+        # Only for the message.
+        with suppress(OSError), open(holder, "w", encoding="utf-8", opener=open_private) as file:
+            file.write(f"{os.getpid()} fabric {doing}\n")
         yield
     finally:
         with suppress(OSError):
