@@ -97,5 +97,5 @@ def _parse(line: bytes) -> object:
     """Return a record, ``None`` for a line that was cut."""
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

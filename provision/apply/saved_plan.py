@@ -10,9 +10,11 @@ import msgspec
 from provision import __version__
 from provision.domain.plan import Plan
 from provision.errors import InvalidInputError
-from provision.host.files import commit, explained
+from provision.host.files import commit, explained, read_bounded
+from provision.host.json_document import decoded
 
 PLAN_FILE_VERSION = 1
+MAX_PLAN_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,10 @@ def save(plan: Plan, path: Path, timeout_s: float | None) -> None:
 def load(path: Path) -> PlanFile:
     """Read a plan. Raises ``InvalidInputError`` for what is not one, or was made by another version."""
     try:
-        saved = msgspec.json.decode(path.read_bytes(), type=PlanFile)
+        saved = decoded(read_bounded(path, MAX_PLAN_BYTES), PlanFile)
     except OSError as error:
         raise InvalidInputError(f"Cannot read the plan {path}: {error.strerror}.") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except msgspec.MsgspecError as error:
         raise InvalidInputError(f"{path} is not a plan: {error}.", "Make one with `fabric plan --out FILE`.") from error
     if (saved.version, saved.fabric_version) != (PLAN_FILE_VERSION, __version__):
         raise InvalidInputError(

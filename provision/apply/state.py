@@ -13,6 +13,7 @@ from provision.apply.prefix_check import check_prefix
 from provision.domain.state import STATE_VERSION, State
 from provision.errors import InvalidInputError, RefusedError
 from provision.host.files import commit, explained, make_private_dir, read_private
+from provision.host.json_document import decoded
 from provision.host.layout import Layout
 
 
@@ -25,8 +26,8 @@ def read_state(layout: Layout) -> State | None:
     if data is None:
         return None
     try:
-        state = msgspec.json.decode(data, type=State)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        state = decoded(data, State)
+    except msgspec.MsgspecError as error:
         raise InvalidInputError(
             f"The state file {layout.state} makes no sense: {error}.",
             f"The one before it is {layout.state}.1; put it back, or start over with `fabric destroy --yes`.",
@@ -43,8 +44,8 @@ def restore_state(layout: Layout) -> State | None:
     """Put the state before the one that cannot be read in its place, and return it; ``None`` where there is none."""
     data = read_private(_previous(layout))
     try:
-        state = None if data is None else msgspec.json.decode(data, type=State)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        state = None if data is None else decoded(data, State)
+    except msgspec.MsgspecError:
         return None
     if data is not None:
         commit(layout.state, data)
@@ -78,8 +79,8 @@ def read_marker(layout: Layout) -> Marker | None:
     """Return the marker; ``None`` where there is none. Raises ``InvalidInputError`` for a damaged one."""
     data = read_private(layout.marker)
     try:
-        return msgspec.json.decode(data, type=Marker) if data is not None else None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return decoded(data, Marker) if data is not None else None
+    except msgspec.MsgspecError as error:
         raise InvalidInputError(f"{layout.marker} is damaged: {error}.", "Remove the directory by hand.") from error
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-from provision.errors import CannotCreateError, FabricError, RefusedError
+from provision.errors import CannotCreateError, FabricError, InvalidInputError, RefusedError
 
 PRIVATE_DIR = 0o700
 PRIVATE_FILE = 0o600
@@ -163,6 +163,18 @@ def read_bytes(path: Path) -> bytes | None:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def read_bounded(path: Path, most_bytes: int) -> bytes:
+    """Return the content of a file that somebody gave us, which may be a pipe.
+
+    Raises ``InvalidInputError`` where it has more than ``most_bytes``, ``OSError`` where it cannot be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise InvalidInputError(f"{path} has more than {most_bytes} bytes: it is not what it should be.")
+    return data
 
 
 def read_private(path: Path) -> bytes | None:

@@ -15,6 +15,7 @@ from provision.engines.registry import ENGINES
 from provision.host import ports, process
 from provision.host.endpoint import EndpointClient, Response
 from provision.host.files import read_private
+from provision.host.json_document import decoded
 from provision.host.layout import Layout
 from provision.host.server_said import server_said
 from provision.serve.proof import Proof
@@ -51,7 +52,7 @@ class Server:
         """Return what the supervisor told last; ``None`` where it never ran or its word makes no sense."""
         told = read_private(self._layout.runtime)
         try:
-            return msgspec.json.decode(told, type=Runtime) if told else None
+            return decoded(told, Runtime) if told else None
         except msgspec.MsgspecError:
             return None
 

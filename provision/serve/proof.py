@@ -9,6 +9,7 @@ import msgspec
 from provision.domain.measure import SmokeReport
 from provision.domain.server import Observation, ProcessIdentity, Runtime
 from provision.host.files import commit, explained, read_private
+from provision.host.json_document import decoded
 from provision.host.layout import Layout
 
 
@@ -60,7 +61,7 @@ class Proof:
     def _of(self, runtime: Runtime | None) -> Proved | None:
         data = read_private(self._path)
         try:
-            proved = msgspec.json.decode(data, type=Proved) if data else None
+            proved = decoded(data, Proved) if data else None
         except msgspec.MsgspecError:
             return None
         server = runtime.server if runtime else None
