@@ -58,6 +58,7 @@ class Fabric:
     env: Mapping[str, str]
     progress: Progress
     clock: Callable[[], float] = time.monotonic
+    wall_clock: Callable[[], float] = time.time
     own_models: Path | None = None
 
     @cached_property

@@ -184,8 +184,7 @@ class Changes:
         selection, work = plan.selection, BringUp(self.fabric)
         timings = {"detect": self.fabric.clock() - run.began, "install": 0.0, "pull": 0.0, "smoke": 0.0}
         if plan.changed:
-            if plan.unused_gpus:
-                self.fabric.progress.say(f"{plan.unused_gpus}. Serving on {selection.acceleration}")
+            self._beware(plan)
             run.fallback.remember(state)
             job = work.job(plan, state, offline=options.offline, pins=options.pins)
             with _repinning(plan, options):
@@ -205,6 +204,16 @@ class Changes:
             timings["smoke"] = self.fabric.clock() - proving
         timings["total"] = self.fabric.clock() - run.began
         return UpResult(selection, plan.changes, plan.changed, seen.pid, smoke, timings)
+
+    def _beware(self, plan: Plan) -> None:
+        """Say aloud what of the choice nobody shall be surprised by."""
+        from provision.knowledge.advisories import why_refused
+
+        selection = plan.selection
+        if plan.unused_gpus:
+            self.fabric.progress.say(f"{plan.unused_gpus}. Serving on {selection.acceleration}")
+        if refused := why_refused(selection.program, selection.release.version):
+            self.fabric.progress.say(f"Beware: {selection.engine_name} {refused}")
 
     def _remember(self, plan: Plan, state: State) -> None:
         """Keep another wish that comes to the same, such as another reference to the same file, for the next time."""
