@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from provision import __version__
-from provision.changes import Changes
+from provision.app import Fabric
 from provision.changing import changing
 from provision.domain.engine import Method
 from provision.domain.lock import LOCK_FILE, NO_PINS, Lock, LockedPlatform, Pins, platform_name, wish_of
@@ -44,16 +44,11 @@ class Bundled:
     platforms: tuple[str, ...]
 
 
-def place_of(spec_file: Path | None) -> Path:
-    """Return where the lock of a spec is: beside its file, else in the working directory."""
-    return (spec_file.parent if spec_file else Path.cwd()) / LOCK_FILE
-
-
 @dataclass
 class Locks:
     """The use cases around one lock."""
 
-    changes: Changes
+    fabric: Fabric
 
     def resolve(self, spec: Spec, path: Path, *, upgrade: bool = False) -> Resolved:
         """Resolve ``spec`` for this machine; entries of other machines in the lock at ``path`` stay with the same wish.
@@ -132,7 +127,7 @@ class Locks:
         lock = self.read(lock_path)
         check_complete(lock, str(lock_path))
         bundle.check_place(target)
-        fabric, files = self.changes.fabric, dict[str, Path]()
+        fabric, files = self.fabric, dict[str, Path]()
         with changing(fabric, "bundle"):
             place = fabric.layout.staging / "files"
             try:
@@ -152,7 +147,7 @@ class Locks:
         from provision.facts.environment import normalise_arch
 
         pins = Pins(lock.platforms, strict=True, bundle=bundle)
-        machine = self.changes.fabric.machine.platform
+        machine = self.fabric.machine.platform
         pins.of(machine.system, normalise_arch(machine.system, machine.machine))
         return pins
 
@@ -173,7 +168,7 @@ class Locks:
         from provision.artifacts.resolve import Newer
         from provision.lock_entries import LockEntries, tags_of
 
-        fabric = self.changes.fabric
+        fabric = self.fabric
         entries = LockEntries(fabric, spec, Newer(tags_of(kept), newest=upgrade))
         with changing(fabric, "lock") as state:
             try:
@@ -187,7 +182,7 @@ class Locks:
         return {**others, here: locked}, failed
 
     def _say(self, text: str) -> None:
-        self.changes.fabric.progress.say(text)
+        self.fabric.progress.say(text)
 
 
 def _check_lockable(spec: Spec) -> None:

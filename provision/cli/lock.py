@@ -44,9 +44,9 @@ def command(
     [bold]fabric up --model smollm2-135m --locked[/bold]   install exactly that, and look nothing up
     """
     from provision.domain.lock_change import lock_changes
-    from provision.locks import Resolved, place_of
+    from provision.locks import Resolved
 
-    path, session.spec_dir = place_of(wish.file), wish.directory
+    path, session.spec_dir = wish.lock_file, wish.directory
     if check:
         lock = session.locks.check(wish.spec, path)
         if not upgrade:

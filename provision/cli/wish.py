@@ -42,6 +42,13 @@ class Wish:
         """Where the file is, or would be."""
         return self.file.parent if self.file else Path()
 
+    @property
+    def lock_file(self) -> Path:
+        """Where the lock is: beside the file of the spec, else in the working directory."""
+        from provision.domain.lock import LOCK_FILE
+
+        return (self.file.parent if self.file else Path.cwd()) / LOCK_FILE
+
 
 def _option(annotation: Any, *names: str, metavar: str | None = None, text: str = "") -> Any:
     """Describe an option; what stands in square brackets in ``text`` is shown, and no markup."""
