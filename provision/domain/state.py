@@ -64,7 +64,7 @@ class ConfigFile:
 
 @dataclass(frozen=True)
 class State:
-    """``lineage`` is the prefix's own id, ``serial`` grows with every change.
+    """``lineage`` is the prefix's own id, ``serial`` grows with every change, ``host`` is the machine that it is for.
 
     ``entries`` are all installed things by their key, ``in_use`` the keys of those that the server needs now.
     ``tried`` are the releases, references and places that failed, with the reason, when ``selection`` was chosen;
@@ -84,6 +84,7 @@ class State:
     unfit: dict[str, str] = field(default_factory=dict)
     written_files: tuple[str, ...] = ()
     config_files: tuple[ConfigFile, ...] = ()
+    host: str | None = None
 
     @property
     def is_remote(self) -> bool:

@@ -30,6 +30,8 @@ from pathlib import Path
 from provision.errors import UsageError
 
 MARKER = "fabric-prefix"
+# What every change may touch besides what its plan names.
+BOOKKEEPING = (MARKER, "lock", "lock.holder", "state.json", "state.json.1", "journal.jsonl", "staging", "partial")
 
 
 @dataclass(frozen=True)
