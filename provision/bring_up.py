@@ -85,8 +85,7 @@ class BringUp:
         selection, clock = plan.selection, self.fabric.clock
         timings = {"detect": clock() - began, "install": 0.0, "pull": 0.0, "smoke": 0.0}
         if plan.changed:
-            if plan.unused_gpus:
-                self.fabric.progress.say(f"{plan.unused_gpus}. Serving on {selection.acceleration}")
+            self._beware(plan)
             job = self.job(plan, state, offline=options.offline, pins=options.pins)
             with _repinning(plan, options):
                 job.run(self.verb)
@@ -108,6 +107,16 @@ class BringUp:
         if done.ok and state.current and not state.current.was_ready:
             write_state(self.fabric.layout, state.noting(state.current.number, was_ready=True))
         return done
+
+    def _beware(self, plan: Plan) -> None:
+        """Say aloud what of the choice nobody shall be surprised by."""
+        from provision.knowledge.advisories import why_refused
+
+        selection = plan.selection
+        if plan.unused_gpus:
+            self.fabric.progress.say(f"{plan.unused_gpus}. Serving on {selection.acceleration}")
+        if refused := why_refused(selection.program, selection.release.version):
+            self.fabric.progress.say(f"Beware: {selection.engine_name} {refused}")
 
     def _remember(self, plan: Plan, state: State) -> State:
         """Keep another wish that comes to the same, such as another reference to the same file, for the next time."""

@@ -43,6 +43,13 @@ class Wish:
         return self.file.parent if self.file else Path()
 
     @property
+    def lock_file(self) -> Path:
+        """Where the lock is: beside the file of the spec, else in the working directory."""
+        from provision.domain.lock import LOCK_FILE
+
+        return (self.file.parent if self.file else Path.cwd()) / LOCK_FILE
+
+    @property
     def decided_by(self) -> tuple[Path, ...]:
         """Every file that counts for a plan, whether it is there or not."""
         from provision.domain.lock import LOCK_FILE
