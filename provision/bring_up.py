@@ -12,7 +12,8 @@ from provision.domain.plan import Kind, Plan
 from provision.domain.selection import Selection
 from provision.domain.server import Observation
 from provision.domain.state import State
-from provision.serve import control
+from provision.keeping import Keeping
+from provision.serve.environment import child_environment
 from provision.serve.observation import Server
 from provision.serve.readiness import CannotGenerateError, wait_until_ready
 from provision.serve.waiting import WaitLimits
@@ -28,6 +29,11 @@ class BringUp:
     """What is done with one prefix while its lock is held."""
 
     fabric: Fabric
+
+    @property
+    def keeping(self) -> Keeping:
+        """Who keeps the server running."""
+        return Keeping(self.fabric.layout, self.fabric.env, self.fabric.progress)
 
     def job(self, plan: Plan, state: State, *, offline: bool, pins: Pins = NO_PINS) -> Job:
         """Return the work that ``plan`` is; ``pins`` are what a lock holds."""
@@ -46,6 +52,7 @@ class BringUp:
             state=state,
             installer=installer,
             render=self.fabric.planner.prefix.render,
+            keep=self.keeping.change,
             restart=self._restart,
             clock=self.fabric.clock,
         )
@@ -63,7 +70,7 @@ class BringUp:
             fabric.env,
             fabric.progress,
             threading.Event(),
-            engine_env=control.child_environment(fabric.layout, fabric.env),
+            engine_env=child_environment(fabric.layout, fabric.env),
         )
 
     def wait(self, selection: Selection, timeout_s: float | None, proof: Proof) -> Observation:
@@ -81,14 +88,14 @@ class BringUp:
         from provision.engines.registry import ENGINES
         from provision.host.secret import store_key
 
-        layout = self.fabric.layout
+        layout, keeping = self.fabric.layout, self.keeping
         if selection.is_remote:
             self.fabric.progress.say(f"Stopping our own server: {selection.base_url} takes its place")
-            control.stop(layout)
+            keeping.stop()
             return
         self.fabric.progress.say(f"Starting the server at {selection.base_url}")
-        control.stop(layout)
+        keeping.stop()
         place = self.fabric.planner.prefix.paths(selection, generation).placement(selection)
         ENGINES[selection.backend].arrange(selection, place)
         store_key(selection.spec.api_key_env, self.fabric.env, layout)
-        control.start(layout, generation, self.fabric.env)
+        keeping.start(generation)

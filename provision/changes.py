@@ -17,10 +17,10 @@ from provision.domain.plan import Change, Plan
 from provision.domain.selection import Selection
 from provision.domain.spec import Spec
 from provision.domain.state import State
-from provision.errors import FabricError, InvalidInputError, RefusedError, UnreachableError
+from provision.errors import FabricError, InvalidInputError, RefusedError, UnreachableError, UsageError
 from provision.fallback import Fallback
 from provision.select.choose import CannotRunError
-from provision.serve import control
+from provision.select.service import ABSENT, SILENT
 from provision.serve.waiting import PortLostError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from provision.domain.measure import SmokeReport
 
 _PIN_AGAIN = "Where upstream has changed it for good, `fabric lock` pins what is there now."
+_UNKEPT = {ABSENT: UsageError, SILENT: UnreachableError}
 _PLAN_AGAIN = "Make a new one with `fabric plan --out FILE`."
 
 
@@ -154,7 +155,7 @@ class Changes:
         if not self.fabric.layout.marker.exists():
             return False
         with changing(self.fabric, "down"):
-            return control.stop(self.fabric.layout)
+            return BringUp(self.fabric).keeping.stop()
 
     def destroy(self, *, keep_models: bool) -> Removal:
         """Stop the server and remove everything that fabric made; return what was removed."""
@@ -168,8 +169,9 @@ class Changes:
                 state = self.fabric.state()
             except InvalidInputError:  # what it owned elsewhere is not known any more; the prefix is ours all the same
                 state = None
-            control.stop(self.fabric.layout)
-            return remove_prefix(self.fabric.layout, state, keep_models=keep_models)
+            units = BringUp(self.fabric).keeping.take_away(state)
+            removal = remove_prefix(self.fabric.layout, state, keep_models=keep_models)
+            return replace(removal, removed=(*units, *removal.removed))
 
     @contextmanager
     def _run(self, verb: str) -> Iterator[_Run]:
@@ -181,6 +183,7 @@ class Changes:
     def _carry_out(self, plan: Plan, state: State, options: UpOptions, run: _Run) -> UpResult:
         from provision.serve.proof import Proof
 
+        _refuse_unkept(plan)
         selection, work = plan.selection, BringUp(self.fabric)
         timings = {"detect": self.fabric.clock() - run.began, "install": 0.0, "pull": 0.0, "smoke": 0.0}
         if plan.changed:
@@ -214,6 +217,13 @@ class Changes:
         if old is not None and (old.spec, old.model) != (new.spec, new.model):
             entries = known_by(self.fabric.layout, state.entries, new.model_wish, new.model)
             write_state(self.fabric.layout, replace(state, selection=new, tried=plan.tried, entries=entries))
+
+
+def _refuse_unkept(plan: Plan) -> None:
+    """Raise where this machine has nobody who could keep the server running as it is wished."""
+    for finding in plan.findings:
+        if finding.code in _UNKEPT:
+            raise _UNKEPT[finding.code](f"{finding.evidence}.", finding.fix)
 
 
 @contextmanager

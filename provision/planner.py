@@ -29,6 +29,7 @@ from provision.select.choose import CannotRunError, Choice, Chooser
 from provision.select.external import KnownModels
 from provision.select.held import with_ours_given_back
 from provision.select.knowledge import Knowledge
+from provision.select.service import service_obstacles
 from provision.select.sources import Tried
 from provision.serve.observation import Server
 
@@ -189,7 +190,7 @@ def _plan(choice: Choice, facts: Facts, observe: Callable[[Selection], Observed]
         plan,
         recommended=choice.recommended,
         alternatives=choice.alternatives,
-        findings=(*errors, *lack_of_room(plan, facts.disk)),
+        findings=(*errors, *lack_of_room(plan, facts.disk), *service_obstacles(plan.selection.spec, facts)),
         tried=dict(tried or {}),
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from provision.apply.records import why_damaged
+from provision.apply.service_file import look
 from provision.apply.store import converted_path, engine_path_of, model_file, model_path, paths_of
 from provision.domain.model import Model
 from provision.domain.plan import Plan
@@ -56,6 +57,9 @@ class Prefix:
             desired_files=desired,
             running=seen.runtime.generation if seen.runtime else None,
             server_detail=seen.detail,
+            unit=look(
+                self.layout, self.env, state.unit if state else None, None if selection.is_remote else selection.spec
+            ),
         )
 
     def _model_damage(self, state: State | None, selection: Selection) -> str:

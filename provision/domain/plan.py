@@ -27,6 +27,7 @@ class Kind(str, Enum):
     ENGINE = "engine"
     MODEL = "model"
     CONFIG = "config"
+    SERVICE = "service"
     SERVER = "server"
 
 

@@ -13,6 +13,7 @@ from provision.domain.plan import Action, Change, Kind, Plan
 from provision.domain.selection import Selection
 from provision.domain.server import ServerState
 from provision.plan.observed import Observed
+from provision.plan.service_change import service_change
 
 _OTHERS = "somebody else runs it"
 _UP = (ServerState.STARTING, ServerState.LOADING, ServerState.READY)
@@ -30,6 +31,8 @@ _NAMED: dict[str, Callable[[Selection], object]] = {
     "host": lambda s: s.host,
     "port": lambda s: s.port,
     "engine": lambda s: s.engine_name,
+    "service": lambda s: s.spec.service,
+    "lingering": lambda s: "on" if s.spec.linger else "off",
     "server": lambda s: s.base_url if s.is_remote else "our own",
     "API key": lambda s: s.spec.api_key_env or "none",
 }
@@ -40,8 +43,9 @@ def make_plan(selection: Selection, observed: Observed) -> Plan:
     """Return the changes that turn ``observed`` into ``selection``, in the order in which they are made."""
     config = _config(selection, observed)
     engine, model = _engine(selection, observed), _model(selection, observed)
-    server = _server(selection, observed, (engine, model, config))
-    changes = (engine, model, config, server)
+    service = service_change(observed.unit, is_up=observed.server in _UP)
+    server = _server(selection, observed, (engine, model, config, *service))
+    changes = (engine, model, config, *service, server)
     state = observed.state
     plan = Plan(selection, changes, state.lineage if state else "", state.serial if state else 0)
     return replace(plan, digest=digest(plan))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from provision.domain.server import ServerState
 from provision.domain.state import State
+from provision.plan.service_change import SeenUnit
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Observed:
 
     ``arranged_damage`` says the same of what the engine was given of the model in its own directory.
     ``files`` are the texts of the current generation, ``desired_files`` what they should be; ``running`` is the
-    generation that the server process was started from.
+    generation that the server process was started from, ``unit`` what keeps it running.
     """
 
     state: State | None
@@ -26,3 +27,4 @@ class Observed:
     running: int | None = None
     arranged_damage: str = ""
     server_detail: str | None = None
+    unit: SeenUnit = field(default_factory=SeenUnit)

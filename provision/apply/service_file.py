@@ -1,0 +1,133 @@
+"""The file that a service manager of the user's reads: looked at, written, and taken away again.
+
+It lies outside of the prefix, so what is ours of it is on record before it is touched; what is not ours is moved aside
+and never overwritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from provision.apply.state import write_state
+from provision.apply.user_file import explained_outside, staged
+from provision.domain.spec import LAUNCHD, SYSTEMD, Spec
+from provision.domain.state import ServiceUnit, State
+from provision.errors import RefusedError, UsageError
+from provision.facts.services import lingers
+from provision.host.files import commit, read_bytes, unused_name
+from provision.host.layout import Layout
+from provision.host.machine import LocalMachine
+from provision.plan.service_change import SeenUnit
+from provision.plan.service_unit import Unit, unit_for
+
+MODE = 0o644  # systemd warns of one that others cannot read
+ASIDE = ".not-fabrics"
+_WANTED_BY = "default.target.wants"
+
+
+def unit_of(spec: Spec, layout: Layout, env: Mapping[str, str]) -> Unit | None:
+    """Return the file by which the service manager that is wished for keeps the server of this prefix running."""
+    return unit_for(spec.service, layout.prefix, layout.supervisor_log, env)
+
+
+def look(layout: Layout, env: Mapping[str, str], record: ServiceUnit | None, spec: Spec | None) -> SeenUnit:
+    """Return what is there beside what ``spec`` wishes; ``None`` wishes for no service."""
+    wanted = unit_of(spec, layout, env) if spec else None
+    if wanted is None or spec is None:
+        return SeenUnit(None, record, _text(Path(record.path)) if record else None)
+    on_systemd = wanted.service == SYSTEMD
+    return SeenUnit(
+        wanted=wanted,
+        record=record,
+        text=_text(wanted.path),
+        enabled=os.path.lexists(enabling_link(wanted.path)) if on_systemd else None,
+        lingers=lingers(LocalMachine(env)) if on_systemd else None,
+        lingering=spec.linger,
+    )
+
+
+def enabling_link(path: Path) -> Path:
+    """Return the link by which systemd knows that the unit at ``path`` starts with the user's manager."""
+    return path.parent / _WANTED_BY / path.name
+
+
+def _text(path: Path) -> str | None:
+    """What cannot be read, such as a directory, is there all the same."""
+    try:
+        data = read_bytes(path)
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
+    return None if data is None else data.decode(errors="replace")
+
+
+def install(layout: Layout, state: State, unit: Unit) -> tuple[State, Path | None]:
+    """Write ``unit``; return the state that owns it, and where that lies now which somebody else had written there.
+
+    Raises ``RefusedError`` for what is no file, ``CannotCreateError`` where nothing can be written.
+    """
+    path, data = unit.path, unit.text.encode()
+    seen = SeenUnit(unit, state.unit, _text(path))
+    now = () if seen.text is None or seen.was_edited else (_sha256(seen.text.encode()),)
+    old = seen.recorded or ServiceUnit(unit.service, unit.name, str(path), ())
+    missing = tuple(str(parent) for parent in path.parents if not parent.exists())
+    record = replace(old, known=(_sha256(data), *now), made_parents=tuple(dict.fromkeys((*missing, *old.made_parents))))
+    _refuse_strange(path)
+    state = write_state(layout, replace(state, unit=record))
+    with explained_outside(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = _put_aside(path) if seen.was_edited else None
+        commit(path, data, MODE, staged=staged(layout, path))
+    return state, aside
+
+
+def remove(layout: Layout, record: ServiceUnit) -> Path | None:
+    """Take the file away, with the directories that were made for it; may be repeated.
+
+    Return where that lies now which somebody else had written there.
+    """
+    path = Path(record.path)
+    text, aside = _text(path), None
+    with explained_outside(path):
+        staged(layout, path).unlink(missing_ok=True)
+        if text is not None and _sha256(text.encode()) not in record.known:
+            aside = _put_aside(path)
+        path.unlink(missing_ok=True)
+        enabling_link(path).unlink(missing_ok=True)
+    for directory in (str(enabling_link(path).parent), *record.made_parents):
+        with suppress(OSError):  # somebody else's files are in it
+            Path(directory).rmdir()
+    return aside
+
+
+def lost_record(layout: Layout, env: Mapping[str, str]) -> ServiceUnit | None:
+    """Return the record of the service of this prefix where the state that had it cannot be read any more."""
+    for service in (SYSTEMD, LAUNCHD):
+        with suppress(UsageError):  # then there cannot have been one
+            unit = unit_of(Spec(service=service), layout, env)
+            if unit is not None and os.path.lexists(unit.path):
+                return ServiceUnit(service, unit.name, str(unit.path), (_sha256(unit.text.encode()),))
+    return None
+
+
+def _refuse_strange(path: Path) -> None:
+    """Only a file, or a link to one, can be moved aside."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        status = path.lstat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+            raise RefusedError(f"{path} is no ordinary file.", "Move it away.")
+
+
+def _put_aside(path: Path) -> Path:
+    aside = unused_name(path.with_name(path.name + ASIDE))
+    path.rename(aside)
+    return aside
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
