@@ -102,8 +102,8 @@ def _differences(path: Path, file: StoredFile, entry: StoreEntry, owner: int | N
     if status.st_size != file.size_bytes:
         return [(changed, f"has {status.st_size} bytes instead of {file.size_bytes}")]
     wrong_mode = ours and file.mode is not None and mode != file.mode
-    if (status.st_mtime_ns != file.modified_ns or wrong_mode) and _is_changed(path, file, status, entry):
-        return [(changed, "was changed")]
+    if (status.st_mtime_ns != file.modified_ns or wrong_mode) and (not ours or _is_changed(path, file, status)):
+        return [(changed, "was changed")]  # a program of others that was put there anew is asked anew
     if ours and own.st_uid != owner:
         return [(DriftKind.OWNER, f"belongs to user {own.st_uid}")]
     if wrong_mode:
@@ -111,14 +111,14 @@ def _differences(path: Path, file: StoredFile, entry: StoreEntry, owner: int | N
     return ()
 
 
-def _is_changed(path: Path, file: StoredFile, status: os.stat_result, entry: StoreEntry) -> bool:
+def _is_changed(path: Path, file: StoredFile, status: os.stat_result) -> bool:
     """Tell whether a file that was touched has another content; of a large one its time alone tells."""
     if file.sha256 is None:
         return True
     if file.size_bytes > REHASH_BYTES:
         return status.st_mtime_ns != file.modified_ns
     try:
-        return content_sha256(path, follows_links=entry.follows_links) != file.sha256
+        return content_sha256(path, follows_links=False) != file.sha256
     except OSError:  # nobody may read it any more
         return True
 

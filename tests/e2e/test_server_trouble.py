@@ -26,10 +26,11 @@ def model_of(fabric: Fabric) -> Path:
 
 
 def damage_unseen(path: Path) -> None:
-    """Change the content and neither size nor time: only who reads the file can tell."""
+    """Change the content and neither size nor time nor mode: only who reads the file can tell."""
     before = path.stat()
     path.chmod(0o600)
     path.write_bytes(b"\0" * before.st_size)
+    path.chmod(before.st_mode)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
