@@ -186,11 +186,12 @@ def _plan(choice: Choice, facts: Facts, observe: Callable[[Selection], Observed]
         raise _refusal(choice)
     plan = make_plan(choice.selection, observe(choice.selection))
     errors = tuple(finding for finding in facts.findings if finding.severity is Severity.ERROR)
+    unkept = service_obstacles(plan.selection.spec, facts) if plan.changed else ()
     return replace(
         plan,
         recommended=choice.recommended,
         alternatives=choice.alternatives,
-        findings=(*errors, *lack_of_room(plan, facts.disk), *service_obstacles(plan.selection.spec, facts)),
+        findings=(*errors, *lack_of_room(plan, facts.disk), *unkept),
         tried=dict(tried or {}),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from provision.apply.records import why_damaged
+from provision.apply.service_file import why_changed
 from provision.apply.store import paths_of
 from provision.domain.plan import Action, Change, Kind
 from provision.domain.server import Observation, ServerState
@@ -22,6 +23,8 @@ def drift(layout: Layout, state: State, seen: Observation) -> tuple[Change, ...]
         if damage:
             kind = Kind(entry.kind) if entry else Kind.CONFIG
             found.append(Change(Action.REPLACE, kind, entry.name if entry else key, damage))
+    if state.unit and (reason := why_changed(state.unit, is_up=seen.pid is not None)):
+        found.append(Change(Action.UPDATE, Kind.SERVICE, state.unit.name, reason))
     name = state.selection.model.name if state.selection else "server"
     running = seen.runtime.generation if seen.runtime and seen.pid else state.generation
     if state.is_remote:

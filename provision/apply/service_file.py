@@ -66,6 +66,22 @@ def _text(path: Path) -> str | None:
     return None if data is None else data.decode(errors="replace")
 
 
+def why_changed(record: ServiceUnit, *, is_up: bool) -> str:
+    """Return how the service differs from what was told to its manager; empty where it is as it was.
+
+    ``is_up`` says whether the server runs: where it was stopped, its service is not enabled.
+    """
+    path = Path(record.path)
+    text = _text(path)
+    if text is None:
+        return f"{path} is gone"
+    if _sha256(text.encode()) != record.known[0]:
+        return f"{path} was changed"
+    if is_up and record.service == SYSTEMD and not os.path.lexists(enabling_link(path)):
+        return "it does not start by itself: somebody has disabled it"
+    return ""
+
+
 def install(layout: Layout, state: State, unit: Unit) -> tuple[State, Path | None]:
     """Write ``unit``; return the state that owns it, and where that lies now which somebody else had written there.
 
