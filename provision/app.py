@@ -21,10 +21,11 @@ if TYPE_CHECKING:  # each use case loads what it needs: looking at the machine d
     from provision.domain.benchmark import BenchReport
     from provision.domain.choice import Recommendation
     from provision.domain.client_config import ClientConfig
+    from provision.domain.drift import Drift
     from provision.domain.facts import Facts
     from provision.domain.lock import Pins
     from provision.domain.measure import SmokeReport
-    from provision.domain.plan import Change, Plan
+    from provision.domain.plan import Plan
     from provision.domain.selection import Selection
     from provision.domain.server import Observation
     from provision.domain.spec import Spec
@@ -52,13 +53,17 @@ class PlannedMachine:
 
 @dataclass
 class Fabric:
-    """Everything that fabric can do with one prefix on one machine. ``own_models`` is the user's file of models."""
+    """Everything that fabric can do with one prefix on one machine. ``own_models`` is the user's file of models.
+
+    ``take_over`` says that a prefix which was set up on another machine is this one's from now on.
+    """
 
     layout: Layout
     env: Mapping[str, str]
     progress: Progress
     clock: Callable[[], float] = time.monotonic
     own_models: Path | None = None
+    take_over: bool = False
 
     @cached_property
     def machine(self) -> Machine:
@@ -142,13 +147,13 @@ class Fabric:
             raise UnreachableError(f"The server at {selection.base_url} is {state}.", hint)
         return server.client(REQUEST_TIMEOUT_S)
 
-    def drift(self) -> tuple[Observation, tuple[Change, ...]]:
+    def drift(self) -> tuple[Observation, tuple[Drift, ...]]:
         """Return how the server is, and what differs from what was set up."""
-        from provision.apply.drift import drift
+        from provision.prefix import Prefix
 
         state = self.state()
         seen = self.server().observe()
-        return seen, drift(self.layout, state, seen) if state and state.selection else ()
+        return seen, Prefix(self.layout, self.env).drift(state, seen) if state else ()
 
     def plan(
         self,
@@ -164,10 +169,14 @@ class Fabric:
 
         The other arguments are those of ``Planner``.
         """
+        from provision.apply.state import check_host
         from provision.domain.lock import NO_PINS
 
+        state = self.state()
+        if not self.take_over:
+            check_host(state)
         planner = replace(self.planner, offline=offline, looks_up=looks_up)
-        return planner.plan(spec, self.state(), facts or self.facts(), refresh=refresh, pins=pins or NO_PINS)
+        return planner.plan(spec, state, facts or self.facts(), refresh=refresh, pins=pins or NO_PINS)
 
     def plan_for(self, spec: Spec, path: Path) -> Plan:
         """Return what ``up`` would do on the machine of a facts file or a capture, where nothing is set up yet."""

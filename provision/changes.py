@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from provision.app import Fabric
-from provision.apply.state import check_prefix, read_state, write_state
+from provision.apply.saved_plan import PLAN_AGAIN
+from provision.apply.state import check_host, check_prefix, read_state, write_state
 from provision.bring_up import BringUp
 from provision.changing import changing, locked
 from provision.domain.lock import NO_PINS, Pins
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 _PIN_AGAIN = "Where upstream has changed it for good, `fabric lock` pins what is there now."
 _UNKEPT = {ABSENT: UsageError, SILENT: UnreachableError}
-_PLAN_AGAIN = "Make a new one with `fabric plan --out FILE`."
 
 
 @dataclass(frozen=True)
@@ -137,16 +137,16 @@ class Changes:
         """Carry out exactly ``saved``. Raises ``InvalidInputError`` where the world has moved since."""
         with changing(self.fabric, "apply") as state, self._run("apply") as run:
             if saved.lineage not in ("", state.lineage) or saved.serial != state.serial:
-                raise InvalidInputError("This plan does not fit any more: the state has changed.", _PLAN_AGAIN)
+                raise InvalidInputError("This plan does not fit any more: the state has changed.", PLAN_AGAIN)
             known = state if saved.lineage else None
             try:
                 look = partial(self.fabric.planner.plan_saved, saved, known, self.fabric.facts())
                 plan, options = self._planned(look, options)
             except CannotRunError as error:
-                raise InvalidInputError(f"This plan does not fit this machine. {error.message}", _PLAN_AGAIN) from error
+                raise InvalidInputError(f"This plan does not fit this machine. {error.message}", PLAN_AGAIN) from error
             if plan.digest != saved.digest:
                 raise InvalidInputError(
-                    "This plan does not fit any more: the machine or the data files have changed.", _PLAN_AGAIN
+                    "This plan does not fit any more: the machine or the data files have changed.", PLAN_AGAIN
                 )
             return self._carry_out(plan, state, options, run)
 
@@ -169,6 +169,8 @@ class Changes:
                 state = self.fabric.state()
             except InvalidInputError:  # what it owned elsewhere is not known any more; the prefix is ours all the same
                 state = None
+            if not self.fabric.take_over:
+                check_host(state)
             units = BringUp(self.fabric).keeping.take_away(state)
             removal = remove_prefix(self.fabric.layout, state, keep_models=keep_models)
             return replace(removal, removed=(*units, *removal.removed))

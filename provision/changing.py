@@ -20,7 +20,7 @@ def changing(fabric: Fabric, doing: str) -> Iterator[State]:
     check_prefix(fabric.layout)
     made = fabric.layout.missing_parents()
     with locked(fabric, doing):
-        state = open_prefix(fabric.layout, made)
+        state = open_prefix(fabric.layout, made, take_over=fabric.take_over)
         interrupted = recover(fabric.layout)
         if interrupted:
             fabric.progress.say(

@@ -6,10 +6,11 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from provision.domain.drift import Drift, DriftKind
-from provision.domain.plan import Kind
+from provision.domain.resource import Kind
 from provision.domain.state import StoredFile, StoreEntry
 from provision.host.files import sha256_of_file
 from provision.host.layout import Layout
@@ -75,12 +76,15 @@ def why_damaged(layout: Layout, entry: StoreEntry | None) -> str:
     return next((drift.detail for drift in entry_drift(layout, entry) if drift.repaired), "")
 
 
-def entry_drift(layout: Layout, entry: StoreEntry) -> Iterator[Drift]:
-    """Yield what differs from the record of one entry: files first, then what is there and in no record."""
-    root, owner = layout.prefix / entry.path, _owner(layout)
+def entry_drift(layout: Layout, entry: StoreEntry, *, deep: bool = False) -> Iterator[Drift]:
+    """Yield what differs from the record of one entry: files first, then what is there and in no record.
+
+    A file is read where its time, size or mode has changed; if ``deep``, always.
+    """
+    root, compare = layout.prefix / entry.path, _Comparison(entry.follows_links, deep, _owner(layout))
     for file in entry.files:
         path = root / file.path if file.path else root
-        for kind, detail in _differences(path, file, entry, owner):
+        for kind, detail in compare.differences(path, file):
             yield Drift(kind, Kind(entry.kind), entry.name, f"{path.name} {detail}", str(path))
     recorded = {file.path for file in entry.files}
     if "" in recorded or not root.is_dir():
@@ -91,36 +95,45 @@ def entry_drift(layout: Layout, entry: StoreEntry) -> Iterator[Drift]:
             yield Drift(DriftKind.EXTRA, Kind(entry.kind), entry.name, detail, str(path))
 
 
-def _differences(path: Path, file: StoredFile, entry: StoreEntry, owner: int | None) -> Iterable[tuple[DriftKind, str]]:
-    try:
-        own = path.lstat()
-        status = path.stat() if entry.follows_links and stat.S_ISLNK(own.st_mode) else own
-    except OSError:
-        return [(DriftKind.MISSING, "is missing")]
-    ours = status is own  # and no program of others
-    mode, changed = stat.S_IMODE(status.st_mode), DriftKind.CONTENT if ours else DriftKind.PROGRAM
-    if status.st_size != file.size_bytes:
-        return [(changed, f"has {status.st_size} bytes instead of {file.size_bytes}")]
-    wrong_mode = ours and file.mode is not None and mode != file.mode
-    if (status.st_mtime_ns != file.modified_ns or wrong_mode) and (not ours or _is_changed(path, file, status)):
-        return [(changed, "was changed")]  # a program of others that was put there anew is asked anew
-    if ours and own.st_uid != owner:
-        return [(DriftKind.OWNER, f"belongs to user {own.st_uid}")]
-    if wrong_mode:
-        return [(DriftKind.MODE, f"has mode {mode:04o} instead of {file.mode:04o}")]
-    return ()
+@dataclass(frozen=True)
+class _Comparison:
+    """How the files of an entry are compared: ``owner`` is whose they have to be, ``deep`` says to read them all."""
 
+    follows_links: bool
+    deep: bool
+    owner: int | None
 
-def _is_changed(path: Path, file: StoredFile, status: os.stat_result) -> bool:
-    """Tell whether a file that was touched has another content; of a large one its time alone tells."""
-    if file.sha256 is None:
-        return True
-    if file.size_bytes > REHASH_BYTES:
-        return status.st_mtime_ns != file.modified_ns
-    try:
-        return content_sha256(path, follows_links=False) != file.sha256
-    except OSError:  # nobody may read it any more
-        return True
+    def differences(self, path: Path, file: StoredFile) -> Iterable[tuple[DriftKind, str]]:
+        """Return what one file differs in, the worst alone."""
+        try:
+            own = path.lstat()
+            status = path.stat() if self.follows_links and stat.S_ISLNK(own.st_mode) else own
+        except OSError:
+            return [(DriftKind.MISSING, "is missing")]
+        ours = status is own  # and no program of others
+        mode, changed = stat.S_IMODE(status.st_mode), DriftKind.CONTENT if ours else DriftKind.PROGRAM
+        if status.st_size != file.size_bytes:
+            return [(changed, f"has {status.st_size} bytes instead of {file.size_bytes}")]
+        touched = status.st_mtime_ns != file.modified_ns
+        if not ours and touched:  # put there anew, it is asked anew, whatever its bytes
+            return [(changed, "was changed")]
+        wrong_mode = ours and file.mode is not None and mode != file.mode
+        if (touched or wrong_mode or self.deep) and self._is_changed(path, file, touched=touched):
+            return [(changed, "was changed")]
+        if ours and own.st_uid != self.owner:
+            return [(DriftKind.OWNER, f"belongs to user {own.st_uid}")]
+        if wrong_mode:
+            return [(DriftKind.MODE, f"has mode {mode:04o} instead of {file.mode:04o}")]
+        return ()
+
+    def _is_changed(self, path: Path, file: StoredFile, *, touched: bool) -> bool:
+        """Tell whether it has another content; unless all are read, of a large one its time alone tells."""
+        if file.sha256 is None or (file.size_bytes > REHASH_BYTES and not self.deep):
+            return touched
+        try:
+            return content_sha256(path, follows_links=self.follows_links) != file.sha256
+        except OSError:  # nobody may read it any more
+            return True
 
 
 def _owner(layout: Layout) -> int | None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from provision.apply.state import write_state
 from provision.apply.user_file import explained_outside, staged
+from provision.domain.drift import Drift, DriftKind
+from provision.domain.resource import Kind
 from provision.domain.spec import LAUNCHD, SYSTEMD, Spec
 from provision.domain.state import ServiceUnit, State
 from provision.errors import RefusedError, UsageError
@@ -24,11 +26,11 @@ from provision.host.files import commit, read_bytes, unused_name
 from provision.host.layout import Layout
 from provision.host.machine import LocalMachine
 from provision.plan.service_change import SeenUnit
-from provision.plan.service_unit import Unit, unit_for
+from provision.plan.service_unit import Unit, enabling_link, unit_for
+from provision.plan.text_diff import unified
 
 MODE = 0o644  # systemd warns of one that others cannot read
 ASIDE = ".not-fabrics"
-_WANTED_BY = "default.target.wants"
 
 
 def unit_of(spec: Spec, layout: Layout, env: Mapping[str, str]) -> Unit | None:
@@ -52,11 +54,6 @@ def look(layout: Layout, env: Mapping[str, str], record: ServiceUnit | None, spe
     )
 
 
-def enabling_link(path: Path) -> Path:
-    """Return the link by which systemd knows that the unit at ``path`` starts with the user's manager."""
-    return path.parent / _WANTED_BY / path.name
-
-
 def _text(path: Path) -> str | None:
     """What cannot be read, such as a directory, is there all the same."""
     try:
@@ -66,20 +63,26 @@ def _text(path: Path) -> str | None:
     return None if data is None else data.decode(errors="replace")
 
 
-def why_changed(record: ServiceUnit, *, is_up: bool) -> str:
-    """Return how the service differs from what was told to its manager; empty where it is as it was.
+def service_drift(
+    layout: Layout, env: Mapping[str, str], record: ServiceUnit, spec: Spec, *, is_up: bool
+) -> Iterator[Drift]:
+    """Yield how the service differs from what its manager was told; an edit with its diff.
 
-    ``is_up`` says whether the server runs: where it was stopped, its service is not enabled.
+    ``spec`` is what is configured. ``is_up`` says whether the server runs: where it was stopped, its service is not
+    enabled.
     """
-    path = Path(record.path)
+    path, link = Path(record.path), enabling_link(Path(record.path))
     text = _text(path)
     if text is None:
-        return f"{path} is gone"
-    if _sha256(text.encode()) != record.known[0]:
-        return f"{path} was changed"
-    if is_up and record.service == SYSTEMD and not os.path.lexists(enabling_link(path)):
-        return "it does not start by itself: somebody has disabled it"
-    return ""
+        yield Drift(DriftKind.MISSING, Kind.SERVICE, record.name, f"{path} is gone", str(path))
+    elif _sha256(text.encode()) != record.known[0]:
+        told = unit_of(spec, layout, env)
+        is_same = told is not None and _sha256(told.text.encode()) == record.known[0]
+        diff = unified(told.text, text, path.name) if told and is_same else ""
+        yield Drift(DriftKind.CONTENT, Kind.SERVICE, record.name, f"{path} was edited", str(path), diff)
+    elif is_up and record.service == SYSTEMD and not os.path.lexists(link):
+        detail = "it does not start by itself: somebody has disabled it"
+        yield Drift(DriftKind.MISSING, Kind.SERVICE, record.name, detail, str(link))
 
 
 def install(layout: Layout, state: State, unit: Unit) -> tuple[State, Path | None]:

@@ -14,6 +14,7 @@ from provision import __version__
 from provision.domain.state import STATE_VERSION, State
 from provision.errors import InvalidInputError, RefusedError
 from provision.host.files import commit, explained, make_private_dir, read_bytes
+from provision.host.host_id import host_id
 from provision.host.layout import MARKER, Layout
 
 
@@ -84,13 +85,29 @@ def read_marker(layout: Layout) -> Marker | None:
         raise InvalidInputError(f"{layout.marker} is damaged: {error}.", "Remove the directory by hand.") from error
 
 
-def open_prefix(layout: Layout, made_parents: tuple[str, ...]) -> State:
+def check_host(state: State | None) -> None:
+    """Raise ``InvalidInputError`` for the state of another machine: what it says of processes and programs is not here.
+
+    A machine without an id of its own, such as many containers, is taken for the right one.
+    """
+    here = host_id()
+    if state is not None and None not in (state.host, here) and state.host != here:
+        raise InvalidInputError(
+            "This prefix was set up on another machine: its disk was copied, or several machines share it.",
+            "Use another --home on each. Where the other is gone: `fabric up --take-over`, or `destroy --take-over`.",
+        )
+
+
+def open_prefix(layout: Layout, made_parents: tuple[str, ...], *, take_over: bool = False) -> State:
     """Make the prefix where it is missing and return its state. The lock is held.
 
-    Raises ``RefusedError`` where the directory is not fabric's or others could write to it.
+    Raises ``RefusedError`` where the directory is not fabric's or others could write to it, ``InvalidInputError``
+    where it was set up on another machine and this one does not ``take_over``.
     """
     check_prefix(layout)
     state = read_state(layout)
+    if not take_over:
+        check_host(state)
     marker = read_marker(layout)
     if marker is None:
         marker = Marker(state.lineage if state else uuid.uuid4().hex, made_parents)
@@ -102,7 +119,10 @@ def open_prefix(layout: Layout, made_parents: tuple[str, ...]) -> State:
             f"{layout.prefix} holds the state of another prefix ({state.lineage}, not {marker.lineage}).",
             "It was copied by hand. Use another --home.",
         )
-    return state or State(marker.lineage)
+    if state is None:
+        return State(marker.lineage, host=host_id())
+    here = host_id() or state.host
+    return state if here == state.host else write_state(layout, replace(state, host=here))
 
 
 def check_prefix(layout: Layout) -> None:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from provision.cli import output
-from provision.cli.present import changes_document, plan_result, show_smoke
-from provision.cli.session import Result, Session, verb
+from provision.cli.differences import changes_document
+from provision.cli.present import plan_result, show_smoke
+from provision.cli.session import Result, Session, TakeOver, verb
 from provision.cli.wish import Wish, with_wish
 from provision.errors import UsageError
 
@@ -19,6 +20,7 @@ from provision.errors import UsageError
 def command(
     session: Session,
     wish: Wish,
+    *,
     no_smoke: Annotated[bool, typer.Option("--no-smoke", help="Skip the smoke test.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be done, like `fabric plan`.")
@@ -27,6 +29,7 @@ def command(
         Path | None,
         typer.Option("--bundle", metavar="FILE", help="Take everything from a bundle; implies --locked and --offline."),
     ] = None,
+    take_over: TakeOver = False,
 ) -> Result:
     """Install, start and prove a local model server. A second run changes nothing.
 
@@ -46,7 +49,7 @@ def command(
     """
     from provision.changes import UpOptions
 
-    session.spec_dir = wish.directory
+    session.spec_dir, session.take_over = wish.directory, take_over
     if bundle and wish.refresh:
         raise UsageError("--refresh chooses anew, --bundle chooses nothing.", "Leave one of them away.")
     pins = session.locks.pins_of_bundle(wish.spec, bundle) if bundle else session.pins(wish)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from provision.artifacts.mirrors import SITES
-from provision.cli.session import adopt_signature
+from provision.cli.session import OWN_MODELS, adopt_signature
 from provision.domain.reference import FORMS
 from provision.domain.spec import ACCELERATIONS, BACKENDS, KV_CACHE_TYPES, SERVICES, SOURCES, Install, Spec
 from provision.errors import InvalidInputError, UsageError
@@ -41,6 +41,14 @@ class Wish:
     def directory(self) -> Path:
         """Where the file is, or would be."""
         return self.file.parent if self.file else Path()
+
+    @property
+    def decided_by(self) -> tuple[Path, ...]:
+        """Every file that counts for a plan, whether it is there or not."""
+        from provision.domain.lock import LOCK_FILE
+
+        spec = self.file or Path(DEFAULT_FILE)
+        return (spec, *(self.directory / name for name in (LOCK_FILE, OWN_MODELS)))
 
 
 def _option(annotation: Any, *names: str, metavar: str | None = None, text: str = "") -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from provision.domain.plan import Kind
+from provision.domain.resource import Kind
 
 
 class DriftKind(str, Enum):
@@ -40,6 +40,11 @@ class Drift:
     detail: str
     path: str | None = None
     diff: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The resource by the name that users see."""
+        return f"{self.resource.value}/{self.name}"
 
     @property
     def repaired(self) -> bool:

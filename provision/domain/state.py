@@ -81,7 +81,7 @@ class ServiceUnit:
 
 @dataclass(frozen=True)
 class State:
-    """``lineage`` is the prefix's own id, ``serial`` grows with every change.
+    """``lineage`` is the prefix's own id, ``serial`` grows with every change, ``host`` is the machine that it is for.
 
     ``entries`` are all installed things by their key, ``in_use`` the keys of those that the server needs now.
     ``tried`` are the releases, references and places that failed, with the reason, when ``selection`` was chosen;
@@ -103,6 +103,7 @@ class State:
     written_files: tuple[str, ...] = ()
     config_files: tuple[ConfigFile, ...] = ()
     unit: ServiceUnit | None = None
+    host: str | None = None
 
     @property
     def is_remote(self) -> bool:

@@ -16,6 +16,7 @@
     <prefix>/current -> gen/<n>
     <prefix>/run/                  what the supervisor tells; 0700
     <prefix>/config-files/         what stood in the user's files that `config --write` changed, and what was added
+    <prefix>/kept/                 what a person has edited or added where fabric has written something else since
     <prefix>/logs/  reports/  secrets/  home/ (HOME and caches of children)
 """
 
@@ -29,6 +30,8 @@ from pathlib import Path
 from provision.errors import UsageError
 
 MARKER = "fabric-prefix"
+# What every change may touch besides what its plan names.
+BOOKKEEPING = (MARKER, "lock", "lock.holder", "state.json", "state.json.1", "journal.jsonl", "staging", "partial")
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,10 @@ class Layout:
     @property
     def config_files(self) -> Path:
         return self.prefix / "config-files"
+
+    @property
+    def kept(self) -> Path:
+        return self.prefix / "kept"
 
     @property
     def child_home(self) -> Path:

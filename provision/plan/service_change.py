@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from provision.domain.plan import Action, Change, Kind
 from provision.domain.spec import BUILTIN
 from provision.domain.state import ServiceUnit
-from provision.plan.service_unit import Unit
+from provision.plan.service_unit import Unit, enabling_link
+from provision.plan.text_diff import unified
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,20 @@ def service_change(seen: SeenUnit, *, is_up: bool) -> tuple[Change, ...]:
     if seen.wanted is None:
         if seen.record is None:
             return ()
-        reason = f"{seen.record.service} → {BUILTIN}"
-        return (Change(Action.DELETE, Kind.SERVICE, seen.record.name, reason),)
+        return (_change(Action.DELETE, f"{seen.record.service} → {BUILTIN}", seen, seen.record.name),)
     action, reason = _needed(seen, seen.wanted, is_up=is_up)
-    return (Change(action, Kind.SERVICE, seen.wanted.name, reason),)
+    return (_change(action, reason, seen, seen.wanted.name),)
+
+
+def _change(action: Action, reason: str, seen: SeenUnit, name: str) -> Change:
+    """Return the change with what it may touch outside of the prefix, and the difference that it makes to the file."""
+    if action is Action.NONE:
+        return Change(action, Kind.SERVICE, name, reason)
+    files = [Path(seen.record.path)] if seen.record else []
+    files += [seen.wanted.path] if seen.wanted and seen.wanted.path not in files else []
+    paths = [str(path) for file in files for path in (file, enabling_link(file))]
+    diff = unified(seen.text or "", seen.wanted.text if seen.wanted else "", name)
+    return Change(action, Kind.SERVICE, name, reason, paths=tuple(paths), diff=diff)
 
 
 def _needed(seen: SeenUnit, wanted: Unit, *, is_up: bool) -> tuple[Action, str]:

@@ -30,6 +30,11 @@ class Unit:
     text: str
 
 
+def enabling_link(path: Path) -> Path:
+    """Return the link by which systemd knows that the unit at ``path`` starts with the user's manager."""
+    return path.parent / "default.target.wants" / path.name
+
+
 def supervisor_argv(prefix: Path) -> tuple[str, ...]:
     """Return the command line that supervises the server of ``prefix``, whoever runs it."""
     return (sys.executable, "-I", "-m", _SUPERVISOR, str(prefix))

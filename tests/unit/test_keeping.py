@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from provision.apply import service_file
-from provision.apply.service_file import ASIDE, look, why_changed
+from provision.apply.service_file import ASIDE, look, service_drift
 from provision.apply.state import open_prefix, read_state, write_state
+from provision.domain.drift import Drift, DriftKind
 from provision.domain.engine import SERVER_FILE
 from provision.domain.plan import Action
 from provision.domain.server import ServerState
@@ -110,6 +111,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
     assert made.server_pid() is None
 
 
+def drifted(place: Place) -> list[Drift]:
+    return list(service_drift(place.layout, place.keeping.env, place.record(), place.wish("systemd"), is_up=True))
+
+
 @pytest.mark.parametrize("service", ["builtin", "systemd", "launchd"])
 def test_a_server_starts_stops_and_starts_again_the_same_way(place: Place, service: str) -> None:
     place.change(service)
@@ -154,7 +159,7 @@ def test_one_service_takes_the_place_of_another_and_none_that_of_both(place: Pla
 def test_a_stopped_service_does_not_come_back_with_the_login(place: Place) -> None:
     place.change("systemd")
     place.keeping.start(1)
-    assert why_changed(place.record(), is_up=True) == ""
+    assert drifted(place) == []
     place.keeping.stop()
     wanted_by = place.unit().parent / "default.target.wants"
     assert list(wanted_by.iterdir()) == []
@@ -192,7 +197,7 @@ def test_what_somebody_else_wrote_is_moved_aside_and_told(place: Place) -> None:
     unit, text = place.unit(), place.unit().read_text(encoding="utf-8")
     unit.write_text("[Service]\n", encoding="ascii")
     assert place.needed("systemd") is Action.UPDATE
-    assert "changed" in why_changed(place.record(), is_up=True)
+    assert [(each.kind, "-" in each.diff) for each in drifted(place)] == [(DriftKind.CONTENT, True)]
     place.change("systemd")
     assert unit.read_text(encoding="utf-8") == text
     aside = unit.with_name(unit.name + ASIDE)
