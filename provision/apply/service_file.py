@@ -10,19 +10,19 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from provision.apply.state import write_state
-from provision.apply.user_file import explained_outside, staged
+from provision.apply.user_file import staged
 from provision.domain.drift import Drift, DriftKind
 from provision.domain.resource import Kind
 from provision.domain.spec import LAUNCHD, SYSTEMD, Spec
 from provision.domain.state import ServiceUnit, State
-from provision.errors import RefusedError, UsageError
+from provision.errors import CannotCreateError, RefusedError, UsageError
 from provision.facts.services import lingers
-from provision.host.files import commit, read_bytes, unused_name
+from provision.host.files import commit, explained, read_bytes, unused_name
 from provision.host.layout import Layout
 from provision.host.machine import LocalMachine
 from provision.plan.service_change import SeenUnit
@@ -98,7 +98,7 @@ def install(layout: Layout, state: State, unit: Unit) -> tuple[State, Path | Non
     record = replace(old, known=(_sha256(data), *now), made_parents=tuple(dict.fromkeys((*missing, *old.made_parents))))
     _refuse_strange(path)
     state = write_state(layout, replace(state, unit=record))
-    with explained_outside(path):
+    with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = _put_aside(path) if seen.was_edited else None
         commit(path, data, MODE, staged=staged(layout, path))
@@ -112,12 +112,12 @@ def remove(layout: Layout, record: ServiceUnit) -> Path | None:
     """
     path = Path(record.path)
     text, aside = _text(path), None
-    with explained_outside(path):
-        staged(layout, path).unlink(missing_ok=True)
+    with _explained(path):
         if text is not None and _sha256(text.encode()) not in record.known:
             aside = _put_aside(path)
-        path.unlink(missing_ok=True)
-        enabling_link(path).unlink(missing_ok=True)
+        for made in (staged(layout, path), path, enabling_link(path)):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                made.unlink()
     for directory in (str(enabling_link(path).parent), *record.made_parents):
         with suppress(OSError):  # somebody else's files are in it
             Path(directory).rmdir()
@@ -140,6 +140,17 @@ def _refuse_strange(path: Path) -> None:
         status = path.lstat()
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
             raise RefusedError(f"{path} is no ordinary file.", "Move it away.")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """As ``explained``, for a file outside of the prefix."""
+    try:
+        with explained(f"writing {path}"):
+            yield
+    except CannotCreateError as error:
+        error.hint = "See that it can be written there, or use --service builtin."
+        raise
 
 
 def _put_aside(path: Path) -> Path:

@@ -22,7 +22,7 @@ from provision.domain.plan import Action
 from provision.domain.server import ServerState
 from provision.domain.spec import Spec
 from provision.domain.state import ServiceUnit, State
-from provision.errors import FabricError, RefusedError
+from provision.errors import CannotCreateError, FabricError, RefusedError
 from provision.host import process
 from provision.host.layout import Layout
 from provision.keeping import Keeping
@@ -227,6 +227,16 @@ def test_a_directory_of_that_name_is_refused(place: Place) -> None:
     with pytest.raises(RefusedError, match="no ordinary file"):
         place.change("systemd")
     unit.rmdir()
+
+
+def test_where_the_file_cannot_be_written_nothing_is_in_the_way_of_going_back(place: Place) -> None:
+    obstacle = Path(place.keeping.env["HOME"], ".config")
+    obstacle.write_text("no directory", encoding="ascii")
+    with pytest.raises(CannotCreateError) as refused:
+        place.change("systemd")
+    assert "--service builtin" in (refused.value.hint or "")
+    assert place.change("builtin").unit is None
+    assert obstacle.read_text(encoding="ascii") == "no directory"
 
 
 def test_a_run_that_was_killed_while_it_wrote_is_taken_up_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
