@@ -16,7 +16,8 @@ from provision.domain.selection import Selection
 from provision.domain.server import Observation
 from provision.domain.state import State
 from provision.errors import RefusedError, UnreachableError
-from provision.serve import control
+from provision.keeping import Keeping
+from provision.serve.environment import child_environment
 from provision.serve.observation import Server
 from provision.serve.proof import Proof
 from provision.serve.readiness import CannotGenerateError, wait_until_ready
@@ -129,6 +130,11 @@ class BringUp:
         noted = state.noting(state.generation, selection=new)
         return write_state(self.fabric.layout, replace(noted, selection=new, tried=plan.tried, entries=entries))
 
+    @property
+    def keeping(self) -> Keeping:
+        """Who keeps the server running."""
+        return Keeping(self.fabric.layout, self.fabric.env, self.fabric.progress)
+
     def job(self, plan: Plan, state: State, *, offline: bool, pins: Pins = NO_PINS) -> Job:
         """Return the work that ``plan`` is; ``pins`` are what a lock holds."""
         from provision.apply.bundle import unpacked
@@ -146,6 +152,7 @@ class BringUp:
             state=state,
             installer=installer,
             render=self.fabric.planner.prefix.render,
+            keep=self.keeping.change,
             restart=self._restart,
             clock=self.fabric.clock,
             made_by=AUTO_ROLLBACK if self.automatic else self.verb,
@@ -165,7 +172,7 @@ class BringUp:
             fabric.env,
             fabric.progress,
             threading.Event(),
-            engine_env=control.child_environment(fabric.layout, fabric.env),
+            engine_env=child_environment(fabric.layout, fabric.env),
         )
 
     def wait(self, selection: Selection, timeout_s: float | None, proof: Proof) -> Observation:
@@ -187,24 +194,24 @@ class BringUp:
         try:
             check_sockets(self.fabric.layout, selection)
         except ExposedError:
-            control.stop(self.fabric.layout)
+            self.keeping.stop()
             raise
 
     def _restart(self, selection: Selection, generation: int) -> None:
         from provision.engines.registry import ENGINES
         from provision.host.secret import store_key
 
-        layout = self.fabric.layout
+        layout, keeping = self.fabric.layout, self.keeping
         if selection.is_remote:
             self.fabric.progress.say(f"Stopping our own server: {selection.base_url} takes its place")
-            control.stop(layout)
+            keeping.stop()
             return
         self.fabric.progress.say(f"Starting the server at {selection.base_url}")
-        control.stop(layout)
+        keeping.stop()
         place = self.fabric.planner.prefix.paths(selection, generation).placement(selection)
         ENGINES[selection.backend].arrange(selection, place)
         store_key(selection.spec.api_key_env, self.fabric.env, layout)
-        control.start(layout, generation, self.fabric.env)
+        keeping.start(generation)
 
 
 @contextmanager
