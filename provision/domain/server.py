@@ -50,6 +50,14 @@ class LogPlace:
     offset: int
 
 
+@dataclass(frozen=True)
+class SharedFile:
+    """A piece of shared memory that has a name, and its inode, which a later one of the same name does not have."""
+
+    name: str
+    inode: int
+
+
 INSTANCE_VARIABLE = "FABRIC_INSTANCE"
 
 
@@ -59,7 +67,8 @@ class Runtime:
 
     ``instance`` is the random id in the environment of every process of this server; ``server`` is ``None``
     between two attempts. Times are seconds since the epoch. ``stop_grace_s`` is how long the server may take to stop,
-    ``log_start`` where its log begins: ``None`` where that was empty.
+    ``log_start`` where its log begins: ``None`` where that was empty. ``shared_memory`` is what its processes made and
+    were seen to use, which a server that is killed leaves behind.
     """
 
     instance: str
@@ -72,6 +81,7 @@ class Runtime:
     last_exit: Exit | None = None
     stop_grace_s: int = 10
     log_start: LogPlace | None = None
+    shared_memory: tuple[SharedFile, ...] = ()
 
 
 @dataclass(frozen=True)
