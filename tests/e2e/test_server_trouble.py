@@ -56,6 +56,7 @@ def test_up_waits_for_a_server_that_is_being_restarted(quick: Fabric) -> None:
     assert len(quick.processes()) == 2
 
 
+@pytest.mark.fault("supervisor-killed")
 def test_a_killed_supervisor_takes_the_server_with_it_and_up_heals(quick: Fabric) -> None:
     up = quick.succeed("up", "--no-smoke")
     supervisor_of(quick).kill()
@@ -70,6 +71,7 @@ def test_a_killed_supervisor_takes_the_server_with_it_and_up_heals(quick: Fabric
     assert len(quick.processes()) == 2
 
 
+@pytest.mark.fault("supervisor-killed")
 def test_both_killed_is_healed_too(quick: Fabric) -> None:
     quick.succeed("up", "--no-smoke")
     for process in quick.processes():
@@ -80,6 +82,7 @@ def test_both_killed_is_healed_too(quick: Fabric) -> None:
     assert len(quick.processes()) == 2
 
 
+@pytest.mark.fault("server-will-not-stop", "zombie")
 def test_a_server_that_does_not_end_is_ended_by_down(quick: Fabric) -> None:
     up = quick.succeed("up", "--no-smoke")
     psutil.Process(up["pid"]).suspend()
@@ -88,6 +91,7 @@ def test_a_server_that_does_not_end_is_ended_by_down(quick: Fabric) -> None:
     assert quick.processes() == []
 
 
+@pytest.mark.fault("server-dies")
 def test_a_model_that_cannot_be_loaded_is_a_failure_in_words(quick: Fabric) -> None:
     quick.succeed("up", "--no-smoke")
     quick.succeed("down")
@@ -103,6 +107,7 @@ def test_a_model_that_cannot_be_loaded_is_a_failure_in_words(quick: Fabric) -> N
     assert quick.processes() == [], "a restart cannot help, so there is none"
 
 
+@pytest.mark.fault("server-dies")
 def test_a_server_that_dies_over_its_first_token_tells_why(quick: Fabric) -> None:
     quick.succeed("up", "--no-smoke")
     quick.succeed("down")
@@ -115,6 +120,7 @@ def test_a_server_that_dies_over_its_first_token_tells_why(quick: Fabric) -> Non
     assert quick.succeed("status")["state"] == "failed"
 
 
+@pytest.mark.fault("server-dies")
 @pytest.mark.timeout(90)
 def test_a_server_that_keeps_crashing_ends_in_crash_loop(quick: Fabric) -> None:
     quick.succeed("up", "--no-smoke")
@@ -150,6 +156,7 @@ class Stranger(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.fault("port-taken")
 def test_somebody_elses_server_on_our_port_is_never_taken_for_ours(quick: Fabric) -> None:
     up = quick.succeed("up", "--no-smoke")
     port = int(up["base_url"].split("/")[2].split(":")[1])
@@ -165,6 +172,7 @@ def test_somebody_elses_server_on_our_port_is_never_taken_for_ours(quick: Fabric
     assert moved or second.returncode != 0, f"ready, says fabric, and its server cannot be: {second.said}"
 
 
+@pytest.mark.fault("server-not-ready")
 def test_a_timeout_names_what_was_waited_for_and_leaves_the_server_alone(quick: Fabric) -> None:
     quick.succeed("up", "--no-smoke")
     quick.succeed("down")
@@ -184,6 +192,7 @@ def test_the_timeout_of_a_plan_holds_when_it_is_applied(quick: Fabric) -> None:
     assert "1.5 s" in late.json["error"]["message"]
 
 
+@pytest.mark.fault("store-damaged")
 def test_a_damaged_file_of_the_engine_is_drift_and_is_repaired(quick: Fabric) -> None:
     quick.succeed("up", "--no-smoke")
     launcher = next((quick.prefix / "engines").rglob("xllamacpp.py"))
@@ -197,6 +206,7 @@ def test_a_damaged_file_of_the_engine_is_drift_and_is_repaired(quick: Fabric) ->
     assert quick.succeed("status")["drift"] == []
 
 
+@pytest.mark.fault("store-damaged")
 @pytest.mark.parametrize("name", ["parameters.json", "server.json"])
 def test_an_edited_configuration_is_drift_and_is_repaired(quick: Fabric, name: str) -> None:
     quick.succeed("up", "--no-smoke")
@@ -207,6 +217,7 @@ def test_an_edited_configuration_is_drift_and_is_repaired(quick: Fabric, name: s
     assert quick.succeed("status")["drift"] == []
 
 
+@pytest.mark.fault("pid-reused")
 def test_a_process_that_got_the_old_pid_is_not_touched(quick: Fabric) -> None:
     """The record of a server that ended long ago, whose pid belongs to somebody else by now."""
     quick.succeed("up", "--no-smoke")
