@@ -4,7 +4,7 @@ With it everything of fabric runs for real (index, uv, environment, launcher, su
 second; only the language model is missing. Crash tests need hundreds of runs.
 
 What lies beside the model makes it misbehave: ``MODEL.refuse``, ``.crash`` and ``.choke`` by being there,
-``MODEL.script`` as a piece of Python that runs in the server, with its ``Handler`` and ``params`` at hand, before it listens.
+``MODEL.script`` as a piece of Python that the server runs before it listens; ``Handler`` and ``params`` are at hand.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class HttpServer(http.server.ThreadingHTTPServer):
             http.server.socketserver.TCPServer.server_bind(self)
         except OSError:
             host, port = self.server_address
-            print(f"start: couldn't bind HTTP server socket, hostname: {host}, port: {port}", file=sys.stderr, flush=True)
+            print(f"couldn't bind HTTP server socket, hostname: {host}, port: {port}", file=sys.stderr, flush=True)
             os._exit(1)
         self.server_name, self.server_port = self.server_address[:2]
 

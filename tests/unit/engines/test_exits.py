@@ -24,6 +24,7 @@ LOGS = {
 }
 
 
+@pytest.mark.fault("server-dies")
 @pytest.mark.parametrize(
     ("returncode", "log", "reason", "retry"),
     [
@@ -52,6 +53,7 @@ def test_the_end_of_a_process_in_words(returncode: int, log: str, reason: str, r
     assert ended.retry is retry
 
 
+@pytest.mark.fault("server-dies")
 @pytest.mark.parametrize("name", LOGS)
 def test_real_logs_of_a_server_that_ended_with_status_1(name: str) -> None:
     ended = decode(1, (SAMPLES / name).read_text(encoding="utf-8"), FAILURES)
@@ -68,6 +70,7 @@ def test_every_known_failure_has_a_reason_and_a_way_out() -> None:
     assert all(failure.reason and failure.hint for failure in FAILURES)
 
 
+@pytest.mark.fault("engine-does-not-run")
 @pytest.mark.parametrize(
     ("number", "reason", "retry"),
     [
@@ -90,6 +93,7 @@ def test_a_program_that_cannot_be_started_in_words(number: int | None, reason: s
         assert decode(126, str(OSError(number, os.strerror(number), "/engine/bin/python")), FAILURES) == ended
 
 
+@pytest.mark.fault("engine-does-not-run")
 @pytest.mark.parametrize(
     ("log", "reason"),
     [
