@@ -34,12 +34,16 @@ class ProcessIdentity:
 
 @dataclass(frozen=True)
 class Exit:
-    """How a server process ended, decoded. ``retry`` is false where a restart cannot help."""
+    """How a server process ended, decoded. ``retry`` is false where a restart cannot help.
+
+    ``lost_port`` says that somebody else had its port.
+    """
 
     returncode: int
     reason: str
     hint: str | None = None
     retry: bool = True
+    lost_port: bool = False
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def decode(returncode: int, log: str, failures: Sequence[Failure], *, starved: b
         return _OUT_OF_MEMORY
     known = next((failure for failure in failures if re.search(failure.pattern, log, re.IGNORECASE)), None)
     if known is not None:
-        return Exit(returncode, known.reason, known.hint, known.restart)
+        return Exit(returncode, known.reason, known.hint, known.restart, known.lost_port)
     unstarted = _unstarted(returncode, log)
     if unstarted is not None:
         return unstarted

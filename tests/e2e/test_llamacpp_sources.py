@@ -84,7 +84,6 @@ def test_where_the_release_is_gone_the_newest_of_its_kind_stands_in(llamacpp: Fa
 
 
 @pytest.mark.fault("byte-flipped")
-@pytest.mark.fault("byte-flipped")
 def test_bytes_that_are_not_those_of_the_release_are_refused(llamacpp: Fabric, releases: HubServer) -> None:
     publish(releases, script())
     listed = f"/repos/{REPOSITORY}/releases/tags/{TAG}"
@@ -128,7 +127,6 @@ UNFIT = {
 
 
 @pytest.mark.fault("engine-does-not-run")
-@pytest.mark.fault("engine-does-not-run")
 @pytest.mark.parametrize(("server", "why"), UNFIT.values(), ids=UNFIT.keys())
 def test_what_does_not_run_here_is_told_removed_and_not_tried_again(
     llamacpp: Fabric, releases: HubServer, server: bytes, why: str
@@ -156,7 +154,6 @@ def test_what_does_not_run_here_is_told_removed_and_not_tried_again(
     assert unfit(llamacpp) == [told]
 
 
-@pytest.mark.fault("engine-does-not-run")
 @pytest.mark.fault("engine-does-not-run")
 def test_a_library_that_is_missing_is_named(llamacpp: Fabric, releases: HubServer, tmp_path: Path) -> None:
     compiler = llama_release.compiler()

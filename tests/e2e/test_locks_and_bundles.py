@@ -193,7 +193,6 @@ def test_entries_of_other_machines_stay_until_something_else_is_wished(locked: F
 
 
 @pytest.mark.fault("retagged")
-@pytest.mark.fault("retagged")
 def test_other_bytes_than_locked_are_refused_with_both_hashes(locked: Fabric, standin_index: IndexServer) -> None:
     name = next(name for name in standin_index.files if name.startswith("xllamacpp"))
     standin_index.faults[name] = Fault(flip_at=1000)

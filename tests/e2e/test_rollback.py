@@ -54,7 +54,6 @@ def serves_as_before(quick: Fabric, before: Any, *arguments: str) -> Any:
 
 
 @pytest.mark.fault("server-dies")
-@pytest.mark.fault("server-dies")
 def test_a_model_that_crashes_the_engine_leaves_the_previous_one_serving(quick: Fabric, tmp_path: Path) -> None:
     before = quick.succeed("up", "--no-smoke")
     first, _ = generations(quick)
@@ -95,7 +94,6 @@ def test_a_change_of_one_option_that_the_engine_refuses_leaves_the_previous_serv
     serves_as_before(quick, before)
 
 
-@pytest.mark.fault("server-not-ready")
 @pytest.mark.fault("server-not-ready")
 def test_a_server_that_is_not_ready_in_time_leaves_the_previous_one_serving(quick: Fabric, tmp_path: Path) -> None:
     before = quick.succeed("up", "--no-smoke")
@@ -168,7 +166,6 @@ def test_what_is_no_model_never_stops_the_server(quick: Fabric, tmp_path: Path) 
     assert serves_as_before(quick, before)["pid"] == before["pid"]
 
 
-@pytest.mark.fault("engine-does-not-run")
 @pytest.mark.fault("engine-does-not-run")
 def test_an_engine_that_does_not_run_here_never_stops_the_server(quick: Fabric, tmp_path: Path) -> None:
     before = quick.succeed("up", "--no-smoke")

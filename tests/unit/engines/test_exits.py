@@ -111,3 +111,11 @@ def test_what_the_loader_misses_is_named_for_every_engine(log: str, reason: str)
 
 def test_a_server_that_ends_with_126_itself_is_not_explained_away() -> None:
     assert "status 126" in decode(126, "something else", ()).reason
+
+
+@pytest.mark.fault("out-of-memory")
+@pytest.mark.parametrize("returncode", [-9, 137])
+def test_killed_for_want_of_memory_is_told_apart_from_killed_by_hand(returncode: int) -> None:
+    assert "ran out of memory" in decode(returncode, "", (), starved=True).reason
+    assert "by hand" in decode(returncode, "", ()).reason
+    assert "segmentation fault" in decode(-11, "", (), starved=True).reason, "that had another reason"
