@@ -21,10 +21,11 @@ if TYPE_CHECKING:  # each use case loads what it needs: looking at the machine d
     from provision.domain.benchmark import BenchReport
     from provision.domain.choice import Recommendation
     from provision.domain.client_config import ClientConfig
+    from provision.domain.drift import Drift
     from provision.domain.facts import Facts
     from provision.domain.lock import Pins
     from provision.domain.measure import SmokeReport
-    from provision.domain.plan import Change, Plan
+    from provision.domain.plan import Plan
     from provision.domain.selection import Selection
     from provision.domain.server import Observation
     from provision.domain.spec import Spec
@@ -142,13 +143,13 @@ class Fabric:
             raise UnreachableError(f"The server at {selection.base_url} is {state}.", hint)
         return server.client(REQUEST_TIMEOUT_S)
 
-    def drift(self) -> tuple[Observation, tuple[Change, ...]]:
+    def drift(self) -> tuple[Observation, tuple[Drift, ...]]:
         """Return how the server is, and what differs from what was set up."""
-        from provision.apply.drift import drift
+        from provision.prefix import Prefix
 
         state = self.state()
         seen = self.server().observe()
-        return seen, drift(self.layout, state, seen) if state and state.selection else ()
+        return seen, Prefix(self.layout, self.env).drift(state, seen) if state else ()
 
     def plan(
         self,

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from provision.app import Fabric
 from provision.apply.journal import Journal
 from provision.apply.pull import Intake, download_bytes
+from provision.apply.records import why_damaged
 from provision.apply.state import write_state
-from provision.apply.store import known_by, merged, model_path, why_damaged
+from provision.apply.store import known_by, merged, model_path
 from provision.changing import changing
 from provision.domain.model import Model
 from provision.domain.spec import AUTO

@@ -13,7 +13,7 @@ from provision.choosing import Choosing
 from provision.domain.facts import Facts
 from provision.domain.finding import Severity
 from provision.domain.lock import NO_PINS, LockedPlatform, Pins
-from provision.domain.plan import Plan
+from provision.domain.plan import Kind, Plan
 from provision.domain.selection import Selection
 from provision.domain.server import Observation, ServerState
 from provision.domain.spec import EXTERNAL, Spec
@@ -22,7 +22,7 @@ from provision.errors import UnreachableError, UsageError
 from provision.host.layout import Layout
 from provision.host.secret import check_key
 from provision.plan.diff import make_plan
-from provision.plan.observed import Observed
+from provision.plan.observed import Observed, nothing_there
 from provision.plan.room import lack_of_room
 from provision.prefix import Prefix
 from provision.select.choose import CannotRunError, Choice, Chooser
@@ -141,7 +141,8 @@ class Planner:
         remote = remote.as_saved(saved) if saved else remote
         observed = self.prefix.observe(state, remote.selection, self.prefix.server_for(state, remote.selection))
         how = "it is handed to that Ollama" if ours else "that Ollama fetches it"
-        plan = make_plan(remote.selection, replace(observed, model_damage=how if remote.lacks_model else ""))
+        lacking = {Kind.MODEL: how} if remote.lacks_model else {}
+        plan = make_plan(remote.selection, replace(observed, lacking=lacking))
         return replace(plan, tried=state.tried if state else {})
 
     @property
@@ -176,8 +177,7 @@ def _check_program(path: str | None) -> None:
 
 def plan_from_nothing(choice: Choice, facts: Facts) -> Plan:
     """Return what ``up`` would do where nothing is set up yet. Raises ``CannotRunError`` for a refused choice."""
-    nothing = Observed(None, "not installed", "not installed", ServerState.ABSENT)
-    return _plan(choice, facts, lambda _: nothing)
+    return _plan(choice, facts, lambda _: nothing_there())
 
 
 def _plan(choice: Choice, facts: Facts, observe: Callable[[Selection], Observed], tried: Tried | None = None) -> Plan:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
-from provision.apply.store import converted_path, engine_path_of, model_file, model_path, paths_of, why_damaged
+from provision.apply.drift import config_drift, server_drift, stored_drift
+from provision.apply.store import converted_path, engine_path_of, model_file, model_path, paths_of
+from provision.domain.drift import Drift, DriftKind
+from provision.domain.engine import Method
 from provision.domain.model import Model
 from provision.domain.plan import Plan
+from provision.domain.resource import Kind
 from provision.domain.selection import Selection
 from provision.domain.server import Observation, ServerState
 from provision.domain.spec import EXTERNAL
@@ -20,10 +26,8 @@ from provision.host.layout import Layout
 from provision.host.secret import fingerprint, stored_fingerprint
 from provision.plan.desired import Paths, generation_files
 from provision.plan.diff import make_plan
-from provision.plan.observed import Observed
+from provision.plan.observed import NOT_INSTALLED, Observed
 from provision.serve.observation import Server
-
-_KEY = "the stored API key"
 
 
 @dataclass(frozen=True)
@@ -35,37 +39,71 @@ class Prefix:
 
     def observe(self, state: State | None, selection: Selection, seen: Observation) -> Observed:
         """Return what is there of ``selection``, file by file."""
-        engine = engine_path_of(self.layout, selection)
         generation = state.generation if state else 0
         desired = self.render(selection, generation)
         current = self.layout.generation(generation)
-        files = {name: _read(current / name) for name in desired}
-        if selection.spec.api_key_env:  # in no file of the generation, and has to be where it is read all the same
-            desired[_KEY] = fingerprint(selection.spec.api_key_env, self.env, self.layout) or ""
-            files[_KEY] = stored_fingerprint(self.layout)
-        model_damage = "" if selection.is_remote else self._model_damage(state, selection)
-        place = self.paths(selection, generation).placement(selection)
+        keys = {} if selection.is_remote else self._keys(selection)
         return Observed(
             state=state,
-            engine_damage="" if selection.is_remote else self._damage(state, engine),
-            model_damage=model_damage,
-            arranged_damage=model_damage or ENGINES[selection.backend].why_not_arranged(selection, place),
             server=seen.state,
-            files=files,
+            lacking={kind: why for kind, key in keys.items() if (why := self._lacking(state, key))},
+            drift=tuple(self._drift(state, selection, list(chain.from_iterable(keys.values())), seen)),
+            files={name: _read(current / name) for name in desired},
             desired_files=desired,
             running=seen.runtime.generation if seen.runtime else None,
             server_detail=seen.detail,
+            places=self._places(selection, keys, generation),
         )
 
-    def _model_damage(self, state: State | None, selection: Selection) -> str:
-        """Return what is missing or wrong of the model, or of the form of it that the engine loads."""
+    def drift(self, state: State, seen: Observation) -> tuple[Drift, ...]:
+        """Return what differs from what was set up, without asking what should be: cheap enough for ``status``."""
+        selection = state.selection
+        return tuple(self._drift(state, selection, state.in_use, seen)) if selection else ()
+
+    def _drift(
+        self, state: State | None, selection: Selection, keys: Sequence[str], seen: Observation
+    ) -> Iterator[Drift]:
+        if state is None or state.selection is None:
+            return
+        configured, key = state.selection, selection.spec.api_key_env
+        yield from stored_drift(self.layout, state, keys)
+        yield from config_drift(self.layout, state, partial(self.render, configured, state.generation))
+        if key and fingerprint(key, self.env, self.layout) != stored_fingerprint(self.layout):
+            yield Drift(DriftKind.MISSING, Kind.CONFIG, selection.backend, "the stored API key is not the one wanted")
+        if selection.is_remote or configured.is_remote:
+            return  # nothing of its server is ours to repair
+        place = self.paths(selection, state.generation).placement(selection)
+        yield from server_drift(state, seen, ENGINES[selection.backend].why_not_arranged(selection, place))
+
+    def _keys(self, selection: Selection) -> dict[Kind, list[str]]:
+        """Return the keys of what a server of ours needs of the store."""
         engine, model = ENGINES[selection.backend], selection.model
         places = [] if model.path else [model_path(self.layout, model)]
         places += [converted_path(self.layout, engine, model)] if engine.converted(model) else []
-        return next((why for place in places if (why := self._damage(state, place))), "")
+        engine_key = engine_path_of(self.layout, selection).name
+        return {Kind.ENGINE: [engine_key], Kind.MODEL: [place.name for place in places]}
 
-    def _damage(self, state: State | None, place: Path) -> str:
-        return why_damaged(self.layout, state.entries.get(place.name) if state else None)
+    def _lacking(self, state: State | None, keys: Sequence[str]) -> str:
+        known = state.entries if state else {}
+        return "" if all(key in known for key in keys) else NOT_INSTALLED
+
+    def _places(
+        self, selection: Selection, keys: Mapping[Kind, Sequence[str]], generation: int
+    ) -> dict[Kind, tuple[str, ...]]:
+        """Return the paths that making each resource may touch, relative to the prefix."""
+        layout, release = self.layout, selection.release
+        state = layout.engine_state(selection.backend)
+        named = {
+            Kind.ENGINE: [*(layout.engines / key for key in keys.get(Kind.ENGINE, ())), layout.child_home],
+            Kind.MODEL: [layout.models / key for key in keys.get(Kind.MODEL, ())],
+            Kind.CONFIG: [layout.generation(generation + 1), layout.current, layout.kept, layout.secrets],
+            Kind.SERVER: [layout.run, layout.logs, layout.child_home, layout.secrets, state],
+        }
+        if release.method is Method.BUILD:
+            named[Kind.ENGINE] += [layout.builds, layout.logs]
+        if not selection.model.verified:  # it is named by the hash of what comes
+            named[Kind.MODEL] = [layout.models]
+        return {kind: tuple(str(path.relative_to(layout.prefix)) for path in paths) for kind, paths in named.items()}
 
     def render(self, selection: Selection, generation: int) -> dict[str, str]:
         """Return the files of one generation."""

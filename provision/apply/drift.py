@@ -1,45 +1,64 @@
-"""What differs from what was set up, without asking what should be set up: cheap enough for ``status``."""
+"""What differs from what was set up: in the store, in the current generation, and about the server."""
 
 from __future__ import annotations
 
-from provision.apply.store import paths_of, why_damaged
-from provision.domain.plan import Action, Change, Kind
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from provision.apply.records import entry_drift
+from provision.domain.drift import Drift, DriftKind
+from provision.domain.resource import Kind
 from provision.domain.server import Observation, ServerState
-from provision.domain.state import State
-from provision.engines.registry import ENGINES
+from provision.domain.state import State, StoreEntry
 from provision.host.layout import Layout
+from provision.plan.text_diff import unified
 
 _BROKEN = (ServerState.FAILED, ServerState.CRASH_LOOP, ServerState.DEGRADED)
 
 
-def drift(layout: Layout, state: State, seen: Observation) -> tuple[Change, ...]:
-    """Return what ``up`` would repair: damaged files, and a server that is broken or of another generation."""
-    found = []
-    for key in state.in_use:
+def stored_drift(layout: Layout, state: State, keys: Iterable[str]) -> Iterator[Drift]:
+    """Yield what differs in the engines and models with these keys; one that nobody knows yields nothing."""
+    for key in keys:
         entry = state.entries.get(key)
-        damage = why_damaged(layout, entry)
-        if damage:
-            kind = Kind(entry.kind) if entry else Kind.CONFIG
-            found.append(Change(Action.REPLACE, kind, entry.name if entry else key, damage))
+        if entry is not None and entry.kind != Kind.CONFIG.value:
+            yield from entry_drift(layout, entry)
+
+
+def config_drift(layout: Layout, state: State, rendered: Callable[[], Mapping[str, str]]) -> Iterator[Drift]:
+    """Yield what differs in the current generation, all of which is read; an edit with its diff.
+
+    ``rendered`` returns what its files said by name; it is asked only where one was edited.
+    """
+    entry = state.entries.get(str(state.generation))
+    if entry is None or entry.kind != Kind.CONFIG.value:
+        return
+    for drift in entry_drift(layout, entry, deep=True):
+        edited = drift.kind is DriftKind.CONTENT and drift.path is not None
+        yield replace(drift, diff=_edit(entry, Path(drift.path or ""), rendered())) if edited else drift
+
+
+def _edit(entry: StoreEntry, path: Path, rendered: Mapping[str, str]) -> str:
+    """Return the diff of an edit; empty where this version would render something else than what was edited."""
+    recorded = next((file.sha256 for file in entry.files if file.path == path.name), None)
+    text = rendered.get(path.name, "")
+    if hashlib.sha256(text.encode()).hexdigest() != recorded:
+        return ""
+    try:
+        return unified(text, path.read_text(encoding="utf-8", errors="replace"), path.name)
+    except OSError:  # it may not be read
+        return ""
+
+
+def server_drift(state: State, seen: Observation, arranged_damage: str) -> Iterator[Drift]:
+    """Yield what is wrong with our own server; one that was stopped on purpose is as it should be."""
     name = state.selection.model.name if state.selection else "server"
     running = seen.runtime.generation if seen.runtime and seen.pid else state.generation
-    if state.is_remote:
-        return tuple(found)  # nothing of it is ours to repair
     if seen.state in _BROKEN:
-        found.append(Change(Action.RESTART, Kind.SERVER, name, seen.detail or f"it is {seen.state.value}"))
+        yield Drift(DriftKind.PROCESS, Kind.SERVER, name, seen.detail or f"it is {seen.state.value}")
     elif running != state.generation:
-        reason = f"it runs generation {running}, not {state.generation}"
-        found.append(Change(Action.RESTART, Kind.SERVER, name, reason))
-    elif seen.pid and not found and (reason := _arranged_damage(layout, state)):
-        found.append(Change(Action.RESTART, Kind.SERVER, name, reason))
-    return tuple(found)
-
-
-def _arranged_damage(layout: Layout, state: State) -> str:
-    """Return what is wrong with the engine's own directory, in which it finds the model."""
-    selection = state.selection
-    if selection is None:
-        return ""
-    engine = ENGINES[selection.backend]
-    place = paths_of(layout, engine, selection, state.generation).placement(selection)
-    return engine.why_not_arranged(selection, place)
+        detail = f"it runs generation {running}, not {state.generation}"
+        yield Drift(DriftKind.GENERATION, Kind.SERVER, name, detail)
+    elif seen.pid and arranged_damage:
+        yield Drift(DriftKind.CONTENT, Kind.SERVER, name, arranged_damage)

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from provision.apply.edits import keep_edits, set_modes
 from provision.apply.install import Installer, wheels_of
 from provision.apply.journal import Journal
 from provision.apply.preflight import EngineUnfitError
+from provision.apply.records import record, why_damaged
 from provision.apply.state import write_state
-from provision.apply.store import converted_path, engine_path_of, known_by, merged, model_path, record, why_damaged
+from provision.apply.store import converted_path, engine_path_of, known_by, merged, model_path
 from provision.artifacts.fetch import Fetcher
-from provision.domain.plan import Change, Kind, Plan
+from provision.domain.plan import Action, Change, Kind, Plan
 from provision.domain.selection import Selection
 from provision.domain.state import State, StoreEntry
 from provision.errors import InvalidInputError
@@ -53,10 +55,12 @@ class Job:
             self._run(journal)
 
     def _run(self, journal: Journal) -> None:
+        self._keep_edits(journal)
         if self.plan.selection.is_remote:
             self._adopt(journal)
             return
-        engine, model = self.plan.pending(Kind.ENGINE), self.plan.pending(Kind.MODEL)
+        self._set_modes(journal)
+        engine, model = (self._replaced(kind) for kind in (Kind.ENGINE, Kind.MODEL))
         if engine or model:
             self._install(journal, engine, model)
         if self._lacks_conversion():
@@ -67,6 +71,28 @@ class Job:
         if self.plan.pending(Kind.SERVER):
             with journal.step("server"):
                 self.restart(self.plan.selection, self.state.generation)
+
+    def _keep_edits(self, journal: Journal) -> None:
+        """Keep what a person has edited or added where something else takes its place."""
+        replaced = [change.kind for change in self.plan.changes if change.action in (Action.REPLACE, Action.UPDATE)]
+        if not any(drift.path and drift.resource in replaced for drift in self.plan.drift):
+            return
+        with journal.step("keep"), explained("keeping what was edited"):
+            for edited, copy in keep_edits(self.layout, self.plan.drift, replaced).items():
+                self.installer.progress.say(f"{edited} was edited or added by somebody; it is kept as {copy}")
+
+    def _set_modes(self, journal: Journal) -> None:
+        """Set permissions again where nothing else of an engine or a model differs."""
+        updated = {change.kind for change in self.plan.changes if change.action is Action.UPDATE} - {Kind.CONFIG}
+        drifted = [drift for drift in self.plan.drift if drift.resource in updated]
+        if drifted:
+            with journal.step("modes"), explained("setting permissions again"):
+                set_modes(self.layout, self.state.entries, drifted)
+
+    def _replaced(self, kind: Kind) -> Change | None:
+        """Return the change that makes a resource anew, if any: where only permissions differ, nothing is made."""
+        change = self.plan.pending(kind)
+        return None if change is None or change.action is Action.UPDATE else change
 
     def _adopt(self, journal: Journal) -> None:
         """Use a server that somebody else runs; ours is stopped when all else is done, and known by what runs."""

@@ -12,12 +12,12 @@ from provision.apply.methods import Workshop, build_path
 from provision.apply.preflight import EngineUnfitError, prove
 from provision.apply.progress import Progress
 from provision.apply.pull import Intake
+from provision.apply.records import record
 from provision.apply.store import (
     converted_path,
     engine_path,
     engine_path_of,
     model_file,
-    record,
 )
 from provision.artifacts.fetch import Fetcher
 from provision.domain.artifacts import Wheel

@@ -1,8 +1,7 @@
-"""What is installed: named by content, recorded file by file, checked before it is used."""
+"""Where what is installed lies: named by its content."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from provision.domain.engine import EngineRelease
 from provision.domain.model import Model
 from provision.domain.selection import Selection
-from provision.domain.state import StoredFile, StoreEntry
+from provision.domain.state import StoreEntry
 from provision.engines.engine import Engine
 from provision.host.layout import Layout
 from provision.plan.desired import Paths
@@ -88,18 +87,6 @@ def paths_of(layout: Layout, engine: Engine, selection: Selection, generation: i
     )
 
 
-def record(layout: Layout, kind: str, name: str, path: Path, *, follows_links: bool = False) -> StoreEntry:
-    """Describe a finished entry as it is now.
-
-    A link counts as itself, wherever it leads; with ``follows_links`` as what it leads to, for a tree that links to
-    programs of others: it is of no use when those are gone or were changed.
-    """
-    files = tuple(_describe(file, path, follows_links=follows_links) for file in _walk(path))
-    relative = str(path.relative_to(layout.prefix))
-    size_bytes = sum(file.size_bytes for file in files)
-    return StoreEntry(kind, name, path.name, relative, files, size_bytes, follows_links)
-
-
 def known_by(layout: Layout, entries: Mapping[str, StoreEntry], wish: str, model: Model) -> dict[str, StoreEntry]:
     """Return the entries, of which that of ``model``, if there is one, is known as ``wish`` from now on."""
     entry = None if model.path else entries.get(model_path(layout, model).name)
@@ -111,37 +98,3 @@ def known_by(layout: Layout, entries: Mapping[str, StoreEntry], wish: str, model
 def merged(old: StoreEntry | None, new: StoreEntry) -> StoreEntry:
     """Return an entry that was made again, still known as what it was known as before."""
     return replace(new, known_as={**old.known_as, **new.known_as}) if old else new
-
-
-def why_damaged(layout: Layout, entry: StoreEntry | None) -> str:
-    """Return what is missing or differs from the record; empty where everything is as it was."""
-    if entry is None:
-        return "not installed"
-    root = layout.prefix / entry.path
-    for file in entry.files:
-        path = root / file.path if file.path else root
-        try:
-            status = path.stat() if entry.follows_links else path.lstat()
-        except OSError:
-            return f"{path.name} is missing"
-        if status.st_size != file.size_bytes:
-            return f"{path.name} has {status.st_size} bytes instead of {file.size_bytes}"
-        if status.st_mtime_ns != file.modified_ns:
-            return f"{path.name} was changed"
-    return ""
-
-
-def _walk(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    return sorted(
-        Path(directory, name)
-        for directory, directories, names in os.walk(path)
-        for name in (*names, *(each for each in directories if Path(directory, each).is_symlink()))
-        if name != "lib64"  # of an environment: a link to lib, which is here in full
-    )
-
-
-def _describe(file: Path, root: Path, *, follows_links: bool) -> StoredFile:
-    status = file.stat() if follows_links else file.lstat()
-    return StoredFile("" if file == root else str(file.relative_to(root)), status.st_size, status.st_mtime_ns)

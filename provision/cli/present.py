@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from provision.cli import output
+from provision.cli.differences import changes_document, drift_document, show_diff, show_drift
 from provision.cli.session import Result
 from provision.domain.artifacts import PinnedFile
 from provision.domain.choice import Alternative, Recommendation
@@ -16,21 +17,8 @@ from provision.domain.plan import Action, Change, Plan
 from provision.domain.selection import Selection
 
 EXIT_PENDING = 2
+_UNKNOWN = {"sha256": "SHA-256", "version": "version", "download_bytes": "size"}
 _STYLES = {Action.CREATE: output.GOOD, Action.NONE: output.DIM, Action.DELETE: output.BAD}
-
-
-def changes_document(changes: Sequence[Change]) -> list[dict[str, Any]]:
-    """Return the changes with the keys of the contract."""
-    return [
-        {
-            "action": change.action.value,
-            "resource": change.resource,
-            "reason": change.reason,
-            "download_bytes": change.download_bytes,
-            "disk_bytes": change.disk_bytes,
-        }
-        for change in changes
-    ]
 
 
 def show_smoke(report: SmokeReport) -> None:
@@ -108,6 +96,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "findings": [asdict(finding) for finding in plan.findings],
         "unused_gpus": plan.unused_gpus,
         "changes": changes_document(plan.changes),
+        "drift": drift_document(plan.drift),
         "summary": summary(plan),
         "digest": plan.digest,
     }
@@ -212,15 +201,24 @@ def show_plan(plan: Plan) -> None:
         output.line(f"{finding.code}: {finding.evidence}. `up` will refuse.", output.BAD)
         output.line(f"  {finding.fix}")
     if not plan.changed:
+        show_drift(plan.drift)
         output.line("No changes: everything is as it should be.", output.GOOD)
         return
+    show_drift(plan.drift)
     rows = [(c.action.value, c.resource, c.reason, _cost(c)) for c in plan.changes]
     styles = [_STYLES.get(change.action) for change in plan.changes]
     output.table(("action", "resource", "reason", "cost"), rows, styles)
     download = sum(change.download_bytes for change in plan.changes)
     disk = sum(change.disk_bytes for change in plan.changes)
-    output.line(f"To fetch: {output.size(download)}. Disk: {output.size(disk)}.")
+    memory = sum(change.memory_bytes for change in plan.changes)
+    output.line(f"To fetch: {output.size(download)}. Disk: {output.size(disk)}. Memory: {output.size(memory)}.")
+    for change in plan.changes:
+        if change.action is Action.UPDATE and change.diff:
+            output.line(f"{change.resource}, from what is there to what is wanted:")
+            show_diff(change.diff)
 
 
 def _cost(change: Change) -> str:
-    return f"{output.size(change.download_bytes)} to fetch" if change.download_bytes else ""
+    fetched = [f"{output.size(change.download_bytes)} to fetch"] if change.download_bytes else []
+    later = [f"{' and '.join(_UNKNOWN[what] for what in change.unknown)} known after apply"] if change.unknown else []
+    return ", ".join(fetched + later)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from provision.cli import output
-from provision.cli.present import changes_document
+from provision.cli.differences import drift_document, show_drift
 from provision.cli.session import Result, Session, verb
 
 
@@ -33,7 +33,7 @@ def command(session: Session) -> Result:
         "restarts": seen.runtime.restarts if seen.runtime else 0,
         "generation": state.generation if state else None,
         "prefix": str(session.layout.prefix),
-        "drift": changes_document(drift),
+        "drift": drift_document(drift),
     }
 
     def show() -> None:
@@ -43,7 +43,6 @@ def command(session: Session) -> Result:
         remote = selection is not None and selection.is_remote
         shown = ("base_url", "model", "backend", "engine", "engine_version", "prefix") if remote else shown
         output.pairs([(name, document[name]) for name in shown])
-        for change in drift:
-            output.line(f"drift: {change.resource}: {change.reason} (`fabric up` would {change.action.value} it)")
+        show_drift(drift)
 
     return Result(document, show)

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from provision.cli import output
-from provision.cli.present import changes_document, plan_result, show_smoke
+from provision.cli.differences import changes_document
+from provision.cli.present import plan_result, show_smoke
 from provision.cli.session import Result, Session, verb
 from provision.cli.wish import Wish, with_wish
 from provision.errors import UsageError

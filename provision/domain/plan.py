@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from provision.domain.choice import Alternative, Recommendation
+from provision.domain.drift import Drift
 from provision.domain.finding import Finding
+from provision.domain.resource import Kind
 from provision.domain.selection import Selection
+
+__all__ = ["Action", "Change", "Kind", "Plan"]
 
 
 class Action(str, Enum):
@@ -21,18 +25,14 @@ class Action(str, Enum):
     NONE = "none"
 
 
-class Kind(str, Enum):
-    """What a resource is, in the order in which they are made."""
-
-    ENGINE = "engine"
-    MODEL = "model"
-    CONFIG = "config"
-    SERVER = "server"
-
-
 @dataclass(frozen=True)
 class Change:
-    """One step. ``resource`` is ``kind/name``; ``download_bytes`` and ``disk_bytes`` are what it costs."""
+    """One step. ``resource`` is ``kind/name``; ``download_bytes`` and ``disk_bytes`` are what it costs.
+
+    ``memory_bytes`` is what the server will take. ``paths`` are all that it may touch: relative to the prefix, a
+    directory with all that is in it. ``diff`` is the unified diff of the rendered files, from what is there now.
+    ``unknown`` are the parts that only carrying it out can tell.
+    """
 
     action: Action
     kind: Kind
@@ -40,6 +40,10 @@ class Change:
     reason: str
     download_bytes: int = 0
     disk_bytes: int = 0
+    memory_bytes: int = 0
+    paths: tuple[str, ...] = ()
+    diff: str = ""
+    unknown: tuple[str, ...] = ()
 
     @property
     def resource(self) -> str:
@@ -54,7 +58,7 @@ class Plan:
     ``lineage`` and ``serial`` name the state that the plan was made against: it fits no other. ``recommended`` is
     what suits the machine best, whether or not it is what the plan brings about; ``alternatives`` are the others.
     ``findings`` are those that will stop it. ``tried`` is what was found out on the way: releases, references and
-    places that failed, with the reason.
+    places that failed, with the reason. ``drift`` is what was found to differ from what was set up.
     """
 
     selection: Selection
@@ -66,6 +70,7 @@ class Plan:
     alternatives: tuple[Alternative, ...] = ()
     findings: tuple[Finding, ...] = ()
     tried: dict[str, str] = field(default_factory=dict)
+    drift: tuple[Drift, ...] = ()
 
     @property
     def unused_gpus(self) -> str | None:

@@ -12,11 +12,17 @@ STATE_VERSION = 1
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file of a store entry as it was when it was verified: size in bytes, modification time in ns."""
+    """A file of a store entry as it was when it was verified: size in bytes, modification time in ns.
+
+    ``mode`` are its permission bits, ``sha256`` is that of its content, of a link that of where it leads. Both are
+    ``None`` in records of older versions.
+    """
 
     path: str
     size_bytes: int
     modified_ns: int
+    mode: int | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)

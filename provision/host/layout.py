@@ -16,6 +16,7 @@
     <prefix>/current -> gen/<n>
     <prefix>/run/                  what the supervisor tells; 0700
     <prefix>/config-files/         what stood in the user's files that `config --write` changed, and what was added
+    <prefix>/kept/                 what a person has edited or added where fabric has written something else since
     <prefix>/logs/  reports/  secrets/  home/ (HOME and caches of children)
 """
 
@@ -128,6 +129,10 @@ class Layout:
     @property
     def config_files(self) -> Path:
         return self.prefix / "config-files"
+
+    @property
+    def kept(self) -> Path:
+        return self.prefix / "kept"
 
     @property
     def child_home(self) -> Path:

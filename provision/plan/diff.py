@@ -8,11 +8,13 @@ from dataclasses import replace
 
 import msgspec
 
-from provision.domain.engine import Method
+from provision.domain.drift import Drift, DriftKind
+from provision.domain.engine import EngineRelease, Method
 from provision.domain.plan import Action, Change, Kind, Plan
 from provision.domain.selection import Selection
 from provision.domain.server import ServerState
 from provision.plan.observed import Observed
+from provision.plan.text_diff import unified_files
 
 _OTHERS = "somebody else runs it"
 _UP = (ServerState.STARTING, ServerState.LOADING, ServerState.READY)
@@ -41,9 +43,10 @@ def make_plan(selection: Selection, observed: Observed) -> Plan:
     config = _config(selection, observed)
     engine, model = _engine(selection, observed), _model(selection, observed)
     server = _server(selection, observed, (engine, model, config))
-    changes = (engine, model, config, server)
+    changes = tuple(_placed(change, observed) for change in (engine, model, config, server))
     state = observed.state
-    plan = Plan(selection, changes, state.lineage if state else "", state.serial if state else 0)
+    lineage, serial = (state.lineage, state.serial) if state else ("", 0)
+    plan = Plan(selection, changes, lineage, serial, drift=observed.drift)
     return replace(plan, digest=digest(plan))
 
 
@@ -53,7 +56,7 @@ def digest(plan: Plan) -> str:
     decided = (
         plan.lineage,
         plan.serial,
-        [(change.action, change.kind, change.name) for change in plan.changes],
+        [(change.action, change.kind, change.name, change.paths, change.diff) for change in plan.changes],
         (selection.release, selection.provided_libraries, selection.model, selection.spec),
         (selection.context, selection.parallel, selection.threads, selection.spin_count),
         (selection.host, selection.port, selection.devices),
@@ -66,51 +69,95 @@ def summary(plan: Plan) -> dict[str, int]:
     return {action.value: sum(1 for c in plan.changes if c.action is action) for action in Action}
 
 
+def _placed(change: Change, observed: Observed) -> Change:
+    """Return a change with what it may touch."""
+    if change.action is Action.NONE:
+        return change
+    return replace(change, paths=observed.places.get(change.kind, ()))
+
+
 def _engine(selection: Selection, observed: Observed) -> Change:
-    release = selection.release
-    name = release.engine
-    if not observed.engine_damage:
+    release, drifted = selection.release, observed.drifted(Kind.ENGINE)
+    name, lacking = release.engine, observed.lacking.get(Kind.ENGINE, "")
+    if not lacking and not drifted:
         reason = _OTHERS if selection.is_remote else f"{release.version} is installed"
         return Change(Action.NONE, Kind.ENGINE, name, reason)
+    if not lacking and _is_of_modes(drifted):
+        return Change(Action.UPDATE, Kind.ENGINE, name, _reason(drifted))
+    old = observed.state.selection if observed.state else None
+    reason = lacking or _reason(drifted)
+    action = Action.CREATE if lacking else Action.REPLACE
+    if old and old.release.engine == name and old.release.version != release.version:
+        action, reason = Action.REPLACE, f"{old.release.version} → {release.version}"
     libraries = [lib.source for lib in release.libraries if lib.name in selection.provided_libraries]
     wheels = [wheel for wheel in (release.wheel, release.sdist, *release.wheels) if wheel]
     download = sum(source.download_bytes for source in libraries) + sum(wheel.size_bytes for wheel in wheels)
     download += sum(file.size_bytes or 0 for file in release.files)
     disk = release.installed_bytes + sum(source.size_bytes for source in libraries)
-    old = observed.state.selection if observed.state else None
-    if old and old.release.engine == name and old.release.version != release.version:
-        reason = f"{old.release.version} → {release.version}"
-        return Change(Action.REPLACE, Kind.ENGINE, name, reason, download, disk)
-    return Change(_action(observed.engine_damage), Kind.ENGINE, name, observed.engine_damage, download, disk)
+    return Change(action, Kind.ENGINE, name, reason, download, disk, unknown=tuple(_unknown_of(release)))
+
+
+def _unknown_of(release: EngineRelease) -> Iterator[str]:
+    if release.method is Method.EXISTING:
+        yield "version"
+    if any(file.sha256 is None for file in release.files):
+        yield "sha256"
+    if any(file.size_bytes is None for file in release.files):
+        yield "download_bytes"
 
 
 def _model(selection: Selection, observed: Observed) -> Change:
-    model = selection.model
-    if not observed.model_damage:
+    model, drifted = selection.model, observed.drifted(Kind.MODEL)
+    lacking = observed.lacking.get(Kind.MODEL, "")
+    if not lacking and not drifted:
         return Change(Action.NONE, Kind.MODEL, model.name, "it is there")
     if selection.is_remote:
-        return Change(Action.CREATE, Kind.MODEL, model.name, observed.model_damage)
+        return Change(Action.CREATE, Kind.MODEL, model.name, lacking)
+    if not lacking and _is_of_modes(drifted):
+        return Change(Action.UPDATE, Kind.MODEL, model.name, _reason(drifted))
     download = model.source.download_bytes if model.source else 0 if model.path else model.size_bytes
-    action = _action(observed.model_damage)
-    return Change(action, Kind.MODEL, model.name, observed.model_damage, download, model.size_bytes)
+    action, reason = (Action.CREATE, lacking) if lacking else (Action.REPLACE, _reason(drifted))
+    unknown = () if model.verified or model.path else ("sha256",)
+    return Change(action, Kind.MODEL, model.name, reason, download, model.size_bytes, unknown=unknown)
 
 
-def _action(damage: str) -> Action:
-    return Action.CREATE if damage == "not installed" else Action.REPLACE
+def _is_of_modes(drifted: tuple[Drift, ...]) -> bool:
+    """Tell whether all is there as it came, and only the permissions differ: those are set again."""
+    return all(drift.kind is DriftKind.MODE for drift in drifted)
+
+
+def _reason(drifted: tuple[Drift, ...]) -> str:
+    more = f", and {len(drifted) - 1} more" if len(drifted) > 1 else ""
+    return f"{drifted[0].detail}{more}"
 
 
 def _config(selection: Selection, observed: Observed) -> Change:
-    name = selection.backend
+    name, drifted = selection.backend, observed.drifted(Kind.CONFIG)
     if not observed.state or not observed.state.generation:
-        return Change(Action.CREATE, Kind.CONFIG, name, "nothing is configured yet")
-    differing = sorted(n for n, text in observed.desired_files.items() if observed.files.get(n) != text)
-    reread = bool(observed.engine_damage) and selection.release.method is Method.EXISTING
-    if not differing and not reread:
+        diff = unified_files({}, observed.desired_files)
+        return Change(Action.CREATE, Kind.CONFIG, name, "nothing is configured yet", diff=diff)
+    diff = unified_files(observed.files, observed.desired_files)
+    asked_anew = any(change.kind is DriftKind.PROGRAM for change in observed.drifted(Kind.ENGINE))
+    reread = (asked_anew or Kind.ENGINE in observed.lacking) and selection.release.method is Method.EXISTING
+    if not diff and not reread and not drifted:
         return Change(Action.NONE, Kind.CONFIG, name, f"generation {observed.state.generation}")
-    reasons = list(_differences(observed.state.selection, selection)) or [
-        f"{', '.join(differing)} differ" if differing else "the program of others may have other options now"
-    ]
-    return Change(Action.UPDATE, Kind.CONFIG, name, ", ".join(reasons))
+    reasons = list(_differences(observed.state.selection, selection))
+    reasons += [_edited(drifted)] if drifted else []
+    if not reasons and diff:
+        differing = sorted(n for n, text in observed.desired_files.items() if observed.files.get(n) != text)
+        reasons = [f"{', '.join(differing)} differ"]
+    return Change(
+        Action.UPDATE,
+        Kind.CONFIG,
+        name,
+        ", ".join(reasons) or "the program of others may have other options now",
+        diff=diff,
+    )
+
+
+def _edited(drifted: tuple[Drift, ...]) -> str:
+    edited = any(drift.kind is DriftKind.CONTENT for drift in drifted)
+    return f"{_reason(drifted)}{'; a copy of it is kept' if edited else ''}"
 
 
 def _differences(old: Selection | None, new: Selection) -> Iterator[str]:
@@ -128,18 +175,29 @@ def _server(selection: Selection, observed: Observed, before: tuple[Change, ...]
         if observed.running is None:
             return Change(Action.NONE, Kind.SERVER, name, _OTHERS)
         return Change(Action.DELETE, Kind.SERVER, "ours", f"the one at {selection.base_url} takes its place")
-    up = observed.server in _UP
-    changed = [change for change in before if change.action is not Action.NONE]
-    if not up and observed.server in (ServerState.ABSENT, ServerState.STOPPED):
-        return Change(Action.CREATE, Kind.SERVER, name, "it does not run")
-    if not up:
+    action, reason = _server_action(observed, before)
+    memory = 0 if action is Action.NONE else selection.fit.need_bytes
+    return Change(action, Kind.SERVER, name, reason, memory_bytes=memory)
+
+
+def _server_action(observed: Observed, before: tuple[Change, ...]) -> tuple[Action, str]:
+    if observed.server in (ServerState.ABSENT, ServerState.STOPPED):
+        return Action.CREATE, "it does not run"
+    if observed.server not in _UP:
         detail = f": {observed.server_detail}" if observed.server_detail else ""
-        return Change(Action.RESTART, Kind.SERVER, name, f"it is {observed.server.value}{detail}")
+        return Action.RESTART, f"it is {observed.server.value}{detail}"
+    changed = [change for change in before if change.action is not Action.NONE and not _keeps_running(change)]
     if changed:
-        return Change(Action.RESTART, Kind.SERVER, name, f"its {changed[-1].kind.value} changes")
-    if observed.arranged_damage:
-        return Change(Action.RESTART, Kind.SERVER, name, observed.arranged_damage)
+        return Action.RESTART, f"its {changed[-1].kind.value} changes"
+    drifted = observed.drifted(Kind.SERVER)
+    if drifted:
+        return Action.RESTART, _reason(drifted)
     generation = observed.state.generation if observed.state else None
     if observed.running != generation:
-        return Change(Action.RESTART, Kind.SERVER, name, f"it runs generation {observed.running}, not {generation}")
-    return Change(Action.NONE, Kind.SERVER, name, f"it is {observed.server.value}")
+        return Action.RESTART, f"it runs generation {observed.running}, not {generation}"
+    return Action.NONE, f"it is {observed.server.value}"
+
+
+def _keeps_running(change: Change) -> bool:
+    """Tell whether a server may go on over a change: only permissions are set again."""
+    return change.action is Action.UPDATE and change.kind is not Kind.CONFIG

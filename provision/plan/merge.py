@@ -34,11 +34,11 @@ def merged(theirs: Any, ours: Any) -> Any:
     Mappings are merged deeply. Items of a list are appended; one with the same name, title or id is replaced.
     Anything else is replaced.
     """
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        added = {key: merged(theirs[key], value) if key in theirs else value for key, value in ours.items()}
-        return {**theirs, **added}
-    if isinstance(theirs, list) and isinstance(ours, list):
-        result = list(theirs)
+    if isinstance(ours, dict):
+        was = theirs if isinstance(theirs, dict) else {}
+        return {**was, **{key: merged(was.get(key, ABSENT), value) for key, value in ours.items()}}
+    if isinstance(ours, list):
+        result = list(theirs) if isinstance(theirs, list) else []
         for item in ours:
             place = _find(result, item)
             put(result, len(result) if place is None else place, item)

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from provision.domain.drift import Drift
+from provision.domain.resource import Kind
 from provision.domain.server import ServerState
 from provision.domain.state import State
+
+NOT_INSTALLED = "not installed"
 
 
 @dataclass(frozen=True)
 class Observed:
-    """``engine_damage`` and ``model_damage`` are empty where all is well, else they say what is not.
+    """``lacking`` says of engine and model why they have to be made, where they are not there at all.
 
-    ``arranged_damage`` says the same of what the engine was given of the model in its own directory.
-    ``files`` are the texts of the current generation, ``desired_files`` what they should be; ``running`` is the
-    generation that the server process was started from.
+    ``drift`` is what differs from the record of what is there, ``running`` the generation that the server process was
+    started from. ``files`` are the texts of the current generation, ``desired_files`` what they should be. ``places``
+    are the paths that making a resource may touch, relative to the prefix.
     """
 
     state: State | None
-    engine_damage: str
-    model_damage: str
     server: ServerState
-    files: dict[str, str | None] = field(default_factory=dict)
-    desired_files: dict[str, str] = field(default_factory=dict)
+    lacking: Mapping[Kind, str] = field(default_factory=dict)
+    drift: tuple[Drift, ...] = ()
+    files: Mapping[str, str | None] = field(default_factory=dict)
+    desired_files: Mapping[str, str] = field(default_factory=dict)
     running: int | None = None
-    arranged_damage: str = ""
     server_detail: str | None = None
+    places: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)
+
+    def drifted(self, kind: Kind) -> tuple[Drift, ...]:
+        """Return what is to be repaired of one resource."""
+        return tuple(drift for drift in self.drift if drift.resource is kind and drift.repaired)
+
+
+def nothing_there() -> Observed:
+    """Return what there is on a machine where nothing was ever set up."""
+    return Observed(None, ServerState.ABSENT, dict.fromkeys((Kind.ENGINE, Kind.MODEL), NOT_INSTALLED))

@@ -26,10 +26,11 @@ def model_of(fabric: Fabric) -> Path:
 
 
 def damage_unseen(path: Path) -> None:
-    """Change the content and neither size nor time: only who reads the file can tell."""
+    """Change the content and neither size nor time nor mode: only who reads the file can tell."""
     before = path.stat()
     path.chmod(0o600)
     path.write_bytes(b"\0" * before.st_size)
+    path.chmod(before.st_mode)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
@@ -212,11 +213,50 @@ def test_a_damaged_file_of_the_engine_is_drift_and_is_repaired(quick: Fabric) ->
 @pytest.mark.parametrize("name", ["parameters.json", "server.json"])
 def test_an_edited_configuration_is_drift_and_is_repaired(quick: Fabric, name: str) -> None:
     quick.succeed("up", "--no-smoke")
-    (quick.prefix / "gen" / "1" / name).write_text("{}", encoding="utf-8")
-    assert [entry["resource"] for entry in quick.succeed("status")["drift"]] == ["config/llamacpp"]
-    healed = quick.succeed("up", "--no-smoke")
-    assert healed["changed"] is True
+    edited = quick.prefix / "gen" / "1" / name
+    before = edited.read_text(encoding="utf-8")
+    mine = before.replace("4096", "4095") + "\n"
+    edited.write_text(mine, encoding="utf-8")
+    (drift,) = quick.succeed("status")["drift"]
+    assert (drift["resource"], drift["kind"], drift["path"]) == ("config/llamacpp", "content", str(edited))
+    assert f"+++ b/{name}" in drift["diff"]
+    config = quick.succeed("plan")["changes"][2]
+    assert (config["action"], config["diff"][:4]) == ("update", "--- ")
+    assert "a copy of it is kept" in config["reason"]
+    healed = quick("up", "--no-smoke", "--json")
+    assert healed.json["changed"] is True
+    kept = quick.prefix / "kept" / f"gen-1-{name}"
+    assert str(kept) in healed.stderr
+    assert kept.read_text(encoding="utf-8") == mine
     assert quick.succeed("status")["drift"] == []
+    assert (quick.prefix / "current" / name).read_text(encoding="utf-8") == before.replace("gen/1", "gen/2")
+
+
+def test_permissions_are_set_again_and_nothing_else_is_touched(quick: Fabric) -> None:
+    up = quick.succeed("up", "--no-smoke")
+    model = model_of(quick)
+    before = model.stat()
+    model.chmod(0o666)
+    (drift,) = quick.succeed("status")["drift"]
+    assert (drift["kind"], drift["action"]) == ("mode", "update")
+    repaired = quick.succeed("up", "--no-smoke")
+    assert [change["action"] for change in repaired["changes"]] == ["none", "update", "none", "none"]
+    assert repaired["pid"] == up["pid"], "the server goes on"
+    after = model.stat()
+    assert (after.st_mode, after.st_ino) == (before.st_mode, before.st_ino)
+    assert quick.succeed("status")["drift"] == []
+
+
+def test_what_somebody_adds_is_shown_and_stays(quick: Fabric) -> None:
+    quick.succeed("up", "--no-smoke")
+    mine = quick.prefix / "gen" / "1" / "notes"
+    mine.write_text("mine", encoding="utf-8")
+    for _ in range(2):
+        (drift,) = quick.succeed("status")["drift"]
+        assert (drift["kind"], drift["action"], drift["path"]) == ("extra", "none", str(mine))
+        assert quick.succeed("up", "--no-smoke")["changed"] is False
+    quick.succeed("up", "--no-smoke", "--context", "512")
+    assert (quick.prefix / "kept" / "gen-1-notes").read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.fault("pid-reused")

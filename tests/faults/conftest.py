@@ -12,6 +12,7 @@ from tests.faults import tally
 from tests.faults.oracle import CANARY, KEY_VARIABLE, Oracle
 from tests.faults.table import faults
 from tests.standin.command import Fabric
+from tests.unit.engines.conftest import tiny_gguf
 
 __all__ = ["home", "llamacpp", "other", "prefix", "quick_without_key", "releases", "standin", "standin_index"]
 
@@ -28,3 +29,12 @@ def oracle(request: pytest.FixtureRequest, tmp_path: Path, quick: Fabric) -> Ora
     """What is asked after the faults that the test names; it watches all that lies in the test's directory."""
     exits = frozenset(code for name in tally.of(request.node) for code in faults()[name].exits)
     return Oracle(exits, tmp_path)
+
+
+@pytest.fixture
+def failing_model(tmp_path: Path) -> Path:
+    """A model that fabric takes, and on which the stand-in engine fails at once; asked for before the oracle looks."""
+    path = tmp_path / "failing.gguf"
+    path.write_bytes(tiny_gguf(name=path.name))
+    path.with_name(f"{path.name}.refuse").touch()
+    return path

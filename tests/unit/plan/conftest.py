@@ -21,7 +21,7 @@ def selection() -> Selection:
 def settled(selection: Selection) -> Observed:
     state = State("lineage", serial=4, generation=3, selection=selection)
     files = {"server.json": "s", "parameters.json": "p"}
-    return Observed(state, "", "", ServerState.READY, dict(files), dict(files), running=3)
+    return Observed(state, ServerState.READY, files=files, desired_files=dict(files), running=3)
 
 
 @pytest.fixture

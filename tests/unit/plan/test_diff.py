@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
+from provision.domain.artifacts import PinnedFile
+from provision.domain.drift import Drift, DriftKind
 from provision.domain.engine import Method
 from provision.domain.plan import Action, Kind, Plan
 from provision.domain.selection import Selection
 from provision.domain.server import ServerState
 from provision.domain.spec import Spec
 from provision.plan.diff import digest, make_plan, summary
-from provision.plan.observed import Observed
+from provision.plan.observed import Observed, nothing_there
 
 CASES = json.loads((Path(__file__).parents[2] / "cases" / "plan" / "diff.json").read_text(encoding="utf-8"))
 
@@ -23,6 +25,11 @@ def observed_with(settled: Observed, changes: dict[str, Any]) -> Observed:
     if "generation" in values:
         assert settled.state is not None
         values["state"] = replace(settled.state, generation=values.pop("generation"), selection=None)
+    if "lacking" in values:
+        values["lacking"] = {Kind(kind): why for kind, why in values["lacking"].items()}
+    if "drift" in values:
+        kind, resource, detail = values["drift"]
+        values["drift"] = (Drift(DriftKind(kind), Kind(resource), "name", detail),)
     if "server" in values:
         values["server"] = ServerState(values["server"])
     return replace(settled, **values)
@@ -72,25 +79,27 @@ def test_a_program_of_others_that_changed_is_asked_anew_and_configured_anew(
     selection: Selection, settled: Observed
 ) -> None:
     release = replace(selection.release, method=Method.EXISTING, path="/usr/bin/llama-server")
-    plan = make_plan(replace(selection, release=release), replace(settled, engine_damage="llama-server was changed"))
+    swapped = Drift(DriftKind.PROGRAM, Kind.ENGINE, "llamacpp", "llama-server was changed")
+    plan = make_plan(replace(selection, release=release), replace(settled, drift=(swapped,)))
     assert [change.action.value for change in plan.changes] == ["replace", "none", "update", "restart"]
-    plan = make_plan(selection, replace(settled, engine_damage="llama-server was changed"))
+    assert plan.changes[0].unknown == ("version",)
+    plan = make_plan(selection, replace(settled, drift=(swapped,)))
     assert [change.action.value for change in plan.changes] == ["replace", "none", "none", "restart"]
 
 
 def test_what_is_to_be_fetched_is_told_in_bytes(selection: Selection, settled: Observed) -> None:
-    nothing = Observed(None, "not installed", "not installed", ServerState.ABSENT)
-    engine, model, *rest = make_plan(selection, nothing).changes
+    engine, model, *rest = make_plan(selection, nothing_there()).changes
     assert selection.release.wheel is not None
     assert engine.download_bytes == selection.release.wheel.size_bytes
     assert engine.disk_bytes == selection.release.installed_bytes
     assert (model.download_bytes, model.disk_bytes) == (92_863_409, 98_362_432)
     assert all(change.download_bytes == change.disk_bytes == 0 for change in rest)
+    assert [change.memory_bytes for change in rest] == [0, selection.fit.need_bytes]
     assert all(change.download_bytes == 0 for change in make_plan(selection, settled).changes)
 
 
 def test_a_provided_library_is_counted(selection: Selection) -> None:
-    nothing = Observed(None, "not installed", "", ServerState.ABSENT)
+    nothing = nothing_there()
     bare = replace(selection, provided_libraries=("libgomp.so.1",))
     more = make_plan(bare, nothing).changes[0].download_bytes - make_plan(selection, nothing).changes[0].download_bytes
     assert more == selection.release.libraries[0].source.download_bytes
@@ -98,7 +107,7 @@ def test_a_provided_library_is_counted(selection: Selection) -> None:
 
 def test_another_release_of_the_engine_is_told(selection: Selection, settled: Observed) -> None:
     newer = replace(selection, release=replace(selection.release, version="2027.1.1"))
-    engine = make_plan(newer, replace(settled, engine_damage="not installed")).changes[0]
+    engine = make_plan(newer, replace(settled, lacking={Kind.ENGINE: "not installed"})).changes[0]
     assert engine.action is Action.REPLACE
     assert engine.reason == f"{selection.release.version} → 2027.1.1"
 
@@ -120,3 +129,30 @@ def test_the_digest_is_of_what_is_decided_and_of_nothing_that_passes(selection: 
     assert settled.state is not None
     assert plan.digest != make_plan(selection, replace(settled, state=replace(settled.state, serial=9))).digest
     assert (plan.lineage, plan.serial) == ("lineage", 4)
+
+
+def test_what_is_rendered_anew_is_shown_as_a_diff(selection: Selection, settled: Observed) -> None:
+    edited = {"server.json": "one\ntwo\n", "parameters.json": "p"}
+    wanted = {"server.json": "one\n2\n", "parameters.json": "p"}
+    drift = Drift(DriftKind.CONTENT, Kind.CONFIG, "llamacpp", "server.json was changed", diff="-2\n+two\n")
+    plan = make_plan(selection, replace(settled, files=edited, desired_files=wanted, drift=(drift,)))
+    config = plan.changes[2]
+    assert config.diff == "--- a/server.json\n+++ b/server.json\n@@ -1,2 +1,2 @@\n one\n-two\n+2\n"
+    assert config.reason == "server.json was changed; a copy of it is kept"
+    assert plan.drift == (drift,)
+
+
+def test_a_change_names_what_it_may_touch_and_what_stays_names_nothing(selection: Selection, settled: Observed) -> None:
+    places = {Kind.CONFIG: ("gen/4", "current"), Kind.ENGINE: ("engines/x",)}
+    plan = changed(selection, replace(settled, places=places), context=512)
+    assert [change.paths for change in plan.changes] == [(), (), ("gen/4", "current"), ()]
+    assert plan.digest != changed(selection, settled, context=512).digest
+
+
+def test_what_only_carrying_it_out_can_tell_is_named(selection: Selection) -> None:
+    file = PinnedFile("llama.tar.gz", ("https://example.org/llama.tar.gz",))
+    release = replace(selection.release, wheel=None, files=(file,))
+    assert make_plan(replace(selection, release=release), nothing_there()).changes[0].unknown == (
+        "sha256",
+        "download_bytes",
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from provision.plan.merge import ABSENT, IDENTITIES, difference, edited, merged, restored, same
@@ -24,6 +24,7 @@ def test_taking_back_what_was_merged_gives_what_was_there(before: Any, ours: Any
 
 
 @given(MAPPINGS, MAPPINGS)
+@example({}, {"models": [{"name": "a"}, {"name": "a", "title": None}]})
 def test_merging_twice_changes_nothing_more(before: Any, ours: Any) -> None:
     once = merged(before, ours)
     assert same(merged(once, ours), once)

@@ -8,12 +8,11 @@ from provision.domain.facts import Disk
 from provision.domain.finding import Severity
 from provision.domain.plan import Plan
 from provision.domain.selection import Selection
-from provision.domain.server import ServerState
 from provision.plan.diff import make_plan
-from provision.plan.observed import Observed
+from provision.plan.observed import Observed, nothing_there
 from provision.plan.room import lack_of_room
 
-NOTHING = Observed(None, "not installed", "not installed", ServerState.ABSENT)
+NOTHING = nothing_there()
 
 
 @pytest.fixture

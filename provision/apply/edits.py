@@ -1,0 +1,54 @@
+"""What a person has changed or added where fabric writes: kept before it gives way, and permissions set again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+from provision.domain.drift import Drift, DriftKind
+from provision.domain.resource import Kind
+from provision.domain.state import StoreEntry
+from provision.host.files import commit, make_private_dir, read_bytes, unused_name
+from provision.host.layout import Layout
+
+
+def keep_edits(layout: Layout, drift: Iterable[Drift], replaced: Collection[Kind]) -> dict[Path, Path]:
+    """Copy what a person has edited or added in resources that are ``replaced``; return the copy of each.
+
+    Of engines and models only what was added counts: their own content comes from elsewhere. A copy that is there
+    already, because a run was killed after it, is not made again. Raises ``OSError``.
+    """
+    kept = {}
+    for each in drift:
+        if each.path is None or each.resource not in replaced or not _is_a_persons(each):
+            continue
+        path = Path(each.path)
+        data = read_bytes(path)
+        if data is None:
+            continue
+        name = layout.kept / "-".join(path.relative_to(layout.prefix).parts)
+        target = name if read_bytes(name) == data else unused_name(name)
+        if target != name or read_bytes(name) is None:
+            make_private_dir(layout.kept)
+            commit(target, data)
+        kept[path] = target
+    return kept
+
+
+def _is_a_persons(drift: Drift) -> bool:
+    if drift.resource is Kind.CONFIG:
+        return drift.kind in (DriftKind.CONTENT, DriftKind.EXTRA)
+    return drift.kind is DriftKind.EXTRA
+
+
+def set_modes(layout: Layout, entries: Mapping[str, StoreEntry], drift: Iterable[Drift]) -> None:
+    """Give files of the store the permissions again that they were recorded with. Raises ``OSError``."""
+    recorded = {
+        str(layout.prefix / entry.path / file.path if file.path else layout.prefix / entry.path): file.mode
+        for entry in entries.values()
+        for file in entry.files
+    }
+    for each in drift:
+        mode = recorded.get(each.path or "")
+        if each.kind is DriftKind.MODE and mode is not None:
+            Path(each.path or "").chmod(mode)

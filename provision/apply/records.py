@@ -1,0 +1,143 @@
+"""What an installed tree was when it was finished, file by file, and what has become of it since."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.domain.drift import Drift, DriftKind
+from provision.domain.resource import Kind
+from provision.domain.state import StoredFile, StoreEntry
+from provision.host.files import sha256_of_file
+from provision.host.layout import Layout
+
+REHASH_BYTES = 64 << 20  # what is larger and has another time counts as changed; `fabric verify` reads all of it
+_OF_ENVIRONMENTS = "lib64"  # a link to lib, which is recorded in full
+
+
+def record(
+    layout: Layout,
+    kind: str,
+    name: str,
+    path: Path,
+    *,
+    follows_links: bool = False,
+    known: Mapping[str, str] | None = None,
+) -> StoreEntry:
+    """Describe a finished entry as it is now. ``known`` are SHA-256 by relative path that need not be computed again.
+
+    A link counts as itself, wherever it leads; with ``follows_links`` as what it leads to, for a tree that links to
+    programs of others: it is of no use when those are gone or were changed. Raises ``OSError``.
+    """
+    known = known or {}
+
+    def describe(file: Path) -> StoredFile:
+        relative = "" if file == path else str(file.relative_to(path))
+        status = file.stat() if follows_links else file.lstat()
+        sha256 = known.get(relative) or content_sha256(file, follows_links=follows_links)
+        return StoredFile(relative, status.st_size, status.st_mtime_ns, stat.S_IMODE(status.st_mode), sha256)
+
+    with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter to the others
+        files = tuple(pool.map(describe, files_of(path)))
+    relative = str(path.relative_to(layout.prefix))
+    size_bytes = sum(file.size_bytes for file in files)
+    return StoreEntry(kind, name, path.name, relative, files, size_bytes, follows_links)
+
+
+def content_sha256(file: Path, *, follows_links: bool) -> str:
+    """Return the SHA-256 of a file's content; of a link that counts as itself, of where it leads."""
+    if follows_links or not file.is_symlink():
+        return sha256_of_file(file)
+    import hashlib
+
+    return hashlib.sha256(os.fsencode(file.readlink())).hexdigest()
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return every file and link of an entry, sorted: of a blob that itself."""
+    if not path.is_dir() or path.is_symlink():
+        return [path]
+    return sorted(
+        Path(directory, name)
+        for directory, directories, names in os.walk(path)
+        for name in (*names, *(each for each in directories if Path(directory, each).is_symlink()))
+        if name != _OF_ENVIRONMENTS
+    )
+
+
+def why_damaged(layout: Layout, entry: StoreEntry | None) -> str:
+    """Return what is missing or differs from the record; empty where everything is as it was."""
+    if entry is None:
+        return "not installed"
+    return next((drift.detail for drift in entry_drift(layout, entry) if drift.repaired), "")
+
+
+def entry_drift(layout: Layout, entry: StoreEntry, *, deep: bool = False) -> Iterator[Drift]:
+    """Yield what differs from the record of one entry: files first, then what is there and in no record.
+
+    A file is read where its time, size or mode has changed; if ``deep``, always.
+    """
+    root, compare = layout.prefix / entry.path, _Comparison(entry.follows_links, deep, _owner(layout))
+    for file in entry.files:
+        path = root / file.path if file.path else root
+        for kind, detail in compare.differences(path, file):
+            yield Drift(kind, Kind(entry.kind), entry.name, f"{path.name} {detail}", str(path))
+    recorded = {file.path for file in entry.files}
+    if "" in recorded or not root.is_dir():
+        return
+    for path in files_of(root):
+        if str(path.relative_to(root)) not in recorded:
+            detail = f"{path.relative_to(root)} was added by somebody"
+            yield Drift(DriftKind.EXTRA, Kind(entry.kind), entry.name, detail, str(path))
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """How the files of an entry are compared: ``owner`` is whose they have to be, ``deep`` says to read them all."""
+
+    follows_links: bool
+    deep: bool
+    owner: int | None
+
+    def differences(self, path: Path, file: StoredFile) -> Iterable[tuple[DriftKind, str]]:
+        """Return what one file differs in, the worst alone."""
+        try:
+            own = path.lstat()
+            status = path.stat() if self.follows_links and stat.S_ISLNK(own.st_mode) else own
+        except OSError:
+            return [(DriftKind.MISSING, "is missing")]
+        ours = status is own  # and no program of others
+        mode, changed = stat.S_IMODE(status.st_mode), DriftKind.CONTENT if ours else DriftKind.PROGRAM
+        if status.st_size != file.size_bytes:
+            return [(changed, f"has {status.st_size} bytes instead of {file.size_bytes}")]
+        touched = status.st_mtime_ns != file.modified_ns
+        if not ours and touched:  # put there anew, it is asked anew, whatever its bytes
+            return [(changed, "was changed")]
+        wrong_mode = ours and file.mode is not None and mode != file.mode
+        if (touched or wrong_mode or self.deep) and self._is_changed(path, file, touched=touched):
+            return [(changed, "was changed")]
+        if ours and own.st_uid != self.owner:
+            return [(DriftKind.OWNER, f"belongs to user {own.st_uid}")]
+        if wrong_mode:
+            return [(DriftKind.MODE, f"has mode {mode:04o} instead of {file.mode:04o}")]
+        return ()
+
+    def _is_changed(self, path: Path, file: StoredFile, *, touched: bool) -> bool:
+        """Tell whether it has another content; unless all are read, of a large one its time alone tells."""
+        if file.sha256 is None or (file.size_bytes > REHASH_BYTES and not self.deep):
+            return touched
+        try:
+            return content_sha256(path, follows_links=self.follows_links) != file.sha256
+        except OSError:  # nobody may read it any more
+            return True
+
+
+def _owner(layout: Layout) -> int | None:
+    try:
+        return layout.prefix.stat().st_uid
+    except OSError:
+        return None

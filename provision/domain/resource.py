@@ -1,0 +1,14 @@
+"""What fabric makes on a machine."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Kind(str, Enum):
+    """What a resource is, in the order in which they are made."""
+
+    ENGINE = "engine"
+    MODEL = "model"
+    CONFIG = "config"
+    SERVER = "server"

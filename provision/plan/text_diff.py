@@ -1,0 +1,19 @@
+"""Differences of texts as people know them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+
+def unified(before: str, after: str, name: str) -> str:
+    """Return a unified diff of one text; empty where nothing differs."""
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{name}", f"b/{name}", n=2
+    )
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def unified_files(before: Mapping[str, str | None], after: Mapping[str, str]) -> str:
+    """Return the unified diff of many texts by name; one that is ``None`` or missing before is new."""
+    return "".join(unified(before.get(name) or "", text, name) for name, text in sorted(after.items()))
