@@ -15,8 +15,8 @@ from provision.domain.lock import LOCK_FILE, NO_PINS, Lock, LockedPlatform, Pins
 from provision.domain.lock_change import LockChange, lock_changes
 from provision.domain.spec import EXTERNAL, Spec
 from provision.errors import InvalidInputError, UsageError
-from provision.host.files import commit, explained, read_bytes, remove_tree
-from provision.plan.lock_file import check_complete, check_wish, lock_text, parse_lock, said
+from provision.host.files import commit, explained, read_bounded, read_bytes, remove_tree
+from provision.plan.lock_file import MAX_LOCK_BYTES, check_complete, check_wish, lock_text, parse_lock, said
 
 LOCK_MODE = 0o644
 
@@ -206,6 +206,8 @@ def _check_lockable(spec: Spec) -> None:
 
 def _read(path: Path) -> bytes | None:
     try:
-        return read_bytes(path)
+        return read_bounded(path, MAX_LOCK_BYTES)
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise InvalidInputError(f"Cannot read {path}: {error.strerror}.", "Check who may read it.") from error

@@ -30,6 +30,7 @@ from provision.select.choose import CannotRunError, Choice, Chooser
 from provision.select.external import KnownModels
 from provision.select.held import with_ours_given_back
 from provision.select.knowledge import Knowledge
+from provision.select.service import service_obstacles
 from provision.select.sources import Tried
 from provision.serve.observation import Server
 
@@ -187,11 +188,12 @@ def _plan(choice: Choice, facts: Facts, observe: Callable[[Selection], Observed]
         raise _refusal(choice)
     plan = make_plan(choice.selection, observe(choice.selection))
     errors = tuple(finding for finding in facts.findings if finding.severity is Severity.ERROR)
+    unkept = service_obstacles(plan.selection.spec, facts) if plan.changed else ()
     return replace(
         plan,
         recommended=choice.recommended,
         alternatives=choice.alternatives,
-        findings=(*errors, *lack_of_room(plan, facts.disk)),
+        findings=(*errors, *lack_of_room(plan, facts.disk), *unkept),
         tried=dict(tried or {}),
     )
 

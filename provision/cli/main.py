@@ -25,6 +25,7 @@ VERBS = {
     "destroy": "Stop the server and remove everything that fabric made.",
     "plan": "Show what `up` would change, and why.",
     "apply": "Carry out exactly a saved plan.",
+    "rollback": "Serve again as an earlier generation did, or list them.",
     "status": "Show the state of the server, and drift.",
     "doctor": "Explain this machine: facts, findings, the choice and why.",
     "facts": "Show what was found out about this machine.",
@@ -34,11 +35,14 @@ VERBS = {
     "bench": "Measure latency and throughput.",
     "logs": "Show the server's log.",
     "models": "List the models of the catalogue and of the store, fetch some, remove some.",
+    "gc": "Remove what no generation needs that can be brought back.",
+    "verify": "Read the whole store and compare it with what was installed.",
     "lock": "Pin everything that a wish is resolved to, in `fabric.lock`.",
     "bundle": "Put all that a lock names into one file, for machines without a network.",
 }
 GLOBAL_VALUES = ("--home",)
 GLOBAL_FLAGS = ("--json", "--debug")
+PRIVATE_UMASK = 0o077
 
 
 class Verbs(TyperGroup):
@@ -98,6 +102,7 @@ def main() -> int:
     """Run the command line and return the exit status."""
     from provision.cli import failure
 
+    os.umask(PRIVATE_UMASK)  # what is to be readable for others gets its mode where it is written
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal may not know all letters
     arguments = globals_last(sys.argv[1:])
