@@ -46,17 +46,19 @@ def shared(path: Path, holder: Path, doing: str, wait_s: float, waiting: Callabl
     file, or none that may be read, there is nobody to wait for.
     """
     handle = _acquire(lambda: _try_shared(path), _patience(holder, wait_s, waiting))
+    if handle == _NO_LOCK:
+        yield
+        return
     me = f"{os.getpid()} fabric {doing}\n"
     try:
-        with suppress(OSError):
+        with suppress(OSError):  # only for the message
             holder.write_text(me, encoding="utf-8")
         yield
     finally:
         with suppress(OSError):
             if holder.read_text(encoding="utf-8") == me:  # and not that of another who looks
                 holder.unlink()
-        if handle != _NO_LOCK:
-            os.close(handle)
+        os.close(handle)
 
 
 def _patience(holder: Path, wait_s: float, waiting: Callable[[str], None]) -> Callable[[], None]:
