@@ -167,8 +167,19 @@ class BringUp:
         except CannotGenerateError as error:
             proof.failed(server.observe(), error.reason)
             raise
+        self._check_sockets(selection)
         proof.ready(seen)
         return seen
+
+    def _check_sockets(self, selection: Selection) -> None:
+        """Stop a server that can be reached where nobody declared it."""
+        from provision.serve.audit import ExposedError, check_sockets
+
+        try:
+            check_sockets(self.fabric.layout, selection)
+        except ExposedError:
+            control.stop(self.fabric.layout)
+            raise
 
     def _restart(self, selection: Selection, generation: int) -> None:
         from provision.engines.registry import ENGINES

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from provision.app import Fabric
 from provision.apply.generations import chosen_generation
+from provision.apply.prefix_check import check_prefix
 from provision.apply.saved_plan import PLAN_AGAIN
-from provision.apply.state import check_host, check_prefix, read_state
+from provision.apply.state import check_host, read_state
 from provision.bring_up import BringUp, UpOptions, UpResult
 from provision.changing import changing, locked
 from provision.domain.plan import Kind, Plan

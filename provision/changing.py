@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from provision.app import Fabric
-from provision.apply.state import check_prefix, open_prefix
+from provision.apply.prefix_check import check_prefix
+from provision.apply.state import open_prefix
 from provision.domain.state import State
 
 LOCK_WAIT_S = 900.0

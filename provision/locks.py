@@ -16,8 +16,8 @@ from provision.domain.engine import EngineRelease, Method
 from provision.domain.lock import LOCK_FILE, NO_PINS, Lock, LockedPlatform, Pins, every_wheel, platform_name, wish_of
 from provision.domain.spec import EXTERNAL, Spec
 from provision.errors import InvalidInputError, UnavailableError, UsageError
-from provision.host.files import commit, explained, read_bytes, remove_tree
-from provision.plan.lock_file import check_complete, check_wish, lock_text, parse_lock, said
+from provision.host.files import commit, explained, read_bounded, read_bytes, remove_tree
+from provision.plan.lock_file import MAX_LOCK_BYTES, check_complete, check_wish, lock_text, parse_lock, said
 from provision.select.sources import DEFAULT_METHODS
 
 LOCKABLE = tuple(method for method in DEFAULT_METHODS if method is not Method.EXISTING)
@@ -236,6 +236,8 @@ def _differences(old: Mapping[str, LockedPlatform], new: Mapping[str, LockedPlat
 
 def _read(path: Path) -> bytes | None:
     try:
-        return read_bytes(path)
+        return read_bounded(path, MAX_LOCK_BYTES)
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise InvalidInputError(f"Cannot read {path}: {error.strerror}.", "Check who may read it.") from error

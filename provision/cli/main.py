@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import sys
 from importlib import import_module
 from typing import Annotated, Any
@@ -39,6 +40,7 @@ VERBS = {
 }
 GLOBAL_VALUES = ("--home",)
 GLOBAL_FLAGS = ("--json", "--debug")
+PRIVATE_UMASK = 0o077
 
 
 class Verbs(TyperGroup):
@@ -98,6 +100,7 @@ def main() -> int:
     """Run the command line and return the exit status."""
     from provision.cli import failure
 
+    os.umask(PRIVATE_UMASK)  # what is to be readable for others gets its mode where it is written
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal may not know all letters
     arguments = globals_last(sys.argv[1:])

@@ -208,10 +208,11 @@ def _program(named: str | None) -> str | None:
 
 
 def _read_file(file: Path) -> Spec:
-    from provision.plan.spec_file import parse_spec
+    from provision.plan.spec_file import MAX_BYTES, parse_spec
 
     try:
-        data = file.read_bytes()
+        with file.open("rb") as opened:
+            data = opened.read(MAX_BYTES + 1)  # more is refused
     except OSError as error:
         raise InvalidInputError(
             f"Cannot read the spec {file}: {error.strerror}.", "Check the path after -f."

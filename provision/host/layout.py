@@ -31,13 +31,19 @@ from pathlib import Path
 from provision.errors import UsageError
 
 MARKER = "fabric-prefix"
+# What every change may touch besides what its plan names.
+BOOKKEEPING = (MARKER, "lock", "lock.holder", "state.json", "state.json.1", "journal.jsonl", "staging", "partial")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The paths below one prefix."""
+    """The paths below one prefix.
+
+    ``prefix`` has no links in it: where it leads is looked up once. ``named`` is how the user wrote it.
+    """
 
     prefix: Path
+    named: Path | None = None
 
     @property
     def marker(self) -> Path:
@@ -164,10 +170,11 @@ def locate(option: str | None, env: Mapping[str, str]) -> Layout:
     chosen = option or env.get("FABRIC_HOME")
     if not chosen:
         chosen = _user_data_dir(env)
-    path = Path(os.path.abspath(os.path.expanduser(chosen)))
-    if path == Path(path.anchor):
-        raise UsageError(f"The prefix cannot be {path}.", "Name a directory of its own with --home DIR.")
-    return Layout(path)
+    named = Path(os.path.abspath(os.path.expanduser(chosen)))
+    prefix = Path(os.path.realpath(named))
+    if prefix == Path(prefix.anchor):
+        raise UsageError(f"The prefix cannot be {prefix}.", "Name a directory of its own with --home DIR.")
+    return Layout(prefix, named)
 
 
 def _user_data_dir(env: Mapping[str, str]) -> str:

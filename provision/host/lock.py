@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from provision.errors import LockedError
-from provision.host.files import PRIVATE_DIR, PRIVATE_FILE, explained, make_own_dir
+from provision.host.files import PRIVATE_DIR, PRIVATE_FILE, explained, make_own_dir, open_private
 
 POLL_S = 0.05
 _NO_LOCK = -1
@@ -29,8 +29,7 @@ def exclusive(path: Path, holder: Path, doing: str, wait_s: float, waiting: Call
     """
     handle = _acquire(lambda: _try(path), _patience(holder, wait_s, waiting))
     try:
-        with suppress(OSError):  # only for the message
-            holder.write_text(f"{os.getpid()} fabric {doing}\n", encoding="utf-8")
+        _sign(holder, f"{os.getpid()} fabric {doing}\n")
         yield
     finally:
         with suppress(OSError):
@@ -51,14 +50,19 @@ def shared(path: Path, holder: Path, doing: str, wait_s: float, waiting: Callabl
         return
     me = f"{os.getpid()} fabric {doing}\n"
     try:
-        with suppress(OSError):  # only for the message
-            holder.write_text(me, encoding="utf-8")
+        _sign(holder, me)
         yield
     finally:
         with suppress(OSError):
             if holder.read_text(encoding="utf-8") == me:  # and not that of another who looks
                 holder.unlink()
         os.close(handle)
+
+
+def _sign(holder: Path, text: str) -> None:
+    """Say who is at work; only for the message."""
+    with suppress(OSError), open(holder, "w", encoding="utf-8", opener=open_private) as file:
+        file.write(text)
 
 
 def _patience(holder: Path, wait_s: float, waiting: Callable[[str], None]) -> Callable[[], None]:

@@ -205,7 +205,7 @@ def _read_source(sidecar: Path) -> Source | None:
     try:
         read = json.loads(read_bytes(sidecar) or b"null")
         url, etag, size = read["url"], read["etag"], read["size_bytes"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
     sound = isinstance(url, str) and isinstance(etag, (str, type(None))) and isinstance(size, (int, type(None)))
     return Source(url, etag, size) if sound else None

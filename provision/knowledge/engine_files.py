@@ -22,7 +22,8 @@ class EngineFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     What sets an engine apart: with ``whole_file`` it loads a GGUF from one file only, with ``keyless`` it answers
     whoever asks, with ``tensor_parallel`` several GPUs compute each layer together. ``unheeded`` are the wishes that
-    mean nothing to it, by their names in ``Spec``.
+    mean nothing to it, by their names in ``Spec``. With ``inner_sockets`` its processes talk to each other through
+    sockets on loopback of which nobody knows the ports before.
     """
 
     version: int
@@ -36,6 +37,7 @@ class EngineFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keyless: bool = False
     tensor_parallel: bool = False
     unheeded: tuple[str, ...] = ()
+    inner_sockets: bool = False
 
     def __post_init__(self) -> None:
         """Refuse the name of a wish that there is not."""

@@ -14,7 +14,8 @@ from provision.domain.web_address import DEFAULT_PORTS, is_loopback
 from provision.engines.registry import ENGINES
 from provision.host import ports, process
 from provision.host.endpoint import EndpointClient, Response
-from provision.host.files import read_bytes
+from provision.host.files import read_private
+from provision.host.json_document import decoded
 from provision.host.layout import Layout
 from provision.host.server_said import server_said
 from provision.serve.proof import Proof
@@ -49,9 +50,9 @@ class Server:
 
     def runtime(self) -> Runtime | None:
         """Return what the supervisor told last; ``None`` where it never ran or its word makes no sense."""
-        told = read_bytes(self._layout.runtime)
+        told = read_private(self._layout.runtime)
         try:
-            return msgspec.json.decode(told, type=Runtime) if told else None
+            return decoded(told, Runtime) if told else None
         except msgspec.MsgspecError:
             return None
 

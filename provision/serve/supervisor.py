@@ -27,7 +27,8 @@ from provision.domain.engine import SERVER_FILE, ServerFile
 from provision.domain.server import INSTANCE_VARIABLE, Exit, Runtime, ServerState
 from provision.engines.exits import decode, why_not_started
 from provision.host import process
-from provision.host.files import commit
+from provision.host.confinement import confine
+from provision.host.files import commit, read_private
 from provision.host.layout import Layout
 from provision.serve.backoff import next_delay
 from provision.serve.logkeeper import LogKeeper
@@ -44,7 +45,7 @@ class Supervisor:
 
     def __init__(self, layout: Layout, generation: int, instance: str) -> None:
         self._layout = layout
-        described = (layout.generation(generation) / SERVER_FILE).read_bytes()
+        described = read_private(layout.generation(generation) / SERVER_FILE) or b""
         self._server = msgspec.json.decode(described, type=ServerFile)
         self._runtime = Runtime(
             instance,
@@ -146,6 +147,7 @@ class Supervisor:
 def main(arguments: list[str]) -> int:
     """Run until the end. Arguments: prefix, generation, instance."""
     prefix, generation, instance = arguments
+    confine()
     if sys.platform == "linux":  # orphans of the server come to us, not to init
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     Supervisor(Layout(Path(prefix)), int(generation), instance).run()

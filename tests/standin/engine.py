@@ -24,7 +24,7 @@ MODEL_BYTES = b"GGUF stand-in model\n" * 2000
 
 ENGINE_SOURCE = '''
 """Speaks as much of llama.cpp's server as fabric asks for."""
-import http.server, json, os, sys, threading, types
+import http.server, json, os, socket, sys, threading, types
 
 
 class CommonParams:
@@ -83,6 +83,9 @@ class Server:
             os.abort()
         self._server = HttpServer((params.hostnames[0], params.port), Handler)
         self._server.params = params
+        if os.path.exists(params.model.path + ".opens"):
+            with open(params.model.path + ".opens") as file:
+                self._more = socket.create_server((file.read(), 0))
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self.listening_address = f"http://{params.hostnames[0]}:{params.port}"
 '''

@@ -180,7 +180,8 @@ def test_the_file_is_for_this_user_only_and_is_no_link(lock: Path, tmp_path: Pat
 
 def look(lock: Path, wait_s: float = 0.0) -> AbstractContextManager[None]:
     """Hold the lock together with others who look."""
-    return shared(lock, Path(f"{lock}.holder"), "verify", wait_s, [].append)
+    waited: list[str] = []
+    return shared(lock, Path(f"{lock}.holder"), "verify", wait_s, waited.append)
 
 
 def test_many_look_at_once_and_nobody_changes_anything_meanwhile(lock: Path) -> None:
