@@ -16,7 +16,8 @@ from provision.domain.selection import Selection
 from provision.domain.server import Observation
 from provision.domain.state import State
 from provision.errors import RefusedError, UnreachableError
-from provision.serve import control
+from provision.keeping import Keeping
+from provision.serve.environment import child_environment
 from provision.serve.observation import Server
 from provision.serve.proof import Proof
 from provision.serve.readiness import CannotGenerateError, wait_until_ready
@@ -85,8 +86,7 @@ class BringUp:
         selection, clock = plan.selection, self.fabric.clock
         timings = {"detect": clock() - began, "install": 0.0, "pull": 0.0, "smoke": 0.0}
         if plan.changed:
-            if plan.unused_gpus:
-                self.fabric.progress.say(f"{plan.unused_gpus}. Serving on {selection.acceleration}")
+            self._beware(plan)
             job = self.job(plan, state, offline=options.offline, pins=options.pins)
             with _repinning(plan, options):
                 job.run(self.verb)
@@ -109,6 +109,16 @@ class BringUp:
             write_state(self.fabric.layout, state.noting(state.current.number, was_ready=True))
         return done
 
+    def _beware(self, plan: Plan) -> None:
+        """Say aloud what of the choice nobody shall be surprised by."""
+        from provision.knowledge.advisories import why_refused
+
+        selection = plan.selection
+        if plan.unused_gpus:
+            self.fabric.progress.say(f"{plan.unused_gpus}. Serving on {selection.acceleration}")
+        if refused := why_refused(selection.program, selection.release.version):
+            self.fabric.progress.say(f"Beware: {selection.engine_name} {refused}")
+
     def _remember(self, plan: Plan, state: State) -> State:
         """Keep another wish that comes to the same, such as another reference to the same file, for the next time."""
         from provision.apply.store import known_by
@@ -119,6 +129,11 @@ class BringUp:
         entries = known_by(self.fabric.layout, state.entries, new.model_wish, new.model)
         noted = state.noting(state.generation, selection=new)
         return write_state(self.fabric.layout, replace(noted, selection=new, tried=plan.tried, entries=entries))
+
+    @property
+    def keeping(self) -> Keeping:
+        """Who keeps the server running."""
+        return Keeping(self.fabric.layout, self.fabric.env, self.fabric.progress)
 
     def job(self, plan: Plan, state: State, *, offline: bool, pins: Pins = NO_PINS) -> Job:
         """Return the work that ``plan`` is; ``pins`` are what a lock holds."""
@@ -137,6 +152,7 @@ class BringUp:
             state=state,
             installer=installer,
             render=self.fabric.planner.prefix.render,
+            keep=self.keeping.change,
             restart=self._restart,
             clock=self.fabric.clock,
             made_by=AUTO_ROLLBACK if self.automatic else self.verb,
@@ -156,7 +172,7 @@ class BringUp:
             fabric.env,
             fabric.progress,
             threading.Event(),
-            engine_env=control.child_environment(fabric.layout, fabric.env),
+            engine_env=child_environment(fabric.layout, fabric.env),
         )
 
     def wait(self, selection: Selection, timeout_s: float | None, proof: Proof) -> Observation:
@@ -178,24 +194,24 @@ class BringUp:
         try:
             check_sockets(self.fabric.layout, selection)
         except ExposedError:
-            control.stop(self.fabric.layout)
+            self.keeping.stop()
             raise
 
     def _restart(self, selection: Selection, generation: int) -> None:
         from provision.engines.registry import ENGINES
         from provision.host.secret import store_key
 
-        layout = self.fabric.layout
+        layout, keeping = self.fabric.layout, self.keeping
         if selection.is_remote:
             self.fabric.progress.say(f"Stopping our own server: {selection.base_url} takes its place")
-            control.stop(layout)
+            keeping.stop()
             return
         self.fabric.progress.say(f"Starting the server at {selection.base_url}")
-        control.stop(layout)
+        keeping.stop()
         place = self.fabric.planner.prefix.paths(selection, generation).placement(selection)
         ENGINES[selection.backend].arrange(selection, place)
         store_key(selection.spec.api_key_env, self.fabric.env, layout)
-        control.start(layout, generation, self.fabric.env)
+        keeping.start(generation)
 
 
 @contextmanager

@@ -19,16 +19,18 @@ from provision.domain.plan import Kind, Plan
 from provision.domain.selection import Selection
 from provision.domain.spec import Spec
 from provision.domain.state import State
-from provision.errors import FabricError, InvalidInputError
+from provision.errors import FabricError, InvalidInputError, UnreachableError, UsageError
 from provision.fallback import Fallback
 from provision.generations import check_set_up, plan_rollback
 from provision.select.choose import CannotRunError
-from provision.serve import control
+from provision.select.service import ABSENT, SILENT
 from provision.serve.waiting import PortLostError
 
 if TYPE_CHECKING:
     from provision.apply.destroy import Removal
     from provision.domain.measure import SmokeReport
+
+_UNKEPT = {ABSENT: UsageError, SILENT: UnreachableError}
 
 
 class SmokeFailedError(FabricError):
@@ -160,7 +162,7 @@ class Changes:
         if not self.fabric.layout.marker.exists():
             return False
         with changing(self.fabric, "down"):
-            return control.stop(self.fabric.layout)
+            return BringUp(self.fabric).keeping.stop()
 
     def destroy(self, *, keep_models: bool) -> Removal:
         """Stop the server and remove everything that fabric made; return what was removed."""
@@ -179,8 +181,9 @@ class Changes:
                 check_host(state)
             if state is not None:
                 settle(self.fabric.layout)
-            control.stop(self.fabric.layout)
-            return remove_prefix(self.fabric.layout, state, keep_models=keep_models)
+            units = BringUp(self.fabric).keeping.take_away(state)
+            removal = remove_prefix(self.fabric.layout, state, keep_models=keep_models)
+            return replace(removal, removed=(*units, *removal.removed))
 
     @contextmanager
     def _run(self, verb: str) -> Iterator[_Run]:
@@ -196,9 +199,17 @@ class Changes:
 
         Where nothing served before, what fails the smoke test stays.
         """
+        _refuse_unkept(plan)
         if plan.changed and options.rollback:
             run.fallback.remember(state)
         done = BringUp(self.fabric, run.verb, restores).carry_out(plan, state, options, run.began)
         if done.smoke is not None and not done.ok and run.fallback.is_open:
             raise SmokeFailedError(done.selection, done.smoke)
         return done
+
+
+def _refuse_unkept(plan: Plan) -> None:
+    """Raise where this machine has nobody who could keep the server running as it is wished."""
+    for finding in plan.findings:
+        if finding.code in _UNKEPT:
+            raise _UNKEPT[finding.code](f"{finding.evidence}.", finding.fix)

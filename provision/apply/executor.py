@@ -32,7 +32,8 @@ from provision.host.secret import key_of, replaced_key
 class Job:
     """One run of a plan; the lock is held meanwhile.
 
-    ``render`` returns the files of a generation by its number, ``restart`` stops the old server and starts a
+    ``render`` returns the files of a generation by its number, ``keep`` stops the server and makes the service that
+    keeps it running as it should be, ``restart`` stops the old server and starts a
     generation, unless somebody else runs what takes its place; both are told the selection, because hashes that
     nobody had told are learnt on the way. ``clock`` is a steady one. ``made_by`` and ``restores`` are noted of the
     generation that this makes. ``timings_s`` collects the seconds of ``install`` and ``pull``.
@@ -43,6 +44,7 @@ class Job:
     state: State
     installer: Installer
     render: Callable[[Selection, int], dict[str, str]]
+    keep: Callable[[Selection, State], State]
     restart: Callable[[Selection, int], None]
     clock: Callable[[], float]
     made_by: str
@@ -70,9 +72,7 @@ class Job:
         if self.plan.pending(Kind.CONFIG):
             with journal.step("config"):
                 self._configure()
-        if self.plan.pending(Kind.SERVER):
-            with journal.step("server"):
-                self.restart(self.plan.selection, self.state.generation)
+        self._serve(journal)
 
     def _keep_edits(self, journal: Journal) -> None:
         """Keep what a person has edited or added where something else takes its place."""
@@ -109,9 +109,15 @@ class Job:
         if self.plan.pending(Kind.CONFIG):
             with journal.step("config"), replaced_key(variable, env, self.layout):
                 self._configure()
+        self._serve(journal)
+
+    def _serve(self, journal: Journal) -> None:
+        if self.plan.pending(Kind.SERVICE):
+            with journal.step("service"):
+                self.state = self.keep(self.plan.selection, self.state)
         if self.plan.pending(Kind.SERVER):
             with journal.step("server"):
-                self.restart(selection, self.state.generation)
+                self.restart(self.plan.selection, self.state.generation)
 
     def _install(self, journal: Journal, engine: Change | None, model: Change | None) -> None:
         """Engine and model side by side: one waits for the network while the other unpacks."""

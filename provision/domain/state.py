@@ -88,6 +88,23 @@ class ConfigFile:
 
 
 @dataclass(frozen=True)
+class ServiceUnit:
+    """The file by which a service manager of the user's keeps our server running, by its absolute path.
+
+    ``service`` is the manager, ``name`` what it calls the service. ``known`` are the SHA-256 of what was written and of
+    what of ours it took the place of. ``lingers`` says that we turned lingering on. ``made_parents`` are the
+    directories that were made for the file, nearest first.
+    """
+
+    service: str
+    name: str
+    path: str
+    known: tuple[str, ...]
+    lingers: bool = False
+    made_parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class State:
     """``lineage`` is the prefix's own id, ``serial`` grows with every change, ``host`` is the machine that it is for.
 
@@ -95,7 +112,8 @@ class State:
     ``tried`` are the releases, references and places that failed, with the reason, when ``selection`` was chosen;
     ``unfit`` those of them that were there and did not run here, which are not tried again until that is asked for.
     ``written_files`` are files that older versions wrote as a whole; ``config_files`` replaces it. ``generations`` are
-    those that are still known, oldest first; ask ``history``, because older versions did not record them.
+    those that are still known, oldest first; ask ``history``, because older versions did not record them. ``unit`` is
+    what was told to a service manager, ``None`` where the supervisor is started by fabric itself.
     """
 
     lineage: str
@@ -111,6 +129,7 @@ class State:
     written_files: tuple[str, ...] = ()
     config_files: tuple[ConfigFile, ...] = ()
     generations: tuple[Generation, ...] = ()
+    unit: ServiceUnit | None = None
     host: str | None = None
 
     @property

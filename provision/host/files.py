@@ -52,9 +52,17 @@ def explained(doing: str) -> Iterator[None]:
 
 def make_private_dir(path: Path) -> None:
     """Make ``path`` and its parents, for this user only whatever the umask says."""
-    path.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+    make_missing_dirs(path)
     if stat.S_IMODE(path.stat().st_mode) & 0o777 != PRIVATE_DIR:
         path.chmod(PRIVATE_DIR)
+
+
+def make_missing_dirs(path: Path) -> None:
+    """Make ``path`` and its parents where they are missing, those for this user only; what is there stays as it is."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=PRIVATE_DIR, exist_ok=True)
+        each.chmod(PRIVATE_DIR)  # the umask may have taken even our own rights
 
 
 def make_own_dir(path: Path) -> None:

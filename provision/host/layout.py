@@ -138,6 +138,14 @@ class Layout:
         return self.logs / f"failed-generation-{generation}.log"
 
     @property
+    def supervisor_log(self) -> Path:
+        return self.logs / "supervisor.log"
+
+    @property
+    def server_environment(self) -> Path:
+        return self.run / "environment.json"
+
+    @property
     def reports(self) -> Path:
         return self.prefix / "reports"
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from provision.errors import LockedError
-from provision.host.files import PRIVATE_DIR, PRIVATE_FILE, explained, make_own_dir, open_private
+from provision.host.files import PRIVATE_FILE, explained, make_missing_dirs, make_own_dir, open_private
 
 POLL_S = 0.05
 _NO_LOCK = -1
@@ -111,7 +111,7 @@ def _acquire(attempt: Callable[[], int | None], held: Callable[[], None]) -> int
 def _try(path: Path) -> int | None:
     """Return an open, locked file that still has its name, or ``None`` while somebody else holds it."""
     with explained("taking the lock"):
-        path.parent.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+        make_missing_dirs(path.parent)
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
         except FileNotFoundError:  # the last holder has just removed the directory
