@@ -55,7 +55,9 @@ def remove_prefix(layout: Layout, state: State | None, *, keep_models: bool) -> 
             if entry not in kept:
                 remove_tree(entry)
         if keep_models and state is not None:
-            models = {key: entry for key, entry in state.entries.items() if entry.kind == "model"}
+            models = {
+                key: replace(entry, pulled=True) for key, entry in state.entries.items() if entry.kind == "model"
+            }  # whoever says that they stay does not want `fabric gc` to take them
             write_state(
                 layout, State(state.lineage, state.serial, entries=models, unfit=state.unfit, tried=dict(state.unfit))
             )
