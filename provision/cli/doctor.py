@@ -30,6 +30,7 @@ from provision.domain.spec import Spec
 from provision.errors import FabricError, UsageError
 
 if TYPE_CHECKING:
+    from provision.domain.state import State
     from provision.select.choose import Choice
 
 _STYLES = {Severity.ERROR: output.BAD, Severity.WARNING: output.WARN, Severity.INFO: output.DIM}
@@ -133,18 +134,28 @@ def _diagnose(fabric: Any, facts: Facts) -> Diagnosis:
             facts, _sorted(facts.findings), None, _explained(error), (*security_checks(fabric.layout, None),)
         )
     security = tuple(security_checks(fabric.layout, state.selection if state else None))
-    findings = _sorted((*facts.findings, *find_unfit(facts, state.unfit if state else {})))
+    unfit = find_unfit(facts, state.unfit if state else {})
+    findings = _sorted((*facts.findings, *unfit, *_advisories(fabric, facts, state)))
     try:
         return Diagnosis(facts, findings, fabric.plan(_spec(), facts, looks_up=False), None, security)
     except FabricError as error:
         return Diagnosis(facts, findings, None, error, security)
 
 
+def _advisories(fabric: Any, facts: Facts, state: State | None) -> tuple[Finding, ...]:
+    from provision.found_engines import advisory_findings, engines_here
+
+    return advisory_findings(facts, engines_here(facts, state, fabric.env), fabric.wall_clock())
+
+
 def _diagnose_elsewhere(fabric: Any, facts: Facts) -> Diagnosis:
+    from provision.found_engines import advisory_findings, listening_engines
+
+    findings = _sorted((*facts.findings, *advisory_findings(facts, listening_engines(facts), fabric.wall_clock())))
     try:
-        return Diagnosis(facts, _sorted(facts.findings), fabric.plan_on(_spec(), facts), None)
+        return Diagnosis(facts, findings, fabric.plan_on(_spec(), facts), None)
     except FabricError as error:
-        return Diagnosis(facts, _sorted(facts.findings), None, error)
+        return Diagnosis(facts, findings, None, error)
 
 
 def _spec() -> Spec:

@@ -14,7 +14,7 @@ import typer
 from provision.artifacts.mirrors import SITES
 from provision.cli.session import OWN_MODELS, adopt_signature
 from provision.domain.reference import FORMS
-from provision.domain.spec import ACCELERATIONS, BACKENDS, KV_CACHE_TYPES, SOURCES, Install, Spec
+from provision.domain.spec import ACCELERATIONS, BACKENDS, KV_CACHE_TYPES, SERVICES, SOURCES, Install, Spec
 from provision.errors import InvalidInputError, UsageError
 
 DEFAULT_FILE = "fabric.yaml"
@@ -41,6 +41,13 @@ class Wish:
     def directory(self) -> Path:
         """Where the file is, or would be."""
         return self.file.parent if self.file else Path()
+
+    @property
+    def lock_file(self) -> Path:
+        """Where the lock is: beside the file of the spec, else in the working directory."""
+        from provision.domain.lock import LOCK_FILE
+
+        return (self.file.parent if self.file else Path.cwd()) / LOCK_FILE
 
     @property
     def decided_by(self) -> tuple[Path, ...]:
@@ -97,6 +104,12 @@ _SPEC_OPTIONS: dict[str, Any] = {
     "kv_cache": _option(str | None, "--kv-cache", metavar="TYPE", text=f"Of the KV cache: {_one_of(KV_CACHE_TYPES)}"),
     "keep_alive": _option(
         int | None, "--keep-alive", metavar="SECONDS", text="How long Ollama keeps an idle model; for ever if left out."
+    ),
+    "service": _option(
+        str | None, "--service", metavar="NAME", text=f"Who keeps the server running: {_one_of(SERVICES)}"
+    ),
+    "linger": _option(
+        bool | None, "--linger", text="With --service systemd: from boot on, and also while nobody is logged in."
     ),
     "require_gpu": _option(bool | None, "--require-gpu", text="Fail rather than run on the CPU."),
 }

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -52,9 +52,17 @@ def explained(doing: str) -> Iterator[None]:
 
 def make_private_dir(path: Path) -> None:
     """Make ``path`` and its parents, for this user only whatever the umask says."""
-    path.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+    make_missing_dirs(path)
     if stat.S_IMODE(path.stat().st_mode) & 0o777 != PRIVATE_DIR:
         path.chmod(PRIVATE_DIR)
+
+
+def make_missing_dirs(path: Path) -> None:
+    """Make ``path`` and its parents where they are missing, those for this user only; what is there stays as it is."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=PRIVATE_DIR, exist_ok=True)
+        each.chmod(PRIVATE_DIR)  # the umask may have taken even our own rights
 
 
 def make_own_dir(path: Path) -> None:
@@ -202,14 +210,19 @@ def open_private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
 
 
-def sha256_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file's content, as hexadecimal digits. Raises ``OSError``."""
+def sha256_of_file(path: Path, arrived: Callable[[int], None] | None = None) -> str:
+    """Return the SHA-256 of a file's content, as hexadecimal digits. Raises ``OSError``.
+
+    ``arrived`` is called with every number of bytes that was read.
+    """
     import hashlib
 
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while data := file.read(READ_BYTES):
             digest.update(data)
+            if arrived is not None:
+                arrived(len(data))
     return digest.hexdigest()
 
 

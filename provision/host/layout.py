@@ -10,6 +10,7 @@
     <prefix>/var/<engine>/         what an engine keeps itself
     <prefix>/python/               interpreters of engines that this machine's does not fit
     <prefix>/builds/               where engines are compiled; kept, so that a build goes on where it was stopped
+    <prefix>/quarantine/           files of the store that were not what they should be, for a look at them
     <prefix>/staging/              what is being fetched or unpacked; emptied before every change
     <prefix>/partial/              what has begun to arrive; kept for the next run, dropped after two weeks
     <prefix>/gen/<n>/              rendered configuration of one generation, never edited
@@ -78,7 +79,19 @@ class Layout:
 
     def engine_state(self, engine: str) -> Path:
         """Return the directory that an engine fills itself, such as Ollama's own store, in which files are links."""
-        return self.prefix / "var" / engine
+        return self.engine_states / engine
+
+    @property
+    def engine_states(self) -> Path:
+        return self.prefix / "var"
+
+    @property
+    def python(self) -> Path:
+        return self.prefix / "python"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.prefix / "quarantine"
 
     @property
     def builds(self) -> Path:
@@ -119,6 +132,18 @@ class Layout:
     @property
     def server_log(self) -> Path:
         return self.logs / "server.log"
+
+    def failed_log(self, generation: int) -> Path:
+        """Return where the log of a generation is kept that did not serve."""
+        return self.logs / f"failed-generation-{generation}.log"
+
+    @property
+    def supervisor_log(self) -> Path:
+        return self.logs / "supervisor.log"
+
+    @property
+    def server_environment(self) -> Path:
+        return self.run / "environment.json"
 
     @property
     def reports(self) -> Path:
