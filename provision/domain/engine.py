@@ -138,12 +138,16 @@ class Health:
 
 @dataclass(frozen=True)
 class Failure:
-    """One way in which an engine fails: a pattern in its log, what to tell the user, and whether to try again."""
+    """One way in which an engine fails: a pattern in its log, what to tell the user, and whether to try again.
+
+    ``lost_port`` says that somebody else has its port.
+    """
 
     pattern: str
     reason: str
     hint: str
     restart: bool
+    lost_port: bool = False
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,16 @@ def _send_checked(process: ProcessIdentity, number: signal.Signals) -> bool:
     return True
 
 
+@cache
+def can_wait() -> bool:
+    """Tell whether the kernel says when a process ends, so that waiting for it costs nothing (Linux 5.3 and later)."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
 def wait_gone(process: ProcessIdentity, timeout_s: float) -> bool:
     """Wait until this process has ended; ``False`` after the timeout."""
     deadline = time.monotonic() + timeout_s
@@ -191,12 +201,36 @@ def reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
-def reap_all(timeout_s: float) -> None:
-    """Collect every child of ours, those that came to us as orphans too, as it ends; wait no longer than this."""
+def reap_all(timeout_s: float) -> bool:
+    """Collect every child of ours, those that came to us as orphans too, as it ends; wait no longer than this.
+
+    Return whether there is none any more.
+    """
     deadline = time.monotonic() + timeout_s
-    with suppress(ChildProcessError):  # there is none any more
+    with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0] or time.monotonic() < deadline:
             time.sleep(POLL_S)
+        return False
+    return True
+
+
+def kill_children() -> None:
+    """Kill every descendant of this process. The caller collects them."""
+    for pid in tree(os.getpid())[1:]:
+        if (child := identify(pid)) is not None:
+            send(child, signal.SIGKILL)
+
+
+def killed_for_memory() -> int:
+    """Return how many processes the kernel has killed since boot because memory ran out, in any group of processes.
+
+    0 where it does not tell.
+    """
+    try:
+        with open("/proc/vmstat", encoding="ascii") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
+    except OSError:
+        return 0
 
 
 def with_environment(name: str, value: str) -> list[ProcessIdentity]:

@@ -241,7 +241,7 @@ def test_an_altered_download_is_refused_with_both_hashes(quick: Fabric, standin_
     nothing_kept(quick)
 
 
-@pytest.mark.fault("mirrors-failing", "captive-portal", "ranges-ignored", "bad-redirect")
+@pytest.mark.fault("captive-portal", "mirrors-failing", "ranges-ignored", "bad-redirect")
 @pytest.mark.parametrize(
     ("which", "fault", "status"),
     [
@@ -276,6 +276,7 @@ def test_an_index_without_ranges_is_good_enough(quick: Fabric, standin_index: In
     assert quick.succeed("up", "--no-smoke")["changed"] is True
 
 
+@pytest.mark.fault("mirrors-failing")
 def test_an_index_that_is_away_is_told_quickly(quick: Fabric) -> None:
     outcome = quick("up", "--json", env={"PIP_INDEX_URL": "http://127.0.0.1:9/simple"})
     error = refused(outcome, UNREACHABLE)

@@ -87,6 +87,7 @@ def test_a_model_that_is_fine_later_is_served_then(quick: Fabric, tmp_path: Path
     assert quick.succeed("status")["model"] == served.json["model"]
 
 
+@pytest.mark.fault("server-dies")
 def test_a_change_of_one_option_that_the_engine_refuses_leaves_the_previous_server(quick: Fabric) -> None:
     before = quick.succeed("up", "--no-smoke")
     failed = quick("up", "--no-smoke", "--kv-cache", "q8_0", "--json")
@@ -159,6 +160,7 @@ def test_where_the_previous_one_fails_as_well_both_are_told(quick: Fabric, tmp_p
     assert up_with(quick, first).returncode == 0
 
 
+@pytest.mark.fault("hostile-model")
 def test_what_is_no_model_never_stops_the_server(quick: Fabric, tmp_path: Path) -> None:
     before = quick.succeed("up", "--no-smoke")
     broken = tmp_path / "broken.gguf"
