@@ -270,3 +270,48 @@ def test_a_service_manager_that_is_not_here_is_refused_before_anything_is_change
     assert refused.returncode == 64, refused.said
     assert "builtin" in refused.json["error"]["hint"]
     assert not (quick.prefix / "engines").exists()
+
+
+def killed_at_each(command: Fabric, point: str, *words: str) -> Iterator[int]:
+    """Run the command again and again, killed at one moment after the other, until it survives."""
+    for number in range(1, 60):
+        done = command(*words, env={"STANDIN_KILL": f"{point}:{number}"})
+        if done.returncode == 0:
+            return
+        assert done.returncode == -signal.SIGKILL, done.said
+        yield number
+    pytest.fail("no run survived: there are more moments than were tried")
+
+
+@slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("point", ["journal", "replace", "unlink"])
+def test_a_change_of_service_killed_anywhere_is_finished_by_the_next(kept: Fabric, point: str) -> None:
+    kept.succeed("up", "--no-smoke")
+    killed = 0
+    for killed in killed_at_each(kept, point, "up", "--service", "systemd", "--no-smoke"):
+        up(kept)
+        plan = kept.succeed("plan", "--service", "systemd")
+        assert {change["action"] for change in plan["changes"]} == {"none"}, (killed, plan["changes"])
+        assert len(kept.processes()) == 2, killed
+        kept.succeed("up", "--no-smoke")
+        assert units(kept.home) == [], killed
+        assert len(kept.processes()) == 2, killed
+    assert killed >= 2
+    for killed in killed_at_each(kept, point, "up", "--no-smoke"):  # back again
+        kept.succeed("up", "--no-smoke")
+        assert units(kept.home) == [], killed
+        assert len(kept.processes()) == 2, killed
+        up(kept)
+    assert killed >= 2
+
+
+@slow
+@pytest.mark.parametrize("number", range(1, 6))
+def test_a_destroy_killed_over_the_service_is_finished_by_the_next(kept: Fabric, number: int) -> None:
+    up(kept)
+    killed = kept("destroy", "--yes", env={"STANDIN_KILL": f"unlink:{number}"})
+    assert killed.returncode == -signal.SIGKILL, killed.said
+    kept.succeed("destroy", "--yes")
+    assert units(kept.home) == []
+    assert kept.processes() == []
