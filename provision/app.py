@@ -62,6 +62,7 @@ class Fabric:
     env: Mapping[str, str]
     progress: Progress
     clock: Callable[[], float] = time.monotonic
+    wall_clock: Callable[[], float] = time.time
     own_models: Path | None = None
     take_over: bool = False
 

@@ -150,7 +150,10 @@ class Prefix:
         return Observation(ServerState.STOPPED, ours.runtime() if ours.is_ours_running() else None)
 
     def plan_back(self, selection: Selection, state: State) -> Plan:
-        """Return what makes ``selection``, which was served before, the one that is served; nothing is looked up."""
+        """Return what makes ``selection``, which was served before, the one that is served; nothing is looked up.
+
+        What is not in the store any more is fetched again by the hashes that were recorded.
+        """
         plan = make_plan(selection, self.observe(state, selection, self.server_for(state, selection)))
         return replace(plan, tried=state.tried)
 

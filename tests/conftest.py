@@ -13,7 +13,11 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 # These hold assertions, which pytest explains only where it is told to.
-pytest.register_assert_rewrite("tests.e2e.traces", "tests.e2e.openai_client", "tests.standin.command")
+pytest.register_assert_rewrite(
+    "tests.e2e.traces", "tests.e2e.openai_client", "tests.standin.command", "tests.faults.oracle"
+)
+
+pytest_plugins = ["tests.faults.tally"]
 
 # How long an example takes says something of the machine, and nothing of the code.
 settings.register_profile("untimed", deadline=None)

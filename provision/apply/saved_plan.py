@@ -11,10 +11,12 @@ import msgspec
 from provision import __version__
 from provision.domain.plan import Plan
 from provision.errors import InvalidInputError
-from provision.host.files import commit, explained, sha256_of_file
+from provision.host.files import commit, explained, read_bounded, sha256_of_file
 from provision.host.host_id import host_id
+from provision.host.json_document import decoded
 
 PLAN_FILE_VERSION = 2
+MAX_PLAN_BYTES = 16 << 20
 PLAN_AGAIN = "Make a new one with `fabric plan --out FILE`."
 
 
@@ -50,10 +52,10 @@ def load(path: Path) -> PlanFile:
     that have changed since.
     """
     try:
-        saved = msgspec.json.decode(path.read_bytes(), type=PlanFile)
+        saved = decoded(read_bounded(path, MAX_PLAN_BYTES), PlanFile)
     except OSError as error:
         raise InvalidInputError(f"Cannot read the plan {path}: {error.strerror}.") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except msgspec.MsgspecError as error:
         raise InvalidInputError(f"{path} is not a plan: {error}.", "Make one with `fabric plan --out FILE`.") from error
     if (saved.version, saved.fabric_version) != (PLAN_FILE_VERSION, __version__):
         raise InvalidInputError(f"{path} was made by fabric {saved.fabric_version}, this is {__version__}.", PLAN_AGAIN)

@@ -98,13 +98,15 @@ class Session:
         """The use cases around ``fabric.lock``."""
         from provision.locks import Locks
 
-        return Locks(self.changes)
+        return Locks(self.fabric)
 
     def pins(self, wish: Wish) -> Any:
         """Return what is used of the lock that lies beside the spec."""
-        from provision.locks import place_of
+        from provision.domain.lock import NO_PINS
 
-        return self.locks.pins(wish.spec, place_of(wish.file), strict=wish.locked)
+        if not wish.locked and not os.path.lexists(wish.lock_file):  # most have none: nothing of it is even loaded
+            return NO_PINS
+        return self.locks.pins(wish.spec, wish.lock_file, strict=wish.locked)
 
 
 def verb(name: str) -> Callable[[Callable[..., Result]], Callable[..., None]]:

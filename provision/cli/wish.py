@@ -43,6 +43,13 @@ class Wish:
         return self.file.parent if self.file else Path()
 
     @property
+    def lock_file(self) -> Path:
+        """Where the lock is: beside the file of the spec, else in the working directory."""
+        from provision.domain.lock import LOCK_FILE
+
+        return (self.file.parent if self.file else Path.cwd()) / LOCK_FILE
+
+    @property
     def decided_by(self) -> tuple[Path, ...]:
         """Every file that counts for a plan, whether it is there or not."""
         from provision.domain.lock import LOCK_FILE
@@ -214,10 +221,11 @@ def _program(named: str | None) -> str | None:
 
 
 def _read_file(file: Path) -> Spec:
-    from provision.plan.spec_file import parse_spec
+    from provision.plan.spec_file import MAX_BYTES, parse_spec
 
     try:
-        data = file.read_bytes()
+        with file.open("rb") as opened:
+            data = opened.read(MAX_BYTES + 1)  # more is refused
     except OSError as error:
         raise InvalidInputError(
             f"Cannot read the spec {file}: {error.strerror}.", "Check the path after -f."

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from provision.domain.server import ProcessIdentity
+from provision.host.files import open_private
 from provision.host.proc_stat import ENDED, stat_fields
 
 _LINUX = sys.platform == "linux"
@@ -117,6 +118,16 @@ def _send_checked(process: ProcessIdentity, number: signal.Signals) -> bool:
     return True
 
 
+@cache
+def can_wait() -> bool:
+    """Tell whether the kernel says when a process ends, so that waiting for it costs nothing (Linux 5.3 and later)."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
 def wait_gone(process: ProcessIdentity, timeout_s: float) -> bool:
     """Wait until this process has ended; ``False`` after the timeout."""
     deadline = time.monotonic() + timeout_s
@@ -139,7 +150,7 @@ def start_detached(argv: Sequence[str], env: Mapping[str, str], log: Path, cwd: 
 
     Its output is appended to ``log``, its input is closed, no other file is inherited.
     """
-    with log.open("ab") as output:
+    with open(log, "ab", opener=open_private) as output:
         child = subprocess.Popen(
             list(argv),
             stdin=subprocess.DEVNULL,
@@ -173,12 +184,36 @@ def reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
-def reap_all(timeout_s: float) -> None:
-    """Collect every child of ours, those that came to us as orphans too, as it ends; wait no longer than this."""
+def reap_all(timeout_s: float) -> bool:
+    """Collect every child of ours, those that came to us as orphans too, as it ends; wait no longer than this.
+
+    Return whether there is none any more.
+    """
     deadline = time.monotonic() + timeout_s
-    with suppress(ChildProcessError):  # there is none any more
+    with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0] or time.monotonic() < deadline:
             time.sleep(POLL_S)
+        return False
+    return True
+
+
+def kill_children() -> None:
+    """Kill every descendant of this process. The caller collects them."""
+    for pid in tree(os.getpid())[1:]:
+        if (child := identify(pid)) is not None:
+            send(child, signal.SIGKILL)
+
+
+def killed_for_memory() -> int:
+    """Return how many processes the kernel has killed since boot because memory ran out, in any group of processes.
+
+    0 where it does not tell.
+    """
+    try:
+        with open("/proc/vmstat", encoding="ascii") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
+    except OSError:
+        return 0
 
 
 def with_environment(name: str, value: str) -> list[ProcessIdentity]:

@@ -145,11 +145,13 @@ def _config(selection: Selection, observed: Observed) -> Change:
     reread = (asked_anew or Kind.ENGINE in observed.lacking) and selection.release.method is Method.EXISTING
     if not diff and not reread and not drifted:
         return Change(Action.NONE, Kind.CONFIG, name, f"generation {observed.state.generation}")
-    reasons = list(_differences(observed.state.selection, selection))
+    reasons = list(differences(observed.state.selection, selection))
     reasons += [_edited(drifted)] if drifted else []
     if not reasons and diff:
         differing = sorted(n for n, text in observed.desired_files.items() if observed.files.get(n) != text)
         reasons = [f"{', '.join(differing)} differ"]
+    if (undone := observed.state.undone_by(selection)) is not None:
+        reasons.append(f"which undoes the rollback to generation {undone}")
     return Change(
         Action.UPDATE,
         Kind.CONFIG,
@@ -164,7 +166,8 @@ def _edited(drifted: tuple[Drift, ...]) -> str:
     return f"{_reason(drifted)}{'; a copy of it is kept' if edited else ''}"
 
 
-def _differences(old: Selection | None, new: Selection) -> Iterator[str]:
+def differences(old: Selection | None, new: Selection) -> Iterator[str]:
+    """Yield in words what one selection serves otherwise than another."""
     if old is None:
         return
     names = _NAMED if old.is_remote == new.is_remote else _EVERYBODYS

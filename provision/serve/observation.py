@@ -129,10 +129,12 @@ class Server:
             return ""
         return ENGINES[selection.backend].broken_promise(selection, lambda path: self.client().get(path).body)
 
-    def port_is_taken(self) -> bool:
-        """Tell whether somebody listens on our port; asked when our own server has ended."""
+    def port_holder(self) -> str | None:
+        """Return who has our port, ``None`` where it is free; asked when our own server has ended."""
         selection = self._selection
-        return selection is not None and not selection.is_remote and not ports.is_free(selection.host, selection.port)
+        if selection is None or selection.is_remote or ports.is_free(selection.host, selection.port):
+            return None
+        return ports.owner(selection.port) or "a program that cannot be seen from here"
 
     @property
     def log(self) -> ServerLog:

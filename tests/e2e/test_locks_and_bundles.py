@@ -153,6 +153,7 @@ SPOILT = {
 }
 
 
+@pytest.mark.fault("lock-corrupt")
 @pytest.mark.parametrize("spoilt", SPOILT.values(), ids=SPOILT.keys())
 def test_a_spoilt_lock_is_refused_with_what_is_wrong(locked: Fabric, spoilt: Spoilt) -> None:
     changed(locked, spoilt.old, spoilt.new, spoilt.times)
@@ -191,6 +192,7 @@ def test_entries_of_other_machines_stay_until_something_else_is_wished(locked: F
     assert "aarch64" not in lock_of(locked).read_text(encoding="utf-8")
 
 
+@pytest.mark.fault("retagged")
 def test_other_bytes_than_locked_are_refused_with_both_hashes(locked: Fabric, standin_index: IndexServer) -> None:
     name = next(name for name in standin_index.files if name.startswith("xllamacpp"))
     standin_index.faults[name] = Fault(flip_at=1000)
@@ -202,6 +204,7 @@ def test_other_bytes_than_locked_are_refused_with_both_hashes(locked: Fabric, st
     assert locked.succeed("status")["state"] == "absent"
 
 
+@pytest.mark.fault("mirrors-failing")
 def test_an_address_that_is_gone_is_no_reason_to_ask_the_index(locked: Fabric, standin_index: IndexServer) -> None:
     changed(locked, "/files/", "/moved/")
     standin_index.seen.clear()
@@ -332,6 +335,7 @@ def test_a_bundle_of_another_wish_tells_what_to_ask_for(other: Fabric, bundle: P
     nothing_but_a_refusal(other, outcome, 65, "made for another wish", SAID)
 
 
+@pytest.mark.fault("network-gone")
 def test_a_bundle_serves_where_there_is_no_network(other: Fabric, bundle: Path) -> None:
     serve_cut_off(other, bundle, WISH)
 

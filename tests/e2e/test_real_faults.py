@@ -66,6 +66,7 @@ def test_on_this_processor_the_engine_proves_that_it_starts(served: Served, engi
     installer(served, tmp_path / "p", LlamaCpp())._preflight(engine)
 
 
+@pytest.mark.fault("engine-does-not-run")
 @pytest.mark.timeout(120)
 def test_on_an_old_processor_the_illegal_instruction_becomes_a_sentence(
     served: Served, engine: Path, tmp_path: Path
@@ -80,6 +81,7 @@ def test_on_an_old_processor_the_illegal_instruction_becomes_a_sentence(
         installer(served, tmp_path / "p", OnAnOldProcessor())._preflight(engine)
 
 
+@pytest.mark.fault("hostile-model")
 def test_a_truncated_model_file_is_refused_before_anything_starts(
     served: Served, fabric: Fabric, tmp_path: Path
 ) -> None:
@@ -107,6 +109,7 @@ def test_a_model_file_of_the_users_is_served_where_it_lies_and_stays(
     assert own.exists()
 
 
+@pytest.mark.fault("server-dies")
 def test_the_engines_own_words_about_a_bad_model_are_decoded(fabric: Fabric) -> None:
     fabric.succeed("up", "--no-smoke")
     fabric.succeed("down")
@@ -124,6 +127,7 @@ def test_the_engines_own_words_about_a_bad_model_are_decoded(fabric: Fabric) -> 
     assert "cannot be loaded" in status["detail"]
 
 
+@pytest.mark.fault("server-dies")
 def test_the_real_server_killed_by_hand_comes_back(fabric: Fabric) -> None:
     up = fabric.succeed("up", "--no-smoke")
     os.kill(up["pid"], signal.SIGKILL)
@@ -142,6 +146,7 @@ def status_of(base_url: str, path: str, key: str | None) -> int:
     return (client.get(path) if path == "/v1/models" else client.post(path, {})).status
 
 
+@pytest.mark.fault("secrets")
 def test_with_a_key_only_who_has_it_is_answered_and_it_is_written_nowhere_else(fabric: Fabric) -> None:
     env = {"MY_KEY": KEY}
     up = fabric.succeed("up", "--api-key-env", "MY_KEY", env=env)
@@ -173,6 +178,7 @@ def test_with_a_key_it_may_listen_everywhere(fabric: Fabric) -> None:
     assert listening == ["0.0.0.0"]  # noqa: S104
 
 
+@pytest.mark.fault("supervisor-killed")
 def test_a_killed_supervisor_takes_the_real_server_with_it(fabric: Fabric) -> None:
     up = fabric.succeed("up", "--no-smoke")
     psutil.Process(up["pid"]).parent().kill()  # type: ignore[union-attr]

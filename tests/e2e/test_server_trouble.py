@@ -34,6 +34,7 @@ def damage_unseen(path: Path) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+@pytest.mark.fault("server-dies")
 def test_a_server_killed_by_hand_is_restarted_and_status_never_lies(quick: Fabric) -> None:
     up = quick.succeed("up", "--no-smoke")
     os.kill(up["pid"], signal.SIGKILL)
@@ -48,6 +49,7 @@ def test_a_server_killed_by_hand_is_restarted_and_status_never_lies(quick: Fabri
     assert again["pid"] == healed["pid"]
 
 
+@pytest.mark.fault("server-dies")
 def test_up_waits_for_a_server_that_is_being_restarted(quick: Fabric) -> None:
     up = quick.succeed("up", "--no-smoke")
     os.kill(up["pid"], signal.SIGKILL)
@@ -57,6 +59,7 @@ def test_up_waits_for_a_server_that_is_being_restarted(quick: Fabric) -> None:
     assert len(quick.processes()) == 2
 
 
+@pytest.mark.fault("supervisor-killed")
 def test_a_killed_supervisor_takes_the_server_with_it_and_up_heals(quick: Fabric) -> None:
     up = quick.succeed("up", "--no-smoke")
     supervisor_of(quick).kill()
@@ -71,6 +74,7 @@ def test_a_killed_supervisor_takes_the_server_with_it_and_up_heals(quick: Fabric
     assert len(quick.processes()) == 2
 
 
+@pytest.mark.fault("supervisor-killed")
 def test_both_killed_is_healed_too(quick: Fabric) -> None:
     quick.succeed("up", "--no-smoke")
     for process in quick.processes():
@@ -81,6 +85,7 @@ def test_both_killed_is_healed_too(quick: Fabric) -> None:
     assert len(quick.processes()) == 2
 
 
+@pytest.mark.fault("server-will-not-stop", "zombie")
 def test_a_server_that_does_not_end_is_ended_by_down(quick: Fabric) -> None:
     up = quick.succeed("up", "--no-smoke")
     psutil.Process(up["pid"]).suspend()
@@ -89,6 +94,7 @@ def test_a_server_that_does_not_end_is_ended_by_down(quick: Fabric) -> None:
     assert quick.processes() == []
 
 
+@pytest.mark.fault("server-dies")
 def test_a_model_that_cannot_be_loaded_is_a_failure_in_words(quick: Fabric) -> None:
     quick.succeed("up", "--no-smoke")
     quick.succeed("down")
@@ -104,6 +110,7 @@ def test_a_model_that_cannot_be_loaded_is_a_failure_in_words(quick: Fabric) -> N
     assert quick.processes() == [], "a restart cannot help, so there is none"
 
 
+@pytest.mark.fault("server-dies")
 def test_a_server_that_dies_over_its_first_token_tells_why(quick: Fabric) -> None:
     quick.succeed("up", "--no-smoke")
     quick.succeed("down")
@@ -116,6 +123,7 @@ def test_a_server_that_dies_over_its_first_token_tells_why(quick: Fabric) -> Non
     assert quick.succeed("status")["state"] == "failed"
 
 
+@pytest.mark.fault("server-dies")
 @pytest.mark.timeout(90)
 def test_a_server_that_keeps_crashing_ends_in_crash_loop(quick: Fabric) -> None:
     quick.succeed("up", "--no-smoke")
@@ -151,6 +159,7 @@ class Stranger(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.fault("port-taken")
 def test_somebody_elses_server_on_our_port_is_never_taken_for_ours(quick: Fabric) -> None:
     up = quick.succeed("up", "--no-smoke")
     port = int(up["base_url"].split("/")[2].split(":")[1])
@@ -166,6 +175,7 @@ def test_somebody_elses_server_on_our_port_is_never_taken_for_ours(quick: Fabric
     assert moved or second.returncode != 0, f"ready, says fabric, and its server cannot be: {second.said}"
 
 
+@pytest.mark.fault("server-not-ready")
 def test_a_timeout_names_what_was_waited_for_and_leaves_the_server_alone(quick: Fabric) -> None:
     quick.succeed("up", "--no-smoke")
     quick.succeed("down")
@@ -185,6 +195,7 @@ def test_the_timeout_of_a_plan_holds_when_it_is_applied(quick: Fabric) -> None:
     assert "1.5 s" in late.json["error"]["message"]
 
 
+@pytest.mark.fault("store-damaged")
 def test_a_damaged_file_of_the_engine_is_drift_and_is_repaired(quick: Fabric) -> None:
     quick.succeed("up", "--no-smoke")
     launcher = next((quick.prefix / "engines").rglob("xllamacpp.py"))
@@ -198,6 +209,7 @@ def test_a_damaged_file_of_the_engine_is_drift_and_is_repaired(quick: Fabric) ->
     assert quick.succeed("status")["drift"] == []
 
 
+@pytest.mark.fault("store-damaged")
 @pytest.mark.parametrize("name", ["parameters.json", "server.json"])
 def test_an_edited_configuration_is_drift_and_is_repaired(quick: Fabric, name: str) -> None:
     quick.succeed("up", "--no-smoke")
@@ -247,6 +259,7 @@ def test_what_somebody_adds_is_shown_and_stays(quick: Fabric) -> None:
     assert (quick.prefix / "kept" / "gen-1-notes").read_text(encoding="utf-8") == "mine"
 
 
+@pytest.mark.fault("pid-reused")
 def test_a_process_that_got_the_old_pid_is_not_touched(quick: Fabric) -> None:
     """The record of a server that ended long ago, whose pid belongs to somebody else by now."""
     quick.succeed("up", "--no-smoke")

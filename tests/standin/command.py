@@ -29,6 +29,7 @@ class Outcome:
     returncode: int
     stdout: str
     stderr: str
+    took_s: float = 0.0
 
     @property
     def json(self) -> Any:
@@ -118,6 +119,7 @@ class Running:
     """A command that was started."""
 
     child: subprocess.Popen[str]
+    began: float = field(default_factory=time.monotonic)
 
     def finish(self, timeout_s: float = TIMEOUT_S) -> Outcome:
         """Wait for the end."""
@@ -127,7 +129,7 @@ class Running:
             self.child.kill()
             stdout, stderr = self.child.communicate()
             raise AssertionError(f"no end within {timeout_s} s: {stdout}\n{stderr}") from None
-        return Outcome(self.child.returncode, stdout, stderr)
+        return Outcome(self.child.returncode, stdout, stderr, time.monotonic() - self.began)
 
 
 def processes_of(prefix: Path) -> list[psutil.Process]:

@@ -4,7 +4,8 @@
 
 ``STANDIN_ASSETS`` names the data files to use. ``STANDIN_KILL`` is ``POINT:N``: the process kills itself with
 SIGKILL instead of the N-th call of POINT (``journal``, ``replace``, ``rename``, ``fsync``, ``unlink``), or, for
-``torn``, after half of the N-th line of the journal.
+``torn``, after half of the N-th line of the journal. ``STANDIN_RECORD`` names a file that gets every moment of the
+run, ``STANDIN_STRIKE`` is one of them and what happens then, as ``BLOW MOMENT``; see ``moments.py``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.standin import moments
 
 
 def die(*_: Any, **__: Any) -> None:
@@ -70,6 +72,11 @@ def main() -> int:
     point, _, number = os.environ.pop("STANDIN_KILL", "").partition(":")
     if point:
         arm(point, int(number))
+    if path := os.environ.pop("STANDIN_RECORD", ""):
+        moments.record(Path(path))
+    blow, _, moment = os.environ.pop("STANDIN_STRIKE", "").partition(" ")
+    if moment:
+        moments.strike(moments.Moment.parse(moment), blow)
     from provision.cli.main import main as fabric
 
     return fabric()
