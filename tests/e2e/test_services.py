@@ -150,6 +150,18 @@ def test_back_to_builtin_nothing_of_the_service_stays(kept: Fabric, manager: Use
 
 
 @slow
+def test_a_rollback_goes_back_to_who_kept_the_server_before(kept: Fabric) -> None:
+    kept.succeed("up", "--no-smoke")
+    up(kept)
+    kept.succeed("rollback", "--no-smoke")
+    assert kept.succeed("status")["service"] == "builtin"
+    assert units(kept.home) == []
+    kept.succeed("rollback", "--no-smoke")
+    seen = kept.succeed("status")
+    assert (seen["service"], seen["state"], seen["drift"]) == ("systemd", "ready", [])
+
+
+@slow
 def test_what_somebody_writes_into_the_unit_is_shown_and_kept(kept: Fabric) -> None:
     up(kept)
     unit = unit_of(kept)
