@@ -105,7 +105,7 @@ class Prefix:
             Kind.ENGINE: [*(layout.engines / key for key in keys.get(Kind.ENGINE, ())), layout.child_home],
             Kind.MODEL: [layout.models / key for key in keys.get(Kind.MODEL, ())],
             Kind.CONFIG: [layout.generation(generation + 1), layout.current, layout.kept, layout.secrets],
-            Kind.SERVER: [layout.run, layout.logs, layout.child_home, layout.secrets, state],
+            Kind.SERVER: [layout.run, layout.logs, layout.child_home, layout.secrets, layout.current, state],
         }
         if release.method is Method.BUILD:
             named[Kind.ENGINE] += [layout.builds, layout.logs]
