@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from provision.domain.server import INSTANCE_VARIABLE, Runtime, ServerState
 from provision.errors import FabricError
 from provision.facts.gpu.gpu_env import read_gpu_env
-from provision.host import process, shared_memory
+from provision.host import children, process, shared_memory
 from provision.host.files import commit, explained, make_private_dir
 from provision.host.layout import Layout
 from provision.serve.observation import Server
@@ -77,7 +77,7 @@ def stop(layout: Layout) -> bool:
     if ran and not process.wait_gone(runtime.supervisor, runtime.stop_grace_s + STOP_MARGIN_S):
         process.send(runtime.supervisor, signal.SIGKILL)
         process.wait_gone(runtime.supervisor, KILL_WAIT_S)
-    process.reap(runtime.supervisor.pid)
+    children.reap(runtime.supervisor.pid)
     ran = _end_left_over(runtime.instance, runtime.stop_grace_s) or ran
     if runtime.supervisor.boot_id == process.boot_id():
         shared_memory.sweep(runtime.shared_memory)  # its supervisor has done so, unless it was killed

@@ -26,7 +26,7 @@ import msgspec
 from provision.domain.engine import SERVER_FILE, ServerFile
 from provision.domain.server import INSTANCE_VARIABLE, Exit, ProcessIdentity, Runtime, ServerState, SharedFile
 from provision.engines.exits import decode, why_not_started
-from provision.host import process, shared_memory
+from provision.host import children, process, shared_memory
 from provision.host.files import commit
 from provision.host.layout import Layout
 from provision.serve.backoff import next_delay
@@ -52,7 +52,6 @@ class Supervisor:
             generation,
             ServerState.STARTING,
             process.myself(),
-            started_at=time.time(),
             stop_grace_s=self._server.stop_grace_s,
             log_start=ServerLog(layout.server_log).end(),
         )
@@ -134,9 +133,9 @@ class Supervisor:
         """
         for straggler in process.with_environment(INSTANCE_VARIABLE, self._runtime.instance):
             process.send(straggler, signal.SIGKILL)
-        if not process.reap_all(STRAGGLERS_S):
-            process.kill_children()
-            process.reap_all(STRAGGLERS_S)
+        if not children.reap_all(STRAGGLERS_S):
+            children.kill_children()
+            children.reap_all(STRAGGLERS_S)
         shared_memory.sweep(self._runtime.shared_memory)
 
     def _catch_signals(self) -> None:
