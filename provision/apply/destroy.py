@@ -8,7 +8,8 @@ from pathlib import Path
 
 from provision.apply.config_copies import BEFORE, known_files, parts_of, unnamed_copies
 from provision.apply.config_files import TakenBack, take_each_back
-from provision.apply.state import check_prefix, read_marker, restore_state, write_state
+from provision.apply.prefix_check import check_prefix
+from provision.apply.state import read_marker, restore_state, write_state
 from provision.domain.state import State
 from provision.errors import RefusedError
 from provision.host.files import explained, make_private_dir, remove_tree, unused_name

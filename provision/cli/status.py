@@ -5,6 +5,8 @@ from __future__ import annotations
 from provision.cli import output
 from provision.cli.differences import drift_document, show_drift
 from provision.cli.session import Result, Session, verb
+from provision.domain.spec import BUILTIN
+from provision.domain.state import State
 from provision.host import process
 
 
@@ -29,6 +31,7 @@ def command(session: Session) -> Result:
         "engine": selection.program if selection else None,
         "engine_version": selection.release.version or None if selection else None,
         "uptime_s": None if age_s is None else round(age_s, 1),
+        "service": _keeper(state) if state else None,
         "restarts": seen.runtime.restarts if seen.runtime else 0,
         "generation": state.generation if state else None,
         "prefix": str(session.layout.prefix),
@@ -38,10 +41,17 @@ def command(session: Session) -> Result:
     def show() -> None:
         style = output.GOOD if document["state"] == "ready" else output.BAD
         output.line(f"{document['state']}{': ' + seen.detail if seen.detail else ''}", style)
-        shown = ("base_url", "model", "backend", "pid", "uptime_s", "prefix")
         remote = selection is not None and selection.is_remote
-        shown = ("base_url", "model", "backend", "engine", "engine_version", "prefix") if remote else shown
+        about = ("engine", "engine_version") if remote else ("pid", "uptime_s", "service")
+        shown = ("base_url", "model", "backend", *about, "prefix")
         output.pairs([(name, document[name]) for name in shown])
         show_drift(drift)
 
     return Result(document, show)
+
+
+def _keeper(state: State) -> str | None:
+    """Return who keeps the server running; ``None`` where there is none of ours."""
+    if state.ours is None:
+        return None
+    return state.unit.service if state.unit else BUILTIN

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from provision.domain.server import ProcessIdentity
+from provision.host.files import open_private
 from provision.host.proc_stat import ENDED, stat_fields
 
 _LINUX = sys.platform == "linux"
@@ -156,7 +157,7 @@ def start_detached(argv: Sequence[str], env: Mapping[str, str], log: Path, cwd: 
 
     Its output is appended to ``log``, its input is closed, no other file is inherited.
     """
-    with log.open("ab") as output:
+    with open(log, "ab", opener=open_private) as output:
         child = subprocess.Popen(
             list(argv),
             stdin=subprocess.DEVNULL,

@@ -14,10 +14,12 @@ import msgspec
 
 from provision import assets
 from provision.errors import InvalidInputError
+from provision.host.files import read_bounded
 
 T = TypeVar("T")
 
 VERSION = 1  # of the data files
+MAX_OWN_BYTES = 1 << 20
 
 
 @cache
@@ -50,7 +52,9 @@ def _check_version(data: object) -> None:
 def read_yaml(path: Path) -> Any:
     """Return what is in a file of the user's. Raises ``InvalidInputError`` where it cannot be read or is no YAML."""
     try:
-        return assets.parse_yaml(path.read_text(encoding="utf-8"))
+        text = read_bounded(path, MAX_OWN_BYTES).decode("utf-8-sig")
+        assets.refuse_unbounded_yaml(text)
+        return assets.parse_yaml(text)
     except OSError as error:
         raise InvalidInputError(f"Cannot read {path}: {error.strerror}.", "Check its permissions.") from error
     except (ValueError, RecursionError) as error:

@@ -69,7 +69,10 @@ def test_a_model_that_crashes_the_engine_leaves_the_previous_one_serving(quick: 
     assert not psutil.pid_exists(before["pid"])
     current, kept = generations(quick)
     assert current == first + 2, "history only grows"
-    assert kept == [str(first + 1), str(first + 2)], "the one that failed stays for a look at it"
+    assert kept == [str(first), str(first + 1), str(first + 2)], "the one that failed stays for a look at it"
+    log = quick.prefix / "logs" / f"failed-generation-{first + 1}.log"
+    assert str(log) in error["hint"]
+    assert "stand-in: crashing as asked" in log.read_text(encoding="utf-8")
     again = quick.succeed("up", "--no-smoke")
     assert (again["changed"], again["pid"]) == (False, status["pid"])
 

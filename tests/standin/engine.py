@@ -27,7 +27,7 @@ MODEL_BYTES = b"GGUF stand-in model\n" * 2000
 
 ENGINE_SOURCE = '''
 """Speaks as much of llama.cpp's server as fabric asks for."""
-import http.server, json, os, signal, subprocess, sys, threading, time, types
+import http.server, json, os, signal, socket, subprocess, sys, threading, time, types
 
 
 class CommonParams:
@@ -94,6 +94,9 @@ class Server:
                 exec(file.read(), {**globals(), "params": params})
         self._server = HttpServer((params.hostnames[0], params.port), Handler)
         self._server.params = params
+        if os.path.exists(params.model.path + ".opens"):
+            with open(params.model.path + ".opens") as file:
+                self._more = socket.create_server((file.read(), 0))
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self.listening_address = f"http://{params.hostnames[0]}:{params.port}"
 '''
