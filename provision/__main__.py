@@ -1,6 +1,6 @@
 """``python -m provision`` is the ``fabric`` command."""
 
-from provision.cli.main import main
+from provision.cli.main import run
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run())

@@ -53,13 +53,18 @@ class PlannedMachine:
 
 @dataclass
 class Fabric:
-    """Everything that fabric can do with one prefix on one machine. ``own_models`` is the user's file of models."""
+    """Everything that fabric can do with one prefix on one machine. ``own_models`` is the user's file of models.
+
+    ``take_over`` says that a prefix which was set up on another machine is this one's from now on.
+    """
 
     layout: Layout
     env: Mapping[str, str]
     progress: Progress
     clock: Callable[[], float] = time.monotonic
+    wall_clock: Callable[[], float] = time.time
     own_models: Path | None = None
+    take_over: bool = False
 
     @cached_property
     def machine(self) -> Machine:
@@ -165,10 +170,14 @@ class Fabric:
 
         The other arguments are those of ``Planner``.
         """
+        from provision.apply.state import check_host
         from provision.domain.lock import NO_PINS
 
+        state = self.state()
+        if not self.take_over:
+            check_host(state)
         planner = replace(self.planner, offline=offline, looks_up=looks_up)
-        return planner.plan(spec, self.state(), facts or self.facts(), refresh=refresh, pins=pins or NO_PINS)
+        return planner.plan(spec, state, facts or self.facts(), refresh=refresh, pins=pins or NO_PINS)
 
     def plan_for(self, spec: Spec, path: Path) -> Plan:
         """Return what ``up`` would do on the machine of a facts file or a capture, where nothing is set up yet."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from provision.errors import InvalidInputError
 _REINSTALL = "It is part of fabric: undo the change, or install fabric again."
 _PACKAGED = Path(__file__).parent / "_data"
 _CHECKOUT = Path(__file__).parent.parent
+MAX_DEPTH = 50  # of YAML that somebody else wrote
 ROOT = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
 
 
@@ -50,6 +52,28 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(str(error)) from error
 
 
+def refuse_unbounded_yaml(text: str, *, is_whole: bool) -> None:
+    """Raise ``ValueError`` for YAML that is small and would become large, or is nested too deeply to be composed.
+
+    The parser in C ends the process over the latter.
+    """
+    import yaml
+
+    if not is_whole:
+        raise ValueError("it is too large")
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            is_reference = isinstance(event, yaml.AliasEvent)
+            if is_reference or depth > MAX_DEPTH:
+                line = event.start_mark.line + 1 if event.start_mark else 1
+                why = "references with * are not taken" if is_reference else "it is nested too deeply"
+                raise ValueError(f"line {line}: {why}")
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
 def _refuse_twins(node: Any) -> None:
     """Look at the keys before they become a mapping."""
     values = getattr(node, "value", None)
@@ -57,7 +81,7 @@ def _refuse_twins(node: Any) -> None:
         return
     pairs = [each for each in values if isinstance(each, tuple)]
     names = [key.value for key, _ in pairs if isinstance(key.value, str)]
-    twins = {name for name in names if names.count(name) > 1 and name != "<<"}
+    twins = {name for name, count in Counter(names).items() if count > 1 and name != "<<"}
     if twins:
         raise ValueError(f"line {node.start_mark.line + 1} and after: {min(twins)} is given twice")
     for each in values:

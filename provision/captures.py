@@ -13,10 +13,11 @@ import msgspec
 
 from provision import __version__
 from provision.domain.facts import Facts
+from provision.errors import RefusedError
 from provision.facts.detect import detect
 from provision.host.capture import CapturingMachine
 from provision.host.capture_files import encode
-from provision.host.files import read_bytes
+from provision.host.files import read_private
 from provision.host.layout import Layout
 from provision.host.machine import Machine
 from provision.host.redaction import Identity, Redactor, read_identity
@@ -70,9 +71,11 @@ def _server_files(redactor: Redactor, layout: Layout) -> dict[str, bytes]:
 
 def _read(path: Path) -> bytes:
     try:
-        return read_bytes(path) or b""
+        return read_private(path) or b""
     except OSError as error:
         return f"cannot be read: {error.strerror}".encode()
+    except RefusedError as error:
+        return f"not read: {error.message}".encode()
 
 
 def _json(document: Any) -> bytes:

@@ -9,52 +9,38 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from provision.app import Fabric
-from provision.apply.state import check_prefix, read_state, write_state
-from provision.bring_up import BringUp
+from provision.apply.generations import chosen_generation
+from provision.apply.prefix_check import check_prefix
+from provision.apply.saved_plan import PLAN_AGAIN
+from provision.apply.state import check_host, read_state
+from provision.bring_up import BringUp, UpOptions, UpResult
 from provision.changing import changing, locked
-from provision.domain.lock import NO_PINS, Pins
-from provision.domain.plan import Change, Plan
+from provision.domain.plan import Kind, Plan
 from provision.domain.selection import Selection
 from provision.domain.spec import Spec
 from provision.domain.state import State
-from provision.errors import FabricError, InvalidInputError, RefusedError, UnreachableError
+from provision.errors import FabricError, InvalidInputError, UnreachableError, UsageError
 from provision.fallback import Fallback
+from provision.generations import check_set_up, plan_rollback
 from provision.select.choose import CannotRunError
-from provision.serve import control
+from provision.select.service import ABSENT, SILENT
 from provision.serve.waiting import PortLostError
 
 if TYPE_CHECKING:
     from provision.apply.destroy import Removal
     from provision.domain.measure import SmokeReport
 
-_PIN_AGAIN = "Where upstream has changed it for good, `fabric lock` pins what is there now."
-_PLAN_AGAIN = "Make a new one with `fabric plan --out FILE`."
+_UNKEPT = {ABSENT: UsageError, SILENT: UnreachableError}
 
 
-@dataclass(frozen=True)
-class UpOptions:
-    """How ``up`` goes about it.
+class SmokeFailedError(FabricError):
+    """A server became ready, and does not answer as clients need it."""
 
-    ``timeout_s`` bounds the wait for the server; ``refresh`` chooses anew; ``pins`` are what a lock holds.
-    """
+    code = "smoke-failed"
 
-    smoke: bool = True
-    offline: bool = False
-    timeout_s: float | None = None
-    refresh: bool = False
-    pins: Pins = NO_PINS
-
-
-@dataclass(frozen=True)
-class UpResult:
-    """What ``up`` did. ``smoke`` is ``None`` where it was not wanted."""
-
-    selection: Selection
-    changes: tuple[Change, ...]
-    changed: bool
-    pid: int | None
-    smoke: SmokeReport | None
-    timings_s: dict[str, float]
+    def __init__(self, selection: Selection, report: SmokeReport) -> None:
+        failed = "; ".join(check.detail for check in report.checks if not check.ok)
+        super().__init__(f"{selection.model.name} was ready and failed the smoke test: {failed}.")
 
 
 @dataclass(frozen=True)
@@ -96,6 +82,7 @@ class Changes:
             except CannotRunError as error:
                 raise unfit or error from error
             self._tell_failures(plan, state, tried, offline=options.offline)
+            self._tell_undone(plan, state)
             try:
                 return self._carry_out(plan, state, options, run)
             except (EngineUnfitError, NoCompilerError, BuildFailedError) as error:
@@ -132,20 +119,41 @@ class Changes:
                 "`fabric up --refresh` tries again"
             )
 
+    def _tell_undone(self, plan: Plan, state: State) -> None:
+        """Say aloud that a rollback does not last, because something else is asked for now."""
+        undone = state.undone_by(plan.selection)
+        if undone is not None and plan.pending(Kind.CONFIG):
+            self.fabric.progress.say(
+                f"`fabric rollback` had brought back generation {undone}; what is asked for now is something else, and "
+                "takes its place"
+            )
+
+    def rollback(self, number: int | None, options: UpOptions) -> UpResult:
+        """Make a new generation that is equal to the one with this number, or to the last other one that served.
+
+        Raises ``UsageError`` where there is none, ``UnreachableError`` where ``options`` forbid to fetch what is not
+        in the store any more.
+        """
+        check_set_up(self.fabric)
+        with changing(self.fabric, "rollback") as state, self._run("rollback") as run:
+            target = chosen_generation(state, number)
+            plan = plan_rollback(self.fabric, state, target, offline=options.offline)
+            return self._carry_out(plan, state, options, run, restores=target.number)
+
     def apply(self, saved: Plan, options: UpOptions) -> UpResult:
         """Carry out exactly ``saved``. Raises ``InvalidInputError`` where the world has moved since."""
         with changing(self.fabric, "apply") as state, self._run("apply") as run:
             if saved.lineage not in ("", state.lineage) or saved.serial != state.serial:
-                raise InvalidInputError("This plan does not fit any more: the state has changed.", _PLAN_AGAIN)
+                raise InvalidInputError("This plan does not fit any more: the state has changed.", PLAN_AGAIN)
             known = state if saved.lineage else None
             try:
                 look = partial(self.fabric.planner.plan_saved, saved, known, self.fabric.facts())
                 plan, options = self._planned(look, options)
             except CannotRunError as error:
-                raise InvalidInputError(f"This plan does not fit this machine. {error.message}", _PLAN_AGAIN) from error
+                raise InvalidInputError(f"This plan does not fit this machine. {error.message}", PLAN_AGAIN) from error
             if plan.digest != saved.digest:
                 raise InvalidInputError(
-                    "This plan does not fit any more: the machine or the data files have changed.", _PLAN_AGAIN
+                    "This plan does not fit any more: the machine or the data files have changed.", PLAN_AGAIN
                 )
             return self._carry_out(plan, state, options, run)
 
@@ -154,11 +162,12 @@ class Changes:
         if not self.fabric.layout.marker.exists():
             return False
         with changing(self.fabric, "down"):
-            return control.stop(self.fabric.layout)
+            return BringUp(self.fabric).keeping.stop()
 
     def destroy(self, *, keep_models: bool) -> Removal:
         """Stop the server and remove everything that fabric made; return what was removed."""
         from provision.apply.destroy import Removal, remove_prefix
+        from provision.apply.trash import settle
 
         check_prefix(self.fabric.layout)
         if not self.fabric.layout.prefix.is_dir() or not any(self.fabric.layout.prefix.iterdir()):
@@ -168,60 +177,39 @@ class Changes:
                 state = self.fabric.state()
             except InvalidInputError:  # what it owned elsewhere is not known any more; the prefix is ours all the same
                 state = None
-            control.stop(self.fabric.layout)
-            return remove_prefix(self.fabric.layout, state, keep_models=keep_models)
+            if not self.fabric.take_over:
+                check_host(state)
+            if state is not None:
+                settle(self.fabric.layout)
+            units = BringUp(self.fabric).keeping.take_away(state)
+            removal = remove_prefix(self.fabric.layout, state, keep_models=keep_models)
+            return replace(removal, removed=(*units, *removal.removed))
 
     @contextmanager
     def _run(self, verb: str) -> Iterator[_Run]:
         """Begin a run; where what it configures does not serve, what served before does so again."""
-        fallback = Fallback(self.fabric)
+        fallback = Fallback(self.fabric, verb)
         with fallback.guarding():
             yield _Run(verb, self.fabric.clock(), fallback)
 
-    def _carry_out(self, plan: Plan, state: State, options: UpOptions, run: _Run) -> UpResult:
-        from provision.serve.proof import Proof
+    def _carry_out(
+        self, plan: Plan, state: State, options: UpOptions, run: _Run, restores: int | None = None
+    ) -> UpResult:
+        """Carry out a plan. Raises ``SmokeFailedError`` where it takes the place of something that served, and fails.
 
-        selection, work = plan.selection, BringUp(self.fabric)
-        timings = {"detect": self.fabric.clock() - run.began, "install": 0.0, "pull": 0.0, "smoke": 0.0}
-        if plan.changed:
-            if plan.unused_gpus:
-                self.fabric.progress.say(f"{plan.unused_gpus}. Serving on {selection.acceleration}")
+        Where nothing served before, what fails the smoke test stays.
+        """
+        _refuse_unkept(plan)
+        if plan.changed and options.rollback:
             run.fallback.remember(state)
-            job = work.job(plan, state, offline=options.offline, pins=options.pins)
-            with _repinning(plan, options):
-                job.run(run.verb)
-            timings |= job.timings_s
-            selection = job.plan.selection
-        else:
-            self._remember(plan, state)
-        starting = self.fabric.clock()
-        proof = Proof(self.fabric.layout)
-        seen = work.wait(selection, options.timeout_s, proof)
-        timings["start"] = self.fabric.clock() - starting
-        smoke = None
-        if options.smoke:
-            proving = self.fabric.clock()
-            smoke = proof.smoke(seen) or proof.passed(seen, self.fabric.smoke())
-            timings["smoke"] = self.fabric.clock() - proving
-        timings["total"] = self.fabric.clock() - run.began
-        return UpResult(selection, plan.changes, plan.changed, seen.pid, smoke, timings)
-
-    def _remember(self, plan: Plan, state: State) -> None:
-        """Keep another wish that comes to the same, such as another reference to the same file, for the next time."""
-        from provision.apply.store import known_by
-
-        old, new = state.selection, plan.selection
-        if old is not None and (old.spec, old.model) != (new.spec, new.model):
-            entries = known_by(self.fabric.layout, state.entries, new.model_wish, new.model)
-            write_state(self.fabric.layout, replace(state, selection=new, tried=plan.tried, entries=entries))
+        done = BringUp(self.fabric, run.verb, restores).carry_out(plan, state, options, run.began)
+        if done.smoke is not None and not done.ok and run.fallback.is_open:
+            raise SmokeFailedError(done.selection, done.smoke)
+        return done
 
 
-@contextmanager
-def _repinning(plan: Plan, options: UpOptions) -> Iterator[None]:
-    """Say of what a lock pins and cannot be had any more how it is pinned anew."""
-    try:
-        yield
-    except (RefusedError, UnreachableError) as error:
-        if plan.selection.locked and options.pins.bundle is None:
-            error.hint = " ".join(filter(None, (error.hint, _PIN_AGAIN)))
-        raise
+def _refuse_unkept(plan: Plan) -> None:
+    """Raise where this machine has nobody who could keep the server running as it is wished."""
+    for finding in plan.findings:
+        if finding.code in _UNKEPT:
+            raise _UNKEPT[finding.code](f"{finding.evidence}.", finding.fix)

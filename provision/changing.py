@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from provision.app import Fabric
-from provision.apply.state import check_prefix, open_prefix
+from provision.apply.prefix_check import check_prefix
+from provision.apply.state import open_prefix
 from provision.domain.state import State
 
 LOCK_WAIT_S = 900.0
@@ -16,12 +17,14 @@ LOCK_WAIT_S = 900.0
 def changing(fabric: Fabric, doing: str) -> Iterator[State]:
     """Hold the lock on behalf of ``fabric DOING``, clear what a killed run left, and give the state."""
     from provision.apply.journal import recover
+    from provision.apply.trash import settle
 
     check_prefix(fabric.layout)
     made = fabric.layout.missing_parents()
     with locked(fabric, doing):
-        state = open_prefix(fabric.layout, made)
+        state = open_prefix(fabric.layout, made, take_over=fabric.take_over)
         interrupted = recover(fabric.layout)
+        settle(fabric.layout)
         if interrupted:
             fabric.progress.say(
                 f"`fabric {interrupted.verb}` (process {interrupted.pid}) was interrupted at "
@@ -34,11 +37,16 @@ def locked(fabric: Fabric, doing: str) -> AbstractContextManager[None]:
     """Hold the lock of the prefix; whoever has to wait is told for whom."""
     from provision.host.lock import exclusive
 
+    return exclusive(fabric.layout.lock, fabric.layout.lock_holder, doing, LOCK_WAIT_S, _telling(fabric, doing))
+
+
+def looking(fabric: Fabric, doing: str) -> AbstractContextManager[None]:
+    """Keep others from changing the prefix on behalf of ``fabric DOING``, which only looks at it."""
+    from provision.host.lock import shared
+
+    return shared(fabric.layout.lock, fabric.layout.lock_holder, doing, LOCK_WAIT_S, _telling(fabric, doing))
+
+
+def _telling(fabric: Fabric, doing: str) -> Callable[[str], None]:
     waiting = f"Waiting, because {{}} is at work here; `fabric {doing}` goes on when it is done"
-    return exclusive(
-        fabric.layout.lock,
-        fabric.layout.lock_holder,
-        doing,
-        LOCK_WAIT_S,
-        lambda who: fabric.progress.say(waiting.format(who)),
-    )
+    return lambda who: fabric.progress.say(waiting.format(who))

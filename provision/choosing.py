@@ -8,25 +8,27 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from provision.artifacts.resolve import Resolver
+from provision.artifacts.resolve import Newer, Resolver
 from provision.before import Before
+from provision.domain.engine import EngineRelease
 from provision.domain.facts import Facts
-from provision.domain.lock import LOCK_FILE, Pins
+from provision.domain.lock import LOCK_FILE, LockedPlatform, Pins
 from provision.domain.model import Model
 from provision.domain.selection import Selection
 from provision.domain.spec import AUTO, ENGINE_NAMES, EXTERNAL, Spec
-from provision.errors import UnavailableError, UsageError
+from provision.errors import InvalidInputError, UnavailableError, UsageError
 from provision.knowledge.builds import load_builds
 from provision.knowledge.engine_files import load_engine_file
 from provision.knowledge.hardware import load_hardware
 from provision.knowledge.models import load_catalog
 from provision.knowledge.serving import load_serving
 from provision.knowledge.sizing import load_sizing
+from provision.select.catalog import described_now
 from provision.select.check import check_spec
 from provision.select.choose import Choice, Chooser
 from provision.select.knowledge import Knowledge
 from provision.select.offer import Wanted
-from provision.select.sources import Tried
+from provision.select.sources import Tried, named_now
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,28 @@ class Choosing:
                     return choice, tried
         return self._until_had(chooser, resolver, failed)
 
-    def anew(self, chooser: Chooser) -> Choice:
-        """Choose as where nothing is set up.
+    def anew(self, chooser: Chooser, newer: Newer | None = None) -> Choice:
+        """Choose as where nothing is set up, and take ``newer`` releases than those that are named.
 
         Raises ``UnavailableError`` where a place does not answer: the next best would tell nothing of other days.
         """
-        resolver = self._resolver(chooser.spec)
+        resolver = replace(self._resolver(chooser.spec), newer=newer)
         chooser = replace(chooser, wanted=self._wanted(chooser.spec, resolver))
         return self._until_had(chooser, resolver, {}, needs_places=True)[0]
+
+    def again(self, spec: Spec, locked: LockedPlatform, newer: Newer) -> tuple[EngineRelease, Model]:
+        """Return the same build and model as they are to be had today, for a machine that is not here.
+
+        Raises ``UnavailableError`` where a place does not answer or has them no more, ``InvalidInputError`` where the
+        data files name that build no more.
+        """
+        resolver = replace(self._resolver(spec), newer=newer)
+        release = named_now(self.knowledge, locked.release)
+        if release is None:
+            raise InvalidInputError(f"{locked.release.name} is not among the releases that this fabric installs.")
+        model = described_now(locked.model, release.engine, self.knowledge.catalog)
+        known = model.resolved and model is not locked.model
+        return resolver.release(release), model if known else resolver.model(model)
 
     def anywhere(self, spec: Spec) -> Callable[[Facts], Choice]:
         """Return what tells for any machine what suits it, where nothing is set up yet."""

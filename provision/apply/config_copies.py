@@ -14,7 +14,7 @@ from pathlib import Path
 from provision.apply.state import write_state
 from provision.domain.state import ConfigFile, State
 from provision.errors import InvalidInputError
-from provision.host.files import commit, explained, make_private_dir, read_bytes
+from provision.host.files import commit, explained, make_private_dir, read_private
 from provision.host.layout import Layout
 
 NAME_CHARS = 50  # of a name go into another: with up to four bytes each that one is not too long either
@@ -93,7 +93,7 @@ def copy_of(layout: Layout, name: str | None) -> bytes | None:
     """Return a copy by its name. Raises ``InvalidInputError`` where it was taken away."""
     if name is None:
         return None
-    data = read_bytes(layout.config_files / name)
+    data = read_private(layout.config_files / name)
     if data is None:
         raise InvalidInputError(f"{layout.config_files / name} is gone.", "Take the values out of the file by hand.")
     return data

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from provision.apply.config_copies import BEFORE, known_files, parts_of, unnamed_copies
 from provision.apply.config_files import TakenBack, take_each_back
-from provision.apply.state import check_prefix, read_marker, restore_state, write_state
+from provision.apply.prefix_check import check_prefix
+from provision.apply.state import read_marker, restore_state, write_state
 from provision.domain.state import State
 from provision.errors import RefusedError
 from provision.host.files import explained, make_private_dir, remove_tree, unused_name
@@ -63,9 +64,13 @@ def remove_prefix(layout: Layout, state: State | None, *, keep_models: bool) -> 
 
 
 def _describe_models_only(layout: Layout, state: State) -> None:
-    """Write the state of a prefix that has nothing but models, first of all: what goes after it is nobody's then."""
-    models = {key: entry for key, entry in state.entries.items() if entry.kind == "model"}
-    write_state(layout, State(state.lineage, state.serial, entries=models, unfit=state.unfit, tried=dict(state.unfit)))
+    """Write the state of a prefix that has nothing but models, first of all: what goes after it is nobody's then.
+
+    Whoever says that they stay does not want `fabric gc` to take them.
+    """
+    models = {key: replace(entry, pulled=True) for key, entry in state.entries.items() if entry.kind == "model"}
+    known = State(state.lineage, state.serial, entries=models, unfit=state.unfit, tried=dict(state.unfit))
+    write_state(layout, replace(known, host=state.host))
 
 
 def _keep_copies(layout: Layout, state: State | None) -> Removal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.apply.edits import keep_edits, set_modes
+from provision.apply.generations import remove_unknown, with_next
 from provision.apply.install import Installer, wheels_of
 from provision.apply.journal import Journal
 from provision.apply.preflight import EngineUnfitError
@@ -19,23 +21,22 @@ from provision.apply.store import converted_path, engine_path_of, known_by, merg
 from provision.artifacts.fetch import Fetcher
 from provision.domain.plan import Action, Change, Kind, Plan
 from provision.domain.selection import Selection
-from provision.domain.state import State, StoreEntry
+from provision.domain.state import Generation, State, StoreEntry
 from provision.errors import InvalidInputError
 from provision.host.files import commit_tree, explained, make_private_dir, point, remove_tree, write_synced
 from provision.host.layout import Layout
 from provision.host.secret import key_of, replaced_key
-
-KEPT_GENERATIONS = 2
 
 
 @dataclass
 class Job:
     """One run of a plan; the lock is held meanwhile.
 
-    ``render`` returns the files of a generation by its number, ``restart`` stops the old server and starts a
+    ``render`` returns the files of a generation by its number, ``keep`` stops the server and makes the service that
+    keeps it running as it should be, ``restart`` stops the old server and starts a
     generation, unless somebody else runs what takes its place; both are told the selection, because hashes that
-    nobody had told are learnt on the way. ``clock`` is a steady one. ``timings_s`` collects the seconds of ``install``
-    and ``pull``.
+    nobody had told are learnt on the way. ``clock`` is a steady one. ``made_by`` and ``restores`` are noted of the
+    generation that this makes. ``timings_s`` collects the seconds of ``install`` and ``pull``.
     """
 
     layout: Layout
@@ -43,8 +44,11 @@ class Job:
     state: State
     installer: Installer
     render: Callable[[Selection, int], dict[str, str]]
+    keep: Callable[[Selection, State], State]
     restart: Callable[[Selection, int], None]
     clock: Callable[[], float]
+    made_by: str
+    restores: int | None = None
     timings_s: dict[str, float] = field(default_factory=dict)
     _recording: threading.Lock = field(default_factory=threading.Lock)
 
@@ -68,9 +72,7 @@ class Job:
         if self.plan.pending(Kind.CONFIG):
             with journal.step("config"):
                 self._configure()
-        if self.plan.pending(Kind.SERVER):
-            with journal.step("server"):
-                self.restart(self.plan.selection, self.state.generation)
+        self._serve(journal)
 
     def _keep_edits(self, journal: Journal) -> None:
         """Keep what a person has edited or added where something else takes its place."""
@@ -107,9 +109,15 @@ class Job:
         if self.plan.pending(Kind.CONFIG):
             with journal.step("config"), replaced_key(variable, env, self.layout):
                 self._configure()
+        self._serve(journal)
+
+    def _serve(self, journal: Journal) -> None:
+        if self.plan.pending(Kind.SERVICE):
+            with journal.step("service"):
+                self.state = self.keep(self.plan.selection, self.state)
         if self.plan.pending(Kind.SERVER):
             with journal.step("server"):
-                self.restart(selection, self.state.generation)
+                self.restart(self.plan.selection, self.state.generation)
 
     def _install(self, journal: Journal, engine: Change | None, model: Change | None) -> None:
         """Engine and model side by side: one waits for the network while the other unpacks."""
@@ -201,20 +209,20 @@ class Job:
         config = record(self.layout, Kind.CONFIG.value, selection.backend, final)
         known = known_by(self.layout, self.state.entries, selection.model_wish, selection.model)
         entries = {key: entry for key, entry in known.items() if entry.kind != Kind.CONFIG.value}
+        needs = self._installed_keys()
+        made = Generation(number, selection, needs, time.time(), self.made_by, self.restores)
         self.state = replace(
             self.state,
             generation=number,
+            generations=with_next(self.state, made),
             selection=selection,
             tried=self.plan.tried,
             unfit={name: why for name, why in self.state.unfit.items() if name in self.plan.tried},
             entries={**entries, config.key: config},
-            in_use=(*self._installed_keys(), config.key),
+            in_use=(*needs, config.key),
         )
         self.state = write_state(self.layout, self.state)
-        with explained("removing old generations"):
-            for old in self.layout.generations.iterdir():
-                if old.name.isdigit() and int(old.name) <= number - KEPT_GENERATIONS:
-                    remove_tree(old)
+        remove_unknown(self.layout, self.state)
 
     def _lacks_conversion(self) -> bool:
         """Tell whether the engine loads another form of the model, and that is not there."""

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from provision.errors import FabricError
-from provision.host.files import append_synced, explained, read_bytes, remove_tree, sync
+from provision.host.files import append_synced, explained, read_private, remove_tree, sync
 from provision.host.layout import Layout
 
 
@@ -76,7 +76,7 @@ def recover(layout: Layout) -> Interrupted | None:
 
     The lock is held, so whoever wrote the journal is gone.
     """
-    left = read_bytes(layout.journal)
+    left = read_private(layout.journal)
     with explained("clearing what an interrupted run left"):
         remove_tree(layout.staging)
         for directory in (layout.prefix, layout.partial, layout.run, layout.generations, layout.secrets):
@@ -97,5 +97,5 @@ def _parse(line: bytes) -> object:
     """Return a record, ``None`` for a line that was cut."""
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

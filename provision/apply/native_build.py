@@ -12,6 +12,7 @@ from pathlib import Path
 from provision.apply.build_output import error_lines, parse_step, tells_of_full_disk, tells_of_killed_compiler
 from provision.apply.toolchain import NINJA, Toolchain, require_toolchain
 from provision.errors import CannotCreateError, FabricError, InterruptedByUserError, InvalidInputError
+from provision.host.environment import without_secrets
 from provision.host.files import commit, explained, make_private_dir, read_bytes, remove_tree, sha256_of_file
 from provision.host.line_log import line_log
 from provision.host.program import Command, CommandResult, follow
@@ -123,7 +124,9 @@ def fitting_jobs(processors: int, free_bytes: int | None) -> int:
 
 def _environment(env: Mapping[str, str], tools: Toolchain, work: Path) -> dict[str, str]:
     kept = {
-        name: value for name, value in env.items() if name not in _NOT_OURS and not name.startswith(_NOT_OURS_PREFIX)
+        name: value
+        for name, value in without_secrets(env).items()
+        if name not in _NOT_OURS and not name.startswith(_NOT_OURS_PREFIX)
     }
     own = {
         "CC": env.get("CC") or tools.c_compiler,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from provision.apply.first_use import pinned_by_what_came
 from provision.apply.progress import Progress
-from provision.apply.records import record
+from provision.apply.records import pinned_sha256, record
 from provision.apply.store import model_path
 from provision.artifacts.fetch import Fetcher
 from provision.artifacts.hf_program import refuse_program
@@ -122,8 +122,8 @@ class Intake:
             model = self._fetched(model, fetcher, staged, arrived)
             final = model_path(self.layout, model)
             self.keep(staged, final)
-            entry = record(self.layout, "model", model.name, final, known=_hashes(model))
-        return replace(entry, known_as={wish: model})
+            entry = record(self.layout, "model", model.name, final, known=pinned_sha256(model))
+        return replace(entry, known_as={wish: model}, pulled=False)
 
     def _fetched(self, model: Model, fetcher: Fetcher, staged: Path, arrived: Callable[[int], None]) -> Model:
         """Fetch to ``staged`` and return the model with the hashes that were learnt by that.
@@ -162,13 +162,6 @@ class Intake:
     @cached_property
     def _settings(self) -> PackageSettings:
         return read_local(self.env)
-
-
-def _hashes(model: Model) -> dict[str, str]:
-    """Return the SHA-256 of the files of a model by their paths in its entry: what came was compared with them."""
-    if model.sha256:
-        return {"": model.sha256}
-    return {file.path: file.sha256 for file in model.files if file.sha256}
 
 
 def download_bytes(model: Model) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from provision.domain.drift import Drift, DriftKind
+from provision.domain.model import Model
 from provision.domain.resource import Kind
 from provision.domain.state import StoredFile, StoreEntry
 from provision.host.files import sha256_of_file
@@ -48,10 +49,20 @@ def record(
     return StoreEntry(kind, name, path.name, relative, files, size_bytes, follows_links)
 
 
-def content_sha256(file: Path, *, follows_links: bool) -> str:
-    """Return the SHA-256 of a file's content; of a link that counts as itself, of where it leads."""
+def pinned_sha256(model: Model) -> dict[str, str]:
+    """Return the SHA-256 of the files of a model by their paths in its entry: what came was compared with them."""
+    if model.sha256:
+        return {"": model.sha256}
+    return {file.path: file.sha256 for file in model.files if file.sha256}
+
+
+def content_sha256(file: Path, *, follows_links: bool, arrived: Callable[[int], None] | None = None) -> str:
+    """Return the SHA-256 of a file's content; of a link that counts as itself, of where it leads.
+
+    ``arrived`` is called with every number of bytes that was read.
+    """
     if follows_links or not file.is_symlink():
-        return sha256_of_file(file)
+        return sha256_of_file(file, arrived)
     import hashlib
 
     return hashlib.sha256(os.fsencode(file.readlink())).hexdigest()
@@ -76,12 +87,15 @@ def why_damaged(layout: Layout, entry: StoreEntry | None) -> str:
     return next((drift.detail for drift in entry_drift(layout, entry) if drift.repaired), "")
 
 
-def entry_drift(layout: Layout, entry: StoreEntry, *, deep: bool = False) -> Iterator[Drift]:
+def entry_drift(
+    layout: Layout, entry: StoreEntry, *, deep: bool = False, hashes: Mapping[str, str] | None = None
+) -> Iterator[Drift]:
     """Yield what differs from the record of one entry: files first, then what is there and in no record.
 
-    A file is read where its time, size or mode has changed; if ``deep``, always.
+    A file is read where its time, size or mode has changed; if ``deep``, always. ``hashes`` are the SHA-256 of
+    files that were just read, by their absolute paths.
     """
-    root, compare = layout.prefix / entry.path, _Comparison(entry.follows_links, deep, _owner(layout))
+    root, compare = layout.prefix / entry.path, _Comparison(entry.follows_links, deep, _owner(layout), hashes or {})
     for file in entry.files:
         path = root / file.path if file.path else root
         for kind, detail in compare.differences(path, file):
@@ -97,11 +111,15 @@ def entry_drift(layout: Layout, entry: StoreEntry, *, deep: bool = False) -> Ite
 
 @dataclass(frozen=True)
 class _Comparison:
-    """How the files of an entry are compared: ``owner`` is whose they have to be, ``deep`` says to read them all."""
+    """How the files of an entry are compared: ``owner`` is whose they have to be, ``deep`` says to read them all.
+
+    ``hashes`` are those of files that were read already.
+    """
 
     follows_links: bool
     deep: bool
     owner: int | None
+    hashes: Mapping[str, str]
 
     def differences(self, path: Path, file: StoredFile) -> Iterable[tuple[DriftKind, str]]:
         """Return what one file differs in, the worst alone."""
@@ -131,7 +149,8 @@ class _Comparison:
         if file.sha256 is None or (file.size_bytes > REHASH_BYTES and not self.deep):
             return touched
         try:
-            return content_sha256(path, follows_links=self.follows_links) != file.sha256
+            found = self.hashes.get(str(path)) or content_sha256(path, follows_links=self.follows_links)
+            return found != file.sha256
         except OSError:  # nobody may read it any more
             return True
 

@@ -97,4 +97,6 @@ def known_by(layout: Layout, entries: Mapping[str, StoreEntry], wish: str, model
 
 def merged(old: StoreEntry | None, new: StoreEntry) -> StoreEntry:
     """Return an entry that was made again, still known as what it was known as before."""
-    return replace(new, known_as={**old.known_as, **new.known_as}) if old else new
+    if old is None:
+        return new
+    return replace(new, known_as={**old.known_as, **new.known_as}, pulled=new.pulled or old.pulled)

@@ -8,7 +8,7 @@ Their address (``browser_download_url``) follows from tag and name, so it is mad
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -61,11 +61,18 @@ def resolve_release(
 
 
 def newest_release(
-    repository: str, pattern: str, mirrors: Mirrors, transport: Transport, env: Mapping[str, str]
+    repository: str,
+    pattern: str,
+    mirrors: Mirrors,
+    transport: Transport,
+    env: Mapping[str, str],
+    *,
+    names: Sequence[str] = (),
 ) -> Release:
     """Return the newest published release whose whole tag matches ``pattern``, prerelease or not.
 
-    The newest is the first that GitHub lists. Raises as ``resolve_release``.
+    The newest is the first that GitHub lists and that has an asset for each of ``names``: archives arrive one by one,
+    and a build that failed never does. Raises as ``resolve_release``.
     """
     url = f"{_api(repository, mirrors)}/releases?per_page={PER_PAGE}"
     headers = _headers(url, mirrors, env)
@@ -77,10 +84,18 @@ def newest_release(
     for row in document:
         tag = row.get("tag_name") if isinstance(row, dict) else None
         if isinstance(tag, str) and re.fullmatch(pattern, tag) and row.get("draft") is not True and row.get("assets"):
-            return _release(answer, row, repository, mirrors)
+            release = _release(answer, row, repository, mirrors)
+            if all(pick_asset(release, name) for name in names):
+                return release
     raise InvalidInputError(
-        f"None of the last {PER_PAGE} releases of {repository} has a tag like {pattern}.", "Name a release."
+        f"None of the last {PER_PAGE} releases of {repository} has a tag like {pattern} and every file.",
+        "Name a release.",
     )
+
+
+def newest_tag(*tags: str) -> str:
+    """Return the tag with the highest numbers."""
+    return max(tags, key=_numbers)
 
 
 def pick_asset(release: Release, regex: str) -> PinnedFile | None:

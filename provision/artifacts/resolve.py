@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -21,11 +21,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Newer:
+    """Which releases of a repository are taken instead of the older ones that the data files name.
+
+    ``tags`` are some by repository; with ``newest`` it is the newest that there is.
+    """
+
+    tags: Mapping[str, str] = field(default_factory=dict)
+    newest: bool = False
+
+
+@dataclass(frozen=True)
 class Resolver:
     """Asks the places where releases and models come from, or the ``sites`` that stand in for them.
 
     ``offline`` forbids that. What one of the ``known`` selections has looked up is not looked up again, nor what is
-    in the store: its ``models`` by the wishes that led to them.
+    in the store: its ``models`` by the wishes that led to them. A lock takes the
+    ``newer`` releases, and names those that it got.
     """
 
     env: Mapping[str, str]
@@ -33,6 +45,7 @@ class Resolver:
     offline: bool = False
     known: tuple[Selection, ...] = ()
     models: Mapping[str, Model] = field(default_factory=dict)
+    newer: Newer | None = None
 
     def selection(self, selection: Selection) -> Selection:
         """Return ``selection`` with every file pinned. Raises ``UnavailableError`` for what cannot be had."""
@@ -67,18 +80,37 @@ class Resolver:
             if len(files) < len(picked):
                 lacking = release.assets.names[picked.index(None)]
                 raise InvalidInputError(f"the release {found.tag} has no file like {lacking}")
-        return replace(release, files=files, version=found.tag.removeprefix("v"))
+        named = replace(release.assets, tag=found.tag) if self.newer else release.assets
+        return replace(release, assets=named, files=files, version=found.tag.removeprefix("v"))
 
     def _release(self, assets: Assets) -> Release:
-        """Return the release that is pinned; where it is gone, the newest of its kind."""
-        from provision.artifacts.releases import newest_release, resolve_release
+        """Return the release that is named, or a newer one; where it is gone, the newest of its kind."""
+        from provision.artifacts.releases import newest_tag, resolve_release
 
+        newer = self.newer or Newer()
+        tag = newest_tag(assets.tag, newer.tags.get(assets.repository, assets.tag))
+        newest = self._newest(assets) if newer.newest else None
+        if newest is not None and newest_tag(newest.tag, tag) == newest.tag:
+            return newest
         try:
-            return resolve_release(assets.repository, assets.tag, self._mirrors, self._transport, self.env)
+            return resolve_release(assets.repository, tag, self._mirrors, self._transport, self.env)
         except InvalidInputError:
-            if assets.tags is None:
+            newest = newest or self._newest(assets)
+            if newest is None:
                 raise
-            return newest_release(assets.repository, assets.tags, self._mirrors, self._transport, self.env)
+            return newest
+
+    def _newest(self, assets: Assets) -> Release | None:
+        """Return the newest release that has all files; ``None`` where there is none, or none may stand in."""
+        from provision.artifacts.releases import newest_release
+
+        if assets.tags is None:
+            return None
+        with suppress(InvalidInputError):
+            return newest_release(
+                assets.repository, assets.tags, self._mirrors, self._transport, self.env, names=assets.names
+            )
+        return None
 
     def model(self, model: Model) -> Model:
         """Return a model of the catalogue with its files; what it is called and how it is described stays."""

@@ -30,12 +30,10 @@ def command(
 
     [bold]fabric up --model smollm2-135m --bundle fabric.tar[/bold]   there: nothing is fetched, everything is checked
     """
-    from provision.locks import place_of
-
     if what != "create":
         raise UsageError(f"There is no `fabric bundle {what}`.", "This version knows `fabric bundle create FILE`.")
     wish = read_wish({}, file, {"mirror": mirror})
-    made = session.locks.bundle(place_of(wish.file), target, wish.spec.install.mirrors)
+    made = session.locks.bundle(wish.lock_file, target, wish.spec.install.mirrors)
     document = {
         "path": str(made.path),
         "size_bytes": made.size_bytes,

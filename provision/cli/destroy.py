@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from provision.cli import output
-from provision.cli.session import Result, Session, verb
+from provision.cli.session import Result, Session, TakeOver, verb
 from provision.cli.taken_back import told
 from provision.errors import UsageError
 
@@ -22,6 +22,7 @@ def command(
     session: Session,
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep the downloaded models.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    take_over: TakeOver = False,
 ) -> Result:
     """Stop the server and remove everything that fabric made. Files of your own stay.
 
@@ -31,6 +32,7 @@ def command(
     """
     if not yes:
         _ask(session)
+    session.take_over = take_over
     removal = session.changes.destroy(keep_models=keep_models)
     lines = ["Removed:", *(f"  {path}" for path in removal.removed)] if removal.removed else ["Nothing was there."]
     lines += [told(each) for each in removal.taken_back if each.outcome != "removed"]

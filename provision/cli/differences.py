@@ -48,7 +48,11 @@ def _repair(drift: Drift) -> Action:
         return Action.NONE
     if drift.resource is Kind.SERVER:
         return Action.RESTART
-    return Action.UPDATE if drift.kind is DriftKind.MODE or drift.resource is Kind.CONFIG else Action.REPLACE
+    return (
+        Action.UPDATE
+        if drift.kind is DriftKind.MODE or drift.resource in (Kind.CONFIG, Kind.SERVICE)
+        else Action.REPLACE
+    )
 
 
 def show_drift(drift: Sequence[Drift]) -> None:

@@ -25,10 +25,12 @@ from provision.cli.wish import read_wish
 from provision.domain.facts import Facts
 from provision.domain.finding import Finding, Severity
 from provision.domain.plan import Plan
+from provision.domain.security_check import Outcome, SecurityCheck
 from provision.domain.spec import Spec
 from provision.errors import FabricError, UsageError
 
 if TYPE_CHECKING:
+    from provision.domain.state import State
     from provision.select.choose import Choice
 
 _STYLES = {Severity.ERROR: output.BAD, Severity.WARNING: output.WARN, Severity.INFO: output.DIM}
@@ -43,6 +45,7 @@ class Diagnosis:
     findings: Sequence[Finding]
     plan: Plan | None
     refusal: FabricError | None
+    security: Sequence[SecurityCheck] = ()
 
     @property
     def weighed(self) -> Plan | Choice | None:
@@ -61,6 +64,7 @@ class Diagnosis:
         return {
             "facts": msgspec.to_builtins(self.facts),
             "findings": msgspec.to_builtins(self.findings),
+            "security": msgspec.to_builtins(self.security),
             "recommendation": choice_document(self.plan) if self.plan else self._refused(),
             "refusal": self.refusal.document() if self.refusal else None,
         }
@@ -76,6 +80,9 @@ class Diagnosis:
         output.line()
         show_findings(self.findings)
         output.line()
+        if self.security:
+            show_security(self.security)
+            output.line()
         if self.plan:
             show_choice(self.plan)
         elif self.refusal:
@@ -118,23 +125,37 @@ def command(
 
 def _diagnose(fabric: Any, facts: Facts) -> Diagnosis:
     from provision.facts.findings.engines import find_unfit
+    from provision.security.checks import security_checks
 
     try:
         state = fabric.state()
     except (FabricError, OSError) as error:
-        return Diagnosis(facts, _sorted(facts.findings), None, _explained(error))
-    findings = _sorted((*facts.findings, *find_unfit(facts, state.unfit if state else {})))
+        return Diagnosis(
+            facts, _sorted(facts.findings), None, _explained(error), (*security_checks(fabric.layout, None),)
+        )
+    security = tuple(security_checks(fabric.layout, state.selection if state else None))
+    unfit = find_unfit(facts, state.unfit if state else {})
+    findings = _sorted((*facts.findings, *unfit, *_advisories(fabric, facts, state)))
     try:
-        return Diagnosis(facts, findings, fabric.plan(_spec(), facts, looks_up=False), None)
+        return Diagnosis(facts, findings, fabric.plan(_spec(), facts, looks_up=False), None, security)
     except FabricError as error:
-        return Diagnosis(facts, findings, None, error)
+        return Diagnosis(facts, findings, None, error, security)
+
+
+def _advisories(fabric: Any, facts: Facts, state: State | None) -> tuple[Finding, ...]:
+    from provision.found_engines import advisory_findings, engines_here
+
+    return advisory_findings(facts, engines_here(facts, state, fabric.env), fabric.wall_clock())
 
 
 def _diagnose_elsewhere(fabric: Any, facts: Facts) -> Diagnosis:
+    from provision.found_engines import advisory_findings, listening_engines
+
+    findings = _sorted((*facts.findings, *advisory_findings(facts, listening_engines(facts), fabric.wall_clock())))
     try:
-        return Diagnosis(facts, _sorted(facts.findings), fabric.plan_on(_spec(), facts), None)
+        return Diagnosis(facts, findings, fabric.plan_on(_spec(), facts), None)
     except FabricError as error:
-        return Diagnosis(facts, _sorted(facts.findings), None, error)
+        return Diagnosis(facts, findings, None, error)
 
 
 def _spec() -> Spec:
@@ -201,6 +222,17 @@ def show_findings(findings: Sequence[Finding]) -> None:
             output.line("  To fix it:", output.DIM)
         for text in finding.fix.splitlines():
             output.line(f"    {output.printable(text)}")
+
+
+def show_security(checks: Sequence[SecurityCheck]) -> None:
+    """Print how many promises hold here, and those that do not, each with what to do."""
+    failed = [check for check in checks if check.outcome is Outcome.FAILED]
+    counts = Counter(check.outcome for check in checks)
+    told = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome if counts[outcome])
+    output.line(f"Security: {told}", output.BAD if failed else output.BOLD)
+    for check in failed:
+        output.line(output.printable(f"  {check.code}: {check.evidence}"), output.BAD)
+        output.line(output.printable(f"    {check.fix}"))
 
 
 def _count(number: int, severity: Severity) -> str:

@@ -17,7 +17,7 @@ from provision.errors import FabricError, InterruptedByUserError, UsageError, di
 
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
-_CHANGING = frozenset(("up", "apply", "down", "destroy"))
+_CHANGING = frozenset(("up", "apply", "down", "destroy", "rollback"))
 _INTERRUPTED = "Interrupted. What was finished stays; the next `fabric up` goes on from there."
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from provision.cli import output
+from provision.cli.lock_upgrade import show_upgrades, upgrades_document
 from provision.cli.session import Result, Session, verb
 from provision.cli.wish import Wish, with_spec
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from provision.domain.lock import Lock
+    from provision.locks import Resolved
 
 
 @verb("lock")
@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 def command(
     session: Session,
     wish: Wish,
+    *,
     check: Annotated[
         bool, typer.Option("--check", help="Only check that it is complete and made for this wish.")
+    ] = False,
+    upgrade: Annotated[
+        bool,
+        typer.Option("--upgrade", help="Take the newest that there is; with --check only show what that would change."),
     ] = False,
 ) -> Result:
     """Resolve a wish for this kind of machine and pin every file of it in `fabric.lock`, beside the spec.
@@ -34,54 +39,79 @@ def command(
 
     [bold]fabric lock --model smollm2-135m --check[/bold]  fail where anything is missing, or another wish was pinned
 
+    [bold]fabric lock --model smollm2-135m --upgrade[/bold]   newer releases and revisions, for all machines in it
+
     [bold]fabric up --model smollm2-135m --locked[/bold]   install exactly that, and look nothing up
     """
-    from provision.locks import place_of
+    from provision.domain.lock_change import lock_changes
+    from provision.locks import Resolved
 
-    path, session.spec_dir = place_of(wish.file), wish.directory
+    path, session.spec_dir = wish.lock_file, wish.directory
     if check:
         lock = session.locks.check(wish.spec, path)
-        return _result(path, lock, dict.fromkeys(lock.platforms, "none"))
-    written = session.locks.write(wish.spec, path)
-    return _result(written.path, written.lock, written.changes)
+        if not upgrade:
+            return _result(Resolved(path, lock, lock_changes(lock.platforms, lock.platforms)), upgrade=False)
+    resolved = session.locks.resolve(wish.spec, path, upgrade=upgrade)
+    if not check:
+        session.locks.write(resolved)
+    return _result(resolved, upgrade=upgrade, dry=check)
 
 
-def _result(path: Path, lock: Lock, changes: Mapping[str, str]) -> Result:
+def _result(resolved: Resolved, *, upgrade: bool, dry: bool = False) -> Result:
+    lock, changes = resolved.lock, resolved.changes
     platforms = {name: _described(name, lock) for name in lock.platforms}
+    changed = any(change.action != "none" for change in changes.values())
+    upgrades = upgrades_document(changes)
     document = {
-        "path": str(path),
+        "path": str(resolved.path),
         "wish": list(lock.wish),
         "platforms": platforms,
-        "changed": any(action != "none" for action in changes.values()),
-        "changes": [{"action": action, "platform": name} for name, action in changes.items()],
+        "changed": changed,
+        "changes": [{"action": change.action, "platform": name} for name, change in changes.items()],
+        "upgrades": upgrades,
+        "not_upgraded": resolved.failed,
+        "written": changed and not dry,
     }
 
     def show() -> None:
-        rows = [
-            (
-                name,
-                action,
-                f"{told['backend']} {told['engine_version']}",
-                told["model"],
-                output.size(told["size_bytes"]),
-            )
-            for name, action in changes.items()
-            if (told := platforms.get(name) or dict.fromkeys(("backend", "engine_version", "model", "size_bytes"), ""))
-        ]
-        output.table(("machine", "change", "engine", "model", "download"), rows)
-        for told in platforms.values():
-            for name in told["unverified"]:
-                output.line(
-                    f"  beware   {name} is unverified: its SHA-256 was learnt from what came first", output.WARN
-                )
-            for name in told["only_here"]:
-                output.line(f"  beware   {name} is from a directory of this machine: others need a bundle", output.WARN)
-        output.pairs([("lock", path)])
+        _show_entries(platforms, {name: change.action for name, change in changes.items()})
+        show_upgrades(upgrades, resolved.failed)
+        if upgrade:
+            output.line(_outcome(changed=changed, dry=dry), output.DIM)
+        output.pairs([("lock", resolved.path)])
 
     return Result(document, show)
 
 
+def _outcome(*, changed: bool, dry: bool) -> str:
+    if not changed:
+        return "Nothing to upgrade."
+    return "Nothing was written." if dry else "Only the lock was written: `fabric up` installs what it holds now."
+
+
+def _show_entries(platforms: Mapping[str, Mapping[str, Any]], actions: Mapping[str, str]) -> None:
+    nothing = dict.fromkeys(("backend", "engine_version", "model", "size_bytes"), "")
+    rows = [
+        (
+            name,
+            action,
+            f"{told['backend']} {told['engine_version']}",
+            told["model"],
+            output.size(told["size_bytes"]) if told is not nothing else "",
+        )
+        for name, action in actions.items()
+        for told in [platforms.get(name, nothing)]
+    ]
+    output.table(("machine", "change", "engine", "model", "download"), rows)
+    for told in platforms.values():
+        for name in told["unverified"]:
+            output.line(f"  beware   {name} is unverified: its SHA-256 was learnt from what came first", output.WARN)
+        for name in told["only_here"]:
+            output.line(f"  beware   {name} is from a directory of this machine: others need a bundle", output.WARN)
+
+
 def _described(name: str, lock: Lock) -> dict[str, Any]:
+    from provision.cli.present import advisories_document
     from provision.domain.lock import content
 
     locked = lock.platforms[name]
@@ -99,4 +129,5 @@ def _described(name: str, lock: Lock) -> dict[str, Any]:
         "size_bytes": sum(file.size_bytes or 0 for file in files),
         "unverified": [file.path for file in files if not file.verified],
         "only_here": [name for name, url in locked.urls.items() if url.startswith("file:")],
+        "advisories": advisories_document(locked.release.engine, locked.release.version),
     }

@@ -64,7 +64,7 @@ def command(
     if out:
         from provision.apply.saved_plan import save
 
-        save(plan, out, wish.timeout_s)
+        save(plan, out, wish.timeout_s, wish.decided_by)
     return plan_result(plan, detailed=detailed_exitcode)
 
 

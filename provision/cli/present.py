@@ -39,11 +39,21 @@ def choice_document(plan: Plan) -> dict[str, Any]:
         "model": model_document(model),
         "endpoint": {"base_url": chosen.base_url, "model": model.name},
         "devices": list(chosen.devices),
+        "advisories": advisories_document(chosen.program, chosen.release.version),
         "fit": asdict(chosen.fit),
         "why": list(chosen.why),
         "why_not": dict(chosen.why_not),
         **weighed_document(plan.recommended, plan.alternatives),
     }
+
+
+def advisories_document(engine: str, version: str) -> list[dict[str, Any]]:
+    """Return the security advisories that a version is subject to; ``needs`` is what else has to be in use for one."""
+    import msgspec
+
+    from provision.knowledge.advisories import advisories_of
+
+    return [msgspec.to_builtins(each) for each in advisories_of(engine, version)]
 
 
 def weighed_document(best: Recommendation | None, alternatives: Sequence[Alternative]) -> dict[str, Any]:
@@ -109,12 +119,16 @@ def plan_result(plan: Plan, *, detailed: bool = False) -> Result:
 
 
 def show_choice(plan: Plan) -> None:
-    """Show what was chosen, why, and why not the others."""
+    """Show what was chosen, what is known against it, why, and why not the others."""
+    from provision.knowledge.advisories import why_refused
+
     chosen = plan.selection
     output.pairs(_remote_pairs(chosen) if chosen.is_remote else _chosen_pairs(chosen))
     for file in (*chosen.release.files, *chosen.model.files):
         if not file.verified:
             output.line(f"  beware   {_unverified(file, chosen.model)}", output.WARN)
+    if refused := why_refused(chosen.program, chosen.release.version):
+        output.line(f"  beware   {chosen.engine_name} {refused}", output.WARN)
     for reason in chosen.why:
         output.line(f"  why      {reason}", output.DIM)
     for name, reason in chosen.why_not.items():

@@ -30,8 +30,15 @@ class ProgressOutput:
 
     def transfer(self, name: str, total_bytes: int) -> Callable[[int], None]:
         """Show a bar that grows with the bytes; off a terminal one line when it begins."""
+        return self._count_bytes("Fetching", name, total_bytes)
+
+    def reading(self, name: str, total_bytes: int) -> Callable[[int], None]:
+        """Show the same for what is read here."""
+        return self._count_bytes("Reading", name, total_bytes)
+
+    def _count_bytes(self, doing: str, name: str, total_bytes: int) -> Callable[[int], None]:
         if not self._terminal:
-            self.say(f"Fetching {name} ({total_bytes / 1e6:.1f} MB)")
+            self.say(f"{doing} {name} ({total_bytes / 1e6:.1f} MB)")
             return lambda _: None
         bars = self._open()
         task = bars.add_task(visible(name, kept=""), total=total_bytes)

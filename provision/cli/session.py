@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Home = Annotated[str | None, typer.Option("--home", metavar="DIR", help="Where everything lives; or FABRIC_HOME.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+TakeOver = Annotated[
+    bool, typer.Option("--take-over", help="Of a prefix that was set up on another machine, such as a copied disk.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
 
 OWN_MODELS = "fabric.models.yaml"  # beside the spec
@@ -42,12 +45,16 @@ class Result:
 
 @dataclass
 class Session:
-    """One run of one verb. ``spec_dir`` is the directory of the spec, the working directory where there is none."""
+    """One run of one verb. ``spec_dir`` is the directory of the spec, the working directory where there is none.
+
+    ``take_over`` is what ``Fabric`` is told.
+    """
 
     home: str | None
     as_json: bool
     env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     spec_dir: Path = field(default_factory=Path)
+    take_over: bool = False
 
     @cached_property
     def layout(self) -> Layout:
@@ -70,7 +77,7 @@ class Session:
         """The use cases, loaded when a verb needs them."""
         from provision.app import Fabric
 
-        return Fabric(self.layout, self.env, self.progress, own_models=self.own_models)
+        return Fabric(self.layout, self.env, self.progress, own_models=self.own_models, take_over=self.take_over)
 
     @cached_property
     def changes(self) -> Any:
@@ -91,13 +98,15 @@ class Session:
         """The use cases around ``fabric.lock``."""
         from provision.locks import Locks
 
-        return Locks(self.changes)
+        return Locks(self.fabric)
 
     def pins(self, wish: Wish) -> Any:
         """Return what is used of the lock that lies beside the spec."""
-        from provision.locks import place_of
+        from provision.domain.lock import NO_PINS
 
-        return self.locks.pins(wish.spec, place_of(wish.file), strict=wish.locked)
+        if not wish.locked and not os.path.lexists(wish.lock_file):  # most have none: nothing of it is even loaded
+            return NO_PINS
+        return self.locks.pins(wish.spec, wish.lock_file, strict=wish.locked)
 
 
 def verb(name: str) -> Callable[[Callable[..., Result]], Callable[..., None]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 from provision.cli import output
 from provision.cli.differences import drift_document, show_drift
 from provision.cli.session import Result, Session, verb
+from provision.domain.spec import BUILTIN
+from provision.domain.state import State
+from provision.host import process
 
 
 @verb("status")
@@ -19,7 +20,7 @@ def command(session: Session) -> Result:
     state = fabric.state()
     seen, drift = fabric.drift()
     selection = state.selection if state else None
-    started = seen.runtime.started_at if seen.runtime and seen.pid else None
+    age_s = process.age_s(seen.runtime.server) if seen.runtime and seen.runtime.server else None
     document = {
         "state": seen.state.value,
         "detail": seen.detail,
@@ -29,7 +30,8 @@ def command(session: Session) -> Result:
         "backend": selection.backend if selection else None,
         "engine": selection.program if selection else None,
         "engine_version": selection.release.version or None if selection else None,
-        "uptime_s": round(time.time() - started, 1) if started else None,
+        "uptime_s": None if age_s is None else round(age_s, 1),
+        "service": _keeper(state) if state else None,
         "restarts": seen.runtime.restarts if seen.runtime else 0,
         "generation": state.generation if state else None,
         "prefix": str(session.layout.prefix),
@@ -39,10 +41,17 @@ def command(session: Session) -> Result:
     def show() -> None:
         style = output.GOOD if document["state"] == "ready" else output.BAD
         output.line(f"{document['state']}{': ' + seen.detail if seen.detail else ''}", style)
-        shown = ("base_url", "model", "backend", "pid", "uptime_s", "prefix")
         remote = selection is not None and selection.is_remote
-        shown = ("base_url", "model", "backend", "engine", "engine_version", "prefix") if remote else shown
+        about = ("engine", "engine_version") if remote else ("pid", "uptime_s", "service")
+        shown = ("base_url", "model", "backend", *about, "prefix")
         output.pairs([(name, document[name]) for name in shown])
         show_drift(drift)
 
     return Result(document, show)
+
+
+def _keeper(state: State) -> str | None:
+    """Return who keeps the server running; ``None`` where there is none of ours."""
+    if state.ours is None:
+        return None
+    return state.unit.service if state.unit else BUILTIN

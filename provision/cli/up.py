@@ -10,9 +10,13 @@ import typer
 from provision.cli import output
 from provision.cli.differences import changes_document
 from provision.cli.present import plan_result, show_smoke
-from provision.cli.session import Result, Session, verb
+from provision.cli.session import Result, Session, TakeOver, verb
 from provision.cli.wish import Wish, with_wish
 from provision.errors import UsageError
+
+NoRollback = Annotated[
+    bool, typer.Option("--no-rollback", help="Leave a server that does not serve; do not go back to what served.")
+]
 
 
 @verb("up")
@@ -20,6 +24,7 @@ from provision.errors import UsageError
 def command(
     session: Session,
     wish: Wish,
+    *,
     no_smoke: Annotated[bool, typer.Option("--no-smoke", help="Skip the smoke test.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be done, like `fabric plan`.")
@@ -28,6 +33,8 @@ def command(
         Path | None,
         typer.Option("--bundle", metavar="FILE", help="Take everything from a bundle; implies --locked and --offline."),
     ] = None,
+    no_rollback: NoRollback = False,
+    take_over: TakeOver = False,
 ) -> Result:
     """Install, start and prove a local model server. A second run changes nothing.
 
@@ -45,23 +52,22 @@ def command(
 
     [bold]fabric up --bundle fabric.tar[/bold]          the same, without a network
     """
-    from provision.changes import UpOptions
+    from provision.bring_up import UpOptions
 
-    session.spec_dir = wish.directory
+    session.spec_dir, session.take_over = wish.directory, take_over
     if bundle and wish.refresh:
         raise UsageError("--refresh chooses anew, --bundle chooses nothing.", "Leave one of them away.")
     pins = session.locks.pins_of_bundle(wish.spec, bundle) if bundle else session.pins(wish)
     offline = wish.offline or bundle is not None
     if dry_run:
         return plan_result(session.fabric.plan(wish.spec, offline=offline, refresh=wish.refresh, pins=pins))
-    done = session.changes.up(wish.spec, UpOptions(not no_smoke, offline, wish.timeout_s, wish.refresh, pins))
-    return up_result(done)
+    options = UpOptions(not no_smoke, offline, wish.timeout_s, wish.refresh, pins, rollback=not no_rollback)
+    return up_result(session.changes.up(wish.spec, options))
 
 
 def up_result(done: Any) -> Result:
     """Present what ``up`` or ``apply`` did."""
     selection = done.selection
-    ok = done.smoke is None or done.smoke.ok
     document = {
         "base_url": selection.base_url,
         "model": selection.model.name,
@@ -75,7 +81,7 @@ def up_result(done: Any) -> Result:
         "timings_s": {name: round(seconds, 3) for name, seconds in done.timings_s.items()},
         "smoke": _smoke_document(done.smoke),
     }
-    return Result(document, lambda: _show(done), 0 if ok else 1)
+    return Result(document, lambda: _show(done), 0 if done.ok else 1)
 
 
 def _smoke_document(smoke: Any) -> dict[str, Any] | None:

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from provision.artifacts.mirrors import SITES
-from provision.cli.session import adopt_signature
+from provision.cli.session import OWN_MODELS, adopt_signature
 from provision.domain.reference import FORMS
-from provision.domain.spec import ACCELERATIONS, BACKENDS, KV_CACHE_TYPES, SOURCES, Install, Spec
+from provision.domain.spec import ACCELERATIONS, BACKENDS, KV_CACHE_TYPES, SERVICES, SOURCES, Install, Spec
 from provision.errors import InvalidInputError, UsageError
 
 DEFAULT_FILE = "fabric.yaml"
@@ -41,6 +41,21 @@ class Wish:
     def directory(self) -> Path:
         """Where the file is, or would be."""
         return self.file.parent if self.file else Path()
+
+    @property
+    def lock_file(self) -> Path:
+        """Where the lock is: beside the file of the spec, else in the working directory."""
+        from provision.domain.lock import LOCK_FILE
+
+        return (self.file.parent if self.file else Path.cwd()) / LOCK_FILE
+
+    @property
+    def decided_by(self) -> tuple[Path, ...]:
+        """Every file that counts for a plan, whether it is there or not."""
+        from provision.domain.lock import LOCK_FILE
+
+        spec = self.file or Path(DEFAULT_FILE)
+        return (spec, *(self.directory / name for name in (LOCK_FILE, OWN_MODELS)))
 
 
 def _option(annotation: Any, *names: str, metavar: str | None = None, text: str = "") -> Any:
@@ -89,6 +104,12 @@ _SPEC_OPTIONS: dict[str, Any] = {
     "kv_cache": _option(str | None, "--kv-cache", metavar="TYPE", text=f"Of the KV cache: {_one_of(KV_CACHE_TYPES)}"),
     "keep_alive": _option(
         int | None, "--keep-alive", metavar="SECONDS", text="How long Ollama keeps an idle model; for ever if left out."
+    ),
+    "service": _option(
+        str | None, "--service", metavar="NAME", text=f"Who keeps the server running: {_one_of(SERVICES)}"
+    ),
+    "linger": _option(
+        bool | None, "--linger", text="With --service systemd: from boot on, and also while nobody is logged in."
     ),
     "require_gpu": _option(bool | None, "--require-gpu", text="Fail rather than run on the CPU."),
 }
@@ -200,10 +221,11 @@ def _program(named: str | None) -> str | None:
 
 
 def _read_file(file: Path) -> Spec:
-    from provision.plan.spec_file import parse_spec
+    from provision.plan.spec_file import MAX_BYTES, parse_spec
 
     try:
-        data = file.read_bytes()
+        with file.open("rb") as opened:
+            data = opened.read(MAX_BYTES + 1)  # more is refused
     except OSError as error:
         raise InvalidInputError(
             f"Cannot read the spec {file}: {error.strerror}.", "Check the path after -f."

@@ -44,7 +44,8 @@ _NEEDED = {  # what a release says, by its method, once it is known where everyt
 class Assets:
     """Files of one release on GitHub. ``names`` are regular expressions, each for one archive that is unpacked.
 
-    ``tag`` is the release; where it is gone, the newest one whose tag matches ``tags`` stands in. ``checksums`` is
+    ``tag`` is the release; where it is gone, or a lock is upgraded, the newest whose tag matches ``tags`` stands in, of
+    those that have all files. ``checksums`` is
     the file of the release that lists SHA-256 sums, where it has one; ``strip`` is how many directories at the top
     of each archive are left out.
     """
@@ -137,12 +138,16 @@ class Health:
 
 @dataclass(frozen=True)
 class Failure:
-    """One way in which an engine fails: a pattern in its log, what to tell the user, and whether to try again."""
+    """One way in which an engine fails: a pattern in its log, what to tell the user, and whether to try again.
+
+    ``lost_port`` says that somebody else has its port.
+    """
 
     pattern: str
     reason: str
     hint: str
     restart: bool
+    lost_port: bool = False
 
 
 @dataclass(frozen=True)

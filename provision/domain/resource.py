@@ -11,4 +11,5 @@ class Kind(str, Enum):
     ENGINE = "engine"
     MODEL = "model"
     CONFIG = "config"
+    SERVICE = "service"
     SERVER = "server"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from provision.domain.engine import EngineRelease, Method
 from provision.domain.model import Model
@@ -65,6 +65,10 @@ class Selection:
     why: tuple[str, ...] = ()
     why_not: dict[str, str] = field(default_factory=dict)
     locked: bool = False
+
+    def is_served_like(self, other: Selection) -> bool:
+        """Tell whether the same is served in the same way, whatever spoke for it."""
+        return self == replace(other, fit=self.fit, why=self.why, why_not=self.why_not)
 
     @property
     def model_wish(self) -> str:

@@ -34,12 +34,16 @@ class ProcessIdentity:
 
 @dataclass(frozen=True)
 class Exit:
-    """How a server process ended, decoded. ``retry`` is false where a restart cannot help."""
+    """How a server process ended, decoded. ``retry`` is false where a restart cannot help.
+
+    ``lost_port`` says that somebody else had its port.
+    """
 
     returncode: int
     reason: str
     hint: str | None = None
     retry: bool = True
+    lost_port: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,14 @@ class LogPlace:
     offset: int
 
 
+@dataclass(frozen=True)
+class SharedFile:
+    """A piece of shared memory that has a name, and its inode, which a later one of the same name does not have."""
+
+    name: str
+    inode: int
+
+
 INSTANCE_VARIABLE = "FABRIC_INSTANCE"
 
 
@@ -58,8 +70,9 @@ class Runtime:
     """What the supervisor tells about its server, rewritten at every change of state.
 
     ``instance`` is the random id in the environment of every process of this server; ``server`` is ``None``
-    between two attempts. Times are seconds since the epoch. ``stop_grace_s`` is how long the server may take to stop,
-    ``log_start`` where its log begins: ``None`` where that was empty.
+    between two attempts. ``stop_grace_s`` is how long the server may take to stop,
+    ``log_start`` where its log begins: ``None`` where that was empty. ``shared_memory`` is what its processes made and
+    were seen to use, which a server that is killed leaves behind.
     """
 
     instance: str
@@ -67,11 +80,11 @@ class Runtime:
     state: ServerState
     supervisor: ProcessIdentity
     server: ProcessIdentity | None = None
-    started_at: float = 0.0
     restarts: int = 0
     last_exit: Exit | None = None
     stop_grace_s: int = 10
     log_start: LogPlace | None = None
+    shared_memory: tuple[SharedFile, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,11 @@ BACKENDS = (AUTO, *ENGINE_NAMES, EXTERNAL)
 KV_CACHE_TYPES = ("auto", "f16", "q8_0", "q4_0")
 SOURCES = ("existing", "archive", "wheel", "packages", "build")
 ACCELERATIONS = ("auto", "cpu", "cuda", "rocm", "vulkan", "metal")
-SERVING = ("threads", "host", "port", "api_key_env", "base_url", "keep_alive")  # how it runs, whatever is installed
+BUILTIN, SYSTEMD, LAUNCHD = SERVICES = ("builtin", "systemd", "launchd")
+SERVING = (  # how it runs, whatever is installed
+    *("threads", "host", "port", "api_key_env", "base_url", "keep_alive"),
+    *("service", "linger"),
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Spec:
     ``api_key_env`` names the environment variable that holds the key; the key itself is never written here.
     ``base_url`` is where a server of somebody else's answers, for the backend ``external``. ``kv_cache`` is the type
     of the elements of the KV cache; ``keep_alive`` the seconds that an idle model stays loaded, negative for ever.
+    ``service`` is who keeps the server running; ``linger`` lets systemd do so also while the user is not logged in.
     """
 
     version: int = 1
@@ -57,6 +62,8 @@ class Spec:
     base_url: str | None = None
     kv_cache: str = AUTO
     keep_alive: int | None = None
+    service: str = BUILTIN
+    linger: bool = False
     install: Install = Install()
 
     def asked(self, names: Iterable[str]) -> list[str]:

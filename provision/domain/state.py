@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from provision.domain.model import Model
 from provision.domain.selection import Selection
 
 STATE_VERSION = 1
+ROLLBACK = "rollback"
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,9 @@ class StoreEntry:
     """One installed tree or blob, by its content key. ``path`` is relative to the prefix.
 
     ``follows_links`` says that links were recorded as what they lead to, and not as themselves. ``known_as`` are the
-    wishes, names or references, that led to a model, and how it was described for each.
+    wishes, names or references, that led to a model, and how it was described for each. ``pulled`` says that the user
+    asked for a model without serving it, so that it stays until they say otherwise; ``None`` in records of older
+    versions, which did not tell.
     """
 
     kind: str
@@ -41,6 +45,27 @@ class StoreEntry:
     size_bytes: int
     follows_links: bool = False
     known_as: dict[str, Model] = field(default_factory=dict)
+    pulled: bool | None = None
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A configuration that was made, with all that it takes to bring it back.
+
+    ``needs`` are the keys of the store entries that it is made of. ``made_at`` is in seconds since the epoch, ``verb``
+    the command that made it: ``auto-rollback`` where a server that did not serve gave way to this one. ``restores`` is
+    the number of the one that it is equal to, where it was made to bring that back. ``was_ready`` says that it has
+    served, and passed the smoke test where that was asked for; ``log`` is where the log of one lies that did not.
+    """
+
+    number: int
+    selection: Selection
+    needs: tuple[str, ...] = ()
+    made_at: float | None = None
+    verb: str | None = None
+    restores: int | None = None
+    was_ready: bool = False
+    log: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,13 +88,32 @@ class ConfigFile:
 
 
 @dataclass(frozen=True)
+class ServiceUnit:
+    """The file by which a service manager of the user's keeps our server running, by its absolute path.
+
+    ``service`` is the manager, ``name`` what it calls the service. ``known`` are the SHA-256 of what was written and of
+    what of ours it took the place of. ``lingers`` says that we turned lingering on. ``made_parents`` are the
+    directories that were made for the file, nearest first.
+    """
+
+    service: str
+    name: str
+    path: str
+    known: tuple[str, ...]
+    lingers: bool = False
+    made_parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class State:
-    """``lineage`` is the prefix's own id, ``serial`` grows with every change.
+    """``lineage`` is the prefix's own id, ``serial`` grows with every change, ``host`` is the machine that it is for.
 
     ``entries`` are all installed things by their key, ``in_use`` the keys of those that the server needs now.
     ``tried`` are the releases, references and places that failed, with the reason, when ``selection`` was chosen;
     ``unfit`` those of them that were there and did not run here, which are not tried again until that is asked for.
-    ``written_files`` are files that older versions wrote as a whole; ``config_files`` replaces it.
+    ``written_files`` are files that older versions wrote as a whole; ``config_files`` replaces it. ``generations`` are
+    those that are still known, oldest first; ask ``history``, because older versions did not record them. ``unit`` is
+    what was told to a service manager, ``None`` where the supervisor is started by fabric itself.
     """
 
     lineage: str
@@ -84,6 +128,38 @@ class State:
     unfit: dict[str, str] = field(default_factory=dict)
     written_files: tuple[str, ...] = ()
     config_files: tuple[ConfigFile, ...] = ()
+    generations: tuple[Generation, ...] = ()
+    unit: ServiceUnit | None = None
+    host: str | None = None
+
+    @property
+    def history(self) -> tuple[Generation, ...]:
+        """The generations that are known, oldest first; the last is the current one."""
+        if self.selection is None or any(each.number == self.generation for each in self.generations):
+            return self.generations
+        needs = tuple(key for key in self.in_use if key != str(self.generation))
+        return (*self.generations, Generation(self.generation, self.selection, needs))
+
+    @property
+    def current(self) -> Generation | None:
+        """The generation that is configured now."""
+        return self.history[-1] if self.history else None
+
+    def undone_by(self, selection: Selection) -> int | None:
+        """Return the generation that the user has brought back, where serving ``selection`` undoes that."""
+        current = self.current
+        if current is None or current.verb != ROLLBACK or selection.is_served_like(current.selection):
+            return None
+        return current.restores
+
+    def known_generation(self, number: int) -> Generation | None:
+        """Return a generation by its number, where it is still known."""
+        return next((each for each in self.history if each.number == number), None)
+
+    def noting(self, number: int, **noted: Any) -> State:
+        """Return the state that knows more of one generation."""
+        revised = (replace(each, **noted) if each.number == number else each for each in self.history)
+        return replace(self, generations=tuple(revised))
 
     @property
     def is_remote(self) -> bool:

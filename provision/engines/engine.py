@@ -47,6 +47,17 @@ class Engine(ABC):
         """Return the program file of an installed engine; ``None`` where an interpreter runs it."""
         return None
 
+    def asked_version(self, program: str, home: Path) -> Launch | None:
+        """Return how a program of this engine's is asked for its version; ``None`` where that takes long.
+
+        ``home`` is an empty directory that it may take for the user's.
+        """
+        return None
+
+    def read_version(self, said: str) -> str | None:
+        """Return the version in what a program printed when it was asked; ``None`` where that says none."""
+        return None
+
     def said_version(self, engine: Path) -> str | None:
         """Return the version that a program said it has, by what its trials left there; ``None`` where it did not."""
         return None

@@ -31,6 +31,11 @@ _SIGNALS = {
     ),
     signal.SIGTERM: Exit(-signal.SIGTERM, "it was ended by a signal from outside", None),
 }
+_OUT_OF_MEMORY = Exit(
+    -signal.SIGKILL,
+    "it was killed by the kernel: this machine, or the group of processes it is in, ran out of memory",
+    "use a smaller --context, or a smaller model or quantization; `fabric plan` shows what it needs",
+)
 
 _ERRNO = re.compile(r"\[Errno ([0-9]{1,4})\]")
 _OTHER_BUILD = "choose another build or source of the engine; see `fabric doctor`"
@@ -67,14 +72,19 @@ def why_not_started(number: int | None) -> Exit:
     return Exit(CANNOT_START, f"it cannot be started: {said}", "see `fabric logs`", retry=number in _BUSY)
 
 
-def decode(returncode: int, log: str, failures: Sequence[Failure]) -> Exit:
-    """Return what ``returncode`` (negative for a signal) and the end of the log say, and whether to try again."""
+def decode(returncode: int, log: str, failures: Sequence[Failure], *, starved: bool = False) -> Exit:
+    """Return what ``returncode`` (negative for a signal) and the end of the log say, and whether to try again.
+
+    ``starved`` says that the kernel was killing for want of memory when it ended.
+    """
     number = returncode - _SHELL_SIGNAL_BASE if returncode > _SHELL_SIGNAL_BASE else -returncode
     if number == signal.SIGILL:
         return _SIGNALS[signal.SIGILL]
+    if number == signal.SIGKILL and starved:
+        return _OUT_OF_MEMORY
     known = next((failure for failure in failures if re.search(failure.pattern, log, re.IGNORECASE)), None)
     if known is not None:
-        return Exit(returncode, known.reason, known.hint, known.restart)
+        return Exit(returncode, known.reason, known.hint, known.restart, known.lost_port)
     unstarted = _unstarted(returncode, log)
     if unstarted is not None:
         return unstarted

@@ -12,7 +12,7 @@ from provision.domain.selection import Selection
 from provision.engines.engine import Engine, Placement, own_python, program_beside
 from provision.engines.llamacpp_flags import arguments, missing_options, parse_options, server_settings
 from provision.engines.llamacpp_program import parse_devices, parse_version
-from provision.knowledge.engine_files import load_engine_file
+from provision.knowledge.advisories import why_refused
 
 SERVER = "llama-server"
 LAUNCHER = "llamacpp_launcher.py"
@@ -46,8 +46,14 @@ class LlamaCpp(Engine):
             for option, kept_as in asked
         ]
 
+    def asked_version(self, program: str, home: Path) -> Launch:
+        return Launch((program, "--version"), {})
+
     def said_version(self, engine: Path) -> str | None:
-        version = parse_version(_read(engine / VERSION_TEXT))
+        return self.read_version(_read(engine / VERSION_TEXT))
+
+    def read_version(self, said: str) -> str | None:
+        version = parse_version(said)
         if version is None:
             return None
         return f"b{version.build}" if version.build > 1 or version.version is None else version.version
@@ -56,12 +62,11 @@ class LlamaCpp(Engine):
         release = selection.release
         if release.method is Method.WHEEL:
             return ""
-        version = parse_version(_read(engine / VERSION_TEXT))
+        version = self.said_version(engine)
         if version is None:
             return "what it says of its version is not what a llama-server says"
-        oldest = load_engine_file(self.name).oldest_build
-        if oldest and 1 < version.build < oldest:
-            return f"its build b{version.build} has known security holes, b{oldest} and later have not"
+        if refused := why_refused(self.name, version):
+            return f"its build {version} {refused}"
         missing = missing_options(parse_options(_read(engine / HELP_TEXT)), selection)
         if missing:
             return f"it does not know the options {', '.join(missing)}"

@@ -11,6 +11,7 @@ from provision.domain.ollama_name import names_match
 from provision.domain.selection import Selection
 from provision.domain.spec import AUTO
 from provision.engines.engine import Engine, Placement
+from provision.knowledge.advisories import why_refused
 from provision.knowledge.engine_files import load_engine_file
 from provision.knowledge.versions import older
 
@@ -38,7 +39,10 @@ class Ollama(Engine):
         return Path(_program(release, engine))
 
     def preflight(self, release: EngineRelease, engine: Path, generation: Path) -> Sequence[Trial]:
-        return [Trial(Launch((_program(release, engine), "--version"), _nobody(generation)), VERSION_TEXT)]
+        return [Trial(self.asked_version(_program(release, engine), generation), VERSION_TEXT)]
+
+    def asked_version(self, program: str, home: Path) -> Launch:
+        return Launch((program, "--version"), _nobody(home))
 
     def launch(self, selection: Selection, place: Placement) -> Launch:
         """The context is set always: left open, it follows the GPU's memory, and what is longer is cut in silence."""
@@ -92,10 +96,9 @@ class Ollama(Engine):
         if version is None:
             return "what it says of its version is not what Ollama says"
         if oldest and older(version, oldest):
-            return (
-                f"its version {version} is too old: {oldest} is the first without known security holes that heeds a "
-                "model's own chat template"
-            )
+            return f"its version {version} is too old: {oldest} is the first that heeds a model's own chat template"
+        if refused := why_refused(self.name, version):
+            return f"its version {version} {refused}"
         program = Path(_program(selection.release, engine)).resolve()
         places = [program.parent / place / RUNNER for place in RUNNER_PLACES]
         if any(place.is_file() for place in places):
@@ -103,8 +106,11 @@ class Ollama(Engine):
         return f"it is not whole: there is no {RUNNER} at {' or '.join(str(place.parent) for place in places)}"
 
     def said_version(self, engine: Path) -> str | None:
-        said = _VERSION.findall((engine / VERSION_TEXT).read_text(encoding="utf-8", errors="replace"))
-        return str(said[-1]) if said else None
+        return self.read_version((engine / VERSION_TEXT).read_text(encoding="utf-8", errors="replace"))
+
+    def read_version(self, said: str) -> str | None:
+        versions = _VERSION.findall(said)
+        return str(versions[-1]) if versions else None
 
     def serves(self, listed: Sequence[object], name: str) -> bool:
         return any(isinstance(each, str) and names_match(each, name) for each in listed)

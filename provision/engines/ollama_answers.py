@@ -9,6 +9,7 @@ import msgspec
 
 from provision.errors import FabricError
 from provision.host.endpoint import Response
+from provision.host.json_document import decoded
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ class BadAnswerError(FabricError):
 def _reader(kind: type[T]) -> Callable[[bytes], T]:
     def read(data: bytes) -> T:
         try:
-            return msgspec.json.decode(data, type=kind)
+            return decoded(data, kind)
         except msgspec.MsgspecError as error:
             raise BadAnswerError(
                 f"This is not an answer of Ollama: {data[:100].decode(errors='replace')!r} ({error}).",
@@ -67,6 +68,6 @@ def read_running(data: bytes) -> tuple[RunningModel, ...]:
 def error_text(response: Response) -> str:
     """Return what an answer says went wrong; empty where it does not say it as Ollama does."""
     try:
-        return msgspec.json.decode(response.body, type=_Error).error
+        return decoded(response.body, _Error).error
     except msgspec.MsgspecError:
         return ""

@@ -12,6 +12,7 @@ import msgspec
 
 from provision.domain.ollama_name import sha256_of
 from provision.errors import InvalidInputError
+from provision.host.json_document import decoded
 
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
@@ -75,7 +76,7 @@ def parse_manifest(data: bytes) -> Manifest:
     if len(data) > MAX_MANIFEST_BYTES:
         raise InvalidInputError(f"This manifest has {len(data)} bytes: no model's is so large.")
     try:
-        document = msgspec.json.decode(data, type=_Manifest)
+        document = decoded(data, _Manifest)
     except msgspec.MsgspecError as error:
         raise InvalidInputError(f"This is no manifest of a model: {error}.") from error
     if document.version != 2 or not 0 < len(document.layers) <= MAX_LAYERS:
@@ -137,7 +138,7 @@ def without_context(data: bytes, read: Callable[[str], bytes]) -> tuple[bytes, d
         layer = next(each for each in document["layers"] if each["mediaType"] == PARAMETERS_TYPE)
         parameters = json.loads(read(sha256_of(layer["digest"])))
         parameters.pop(CONTEXT_PARAMETER)
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, InvalidInputError):
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError, InvalidInputError):
         return data, {}
     content = _json(parameters)
     sha256 = hashlib.sha256(content).hexdigest()

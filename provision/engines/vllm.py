@@ -16,6 +16,7 @@ from provision.engines.engine import Engine, Placement, own_python, program_besi
 LAUNCHER, CONVERTER, PARAMETERS = "vllm_launcher.py", "vllm_convert.py", "parameters.json"
 VERSION_TEXT = "version.txt"
 LEAST_CACHE_BYTES = 64 << 20
+NO_DOMAIN = "none.invalid"  # RFC 6761: nobody can have it
 _CACHES = {
     "VLLM_CACHE_ROOT": "vllm",
     "VLLM_CONFIG_ROOT": "vllm-config",
@@ -25,6 +26,7 @@ _CACHES = {
     "CUDA_CACHE_PATH": "cuda",
     "FLASHINFER_WORKSPACE_BASE": "flashinfer",
 }
+_INNER_INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 
 
 class Vllm(Engine):
@@ -69,6 +71,7 @@ def _arguments(selection: Selection, place: Placement) -> list[str]:
     said += ["--max-model-len", str(selection.context), "--max-num-seqs", str(selection.parallel)]
     said += ["--kv-cache-memory-bytes", str(kv_cache_bytes(selection)), *_share_of_gpus(selection)]
     said += ["--disable-uvicorn-access-log"]
+    said += ["--allowed-media-domains", NO_DOMAIN]  # by itself it fetches whatever address a request names
     said += ["--enforce-eager"] if selection.acceleration == "cpu" else []  # compiling takes longer than it saves
     said += ["--kv-cache-dtype", "fp8"] if spec.kv_cache not in (AUTO, "f16") else []
     return said + _parsers(selection.model)
@@ -113,5 +116,11 @@ def _environment(acceleration: str, engine: Path, directory: Path) -> dict[str, 
     env = {name: str(directory / place) for name, place in _CACHES.items()}
     env |= {"LD_LIBRARY_PATH": str(engine / "lib" / "provided")}
     env |= {"HOME": str(directory), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    env |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_HOST_IP": "127.0.0.1"}
+    env |= {
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_HOST_IP": "127.0.0.1",
+        "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+    }
+    env |= dict.fromkeys(_INNER_INTERFACES, "lo")  # else its processes meet at this machine's address on the network
     return env | ({"VLLM_TARGET_DEVICE": "cpu"} if acceleration == "cpu" else {})

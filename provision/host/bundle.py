@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from provision.errors import CannotCreateError, InvalidInputError
+from provision.errors import CannotCreateError, InvalidInputError, RefusedError
 from provision.host.capture_files import cannot_write, check_parent
 from provision.host.capture_format import PLATFORM_FILE
 from provision.host.files import PRIVATE_DIR, PRIVATE_FILE, commit
@@ -69,7 +69,7 @@ def pack(files: Mapping[str, bytes]) -> bytes:
 def opened(path: Path) -> Iterator[Path]:
     """Give the directory of a capture: ``path`` itself, one inside of it, or of the archive that it is.
 
-    Raises ``InvalidInputError`` for what is neither.
+    Raises ``InvalidInputError`` for what is neither, ``RefusedError`` for an archive that is unsafe.
     """
     if not _is_archive(path):
         yield _capture_in(path)
@@ -112,7 +112,7 @@ def _capture_in(directory: Path) -> Path:
 def unpack(path: Path, directory: Path) -> None:
     """Unpack a .tar.gz: regular files and directories below ``directory``, bounded in number and size.
 
-    Raises ``InvalidInputError`` for a damaged archive, and for one that holds anything else.
+    Raises ``InvalidInputError`` for a damaged archive, ``RefusedError`` for one that holds anything else or too much.
     """
     import io
     import tarfile
@@ -121,7 +121,7 @@ def unpack(path: Path, directory: Path) -> None:
         with tarfile.open(fileobj=io.BytesIO(_decompressed(path)), mode="r:") as archive:
             for number, member in enumerate(archive):
                 if number >= MAX_FILES:
-                    raise InvalidInputError(f"{path} holds more than {MAX_FILES} files.", _HINT)
+                    raise RefusedError(f"{path} holds more than {MAX_FILES} files.", _HINT)
                 _unpack_member(archive, member, directory, path)
     except (tarfile.TarError, ValueError, EOFError) as error:
         raise InvalidInputError(f"{path} is damaged: {error}.", _HINT) from error
@@ -141,20 +141,20 @@ def _decompressed(path: Path) -> bytes:
     except (OSError, EOFError, zlib.error) as error:
         raise InvalidInputError(f"{path} is damaged: {error}.", _HINT) from error
     if len(data) > MAX_UNPACKED_BYTES:
-        raise InvalidInputError(f"{path} unpacks to more than {MAX_UNPACKED_BYTES >> 20} MiB.", _HINT)
+        raise RefusedError(f"{path} unpacks to more than {MAX_UNPACKED_BYTES >> 20} MiB.", _HINT)
     return data
 
 
 def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, directory: Path, path: Path) -> None:
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts or "\0" in member.name:
-        raise InvalidInputError(f"{path} would write outside its directory: {member.name!r}.", _HINT)
+        raise RefusedError(f"{path} would write outside its directory: {member.name!r}.", _HINT)
     if member.isdir():
         (directory / name).mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
         return
     is_plain = member.isreg() and not member.issparse()  # the holes of a sparse file count for nothing in an archive
     content = archive.extractfile(member) if is_plain else None
     if content is None:
-        raise InvalidInputError(f"{path} holds something other than files: {member.name!r}.", _HINT)
+        raise RefusedError(f"{path} holds something other than files: {member.name!r}.", _HINT)
     (directory / name).parent.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
     (directory / name).write_bytes(content.read())

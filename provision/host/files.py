@@ -6,12 +6,12 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-from provision.errors import CannotCreateError, FabricError, RefusedError
+from provision.errors import CannotCreateError, FabricError, InvalidInputError, RefusedError
 
 PRIVATE_DIR = 0o700
 PRIVATE_FILE = 0o600
@@ -21,6 +21,8 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FEW_FILES = 64  # a program that ran out of them has removed its own by the time that its failure is told
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
+
+_LINK = errno.ELOOP  # what O_NOFOLLOW says of one
 
 
 def explain(error: OSError, doing: str) -> FabricError:
@@ -33,6 +35,8 @@ def explain(error: OSError, doing: str) -> FabricError:
             f"Cannot write while {doing}: {error.strerror}{where}.",
             "Use a directory that you may write to: --home DIR or FABRIC_HOME.",
         )
+    if error.errno == _LINK:
+        return RefusedError(f"Refused while {doing}: there is a link{where}.", "See what put it there, and remove it.")
     return FabricError(f"Failed while {doing}: {error.strerror or error}{where}.")
 
 
@@ -182,14 +186,56 @@ def read_bytes(path: Path) -> bytes | None:
         return None
 
 
-def sha256_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file's content, as hexadecimal digits. Raises ``OSError``."""
+def read_bounded(path: Path, most_bytes: int) -> bytes:
+    """Return the content of a file that somebody gave us, which may be a pipe.
+
+    Raises ``InvalidInputError`` where it has more than ``most_bytes``, ``OSError`` where it cannot be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise InvalidInputError(f"{path} has more than {most_bytes} bytes: it is not what it should be.")
+    return data
+
+
+def read_private(path: Path) -> bytes | None:
+    """Return the content of a file of fabric's own, ``None`` where there is none.
+
+    Raises ``RefusedError`` where something else has its name: a link, a pipe, a device, a file of somebody else's.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno == _LINK:
+            raise explain(error, f"reading {path.name}") from error
+        raise
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid not in (os.geteuid(), 0):
+            raise RefusedError(f"{path} is not a file of fabric's.", "See what put it there, and remove it.")
+        return file.read()
+
+
+def open_private(path: str, flags: int) -> int:
+    """Open a file of fabric's own for ``open(…, opener=open_private)``: for this user only, never through a link."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+
+
+def sha256_of_file(path: Path, arrived: Callable[[int], None] | None = None) -> str:
+    """Return the SHA-256 of a file's content, as hexadecimal digits. Raises ``OSError``.
+
+    ``arrived`` is called with every number of bytes that was read.
+    """
     import hashlib
 
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while data := file.read(READ_BYTES):
             digest.update(data)
+            if arrived is not None:
+                arrived(len(data))
     return digest.hexdigest()
 
 

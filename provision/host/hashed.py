@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from provision.host.files import commit, make_private_dir, read_bytes, sha256_of_file
+from provision.host.files import commit, make_private_dir, read_private, sha256_of_file
+from provision.host.json_document import decoded
 
 NOTE = "hashed.json"
 
@@ -42,9 +43,9 @@ def note(directory: Path, hashed: Hashed) -> None:
 
 def noted_hash(directory: Path, path: Path) -> str | None:
     """Return the SHA-256 of a file, where it is noted and the file is still what was hashed; else ``None``."""
-    data = read_bytes(directory / NOTE)
+    data = read_private(directory / NOTE)
     try:
-        noted = msgspec.json.decode(data, type=Hashed) if data else None
+        noted = decoded(data, Hashed) if data else None
     except msgspec.MsgspecError:
         return None
     return noted.sha256 if noted and path.is_file() and noted == Hashed.of(path, noted.sha256) else None

@@ -10,6 +10,7 @@
     <prefix>/var/<engine>/         what an engine keeps itself
     <prefix>/python/               interpreters of engines that this machine's does not fit
     <prefix>/builds/               where engines are compiled; kept, so that a build goes on where it was stopped
+    <prefix>/quarantine/           files of the store that were not what they should be, for a look at them
     <prefix>/staging/              what is being fetched or unpacked; emptied before every change
     <prefix>/partial/              what has begun to arrive; kept for the next run, dropped after two weeks
     <prefix>/gen/<n>/              rendered configuration of one generation, never edited
@@ -30,14 +31,20 @@ from pathlib import Path
 from provision.errors import UsageError
 
 MARKER = "fabric-prefix"
+# What every change may touch besides what its plan names.
+BOOKKEEPING = (MARKER, "lock", "lock.holder", "state.json", "state.json.1", "journal.jsonl", "staging", "partial")
 NOT_UNICODE = "Use a name in UTF-8, in a UTF-8 locale (such as LC_ALL=C.UTF-8)."
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The paths below one prefix."""
+    """The paths below one prefix.
+
+    ``prefix`` has no links in it: where it leads is looked up once. ``named`` is how the user wrote it.
+    """
 
     prefix: Path
+    named: Path | None = None
 
     @property
     def marker(self) -> Path:
@@ -73,7 +80,19 @@ class Layout:
 
     def engine_state(self, engine: str) -> Path:
         """Return the directory that an engine fills itself, such as Ollama's own store, in which files are links."""
-        return self.prefix / "var" / engine
+        return self.engine_states / engine
+
+    @property
+    def engine_states(self) -> Path:
+        return self.prefix / "var"
+
+    @property
+    def python(self) -> Path:
+        return self.prefix / "python"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.prefix / "quarantine"
 
     @property
     def builds(self) -> Path:
@@ -115,6 +134,18 @@ class Layout:
     def server_log(self) -> Path:
         return self.logs / "server.log"
 
+    def failed_log(self, generation: int) -> Path:
+        """Return where the log of a generation is kept that did not serve."""
+        return self.logs / f"failed-generation-{generation}.log"
+
+    @property
+    def supervisor_log(self) -> Path:
+        return self.logs / "supervisor.log"
+
+    @property
+    def server_environment(self) -> Path:
+        return self.run / "environment.json"
+
     @property
     def reports(self) -> Path:
         return self.prefix / "reports"
@@ -153,12 +184,13 @@ def locate(option: str | None, env: Mapping[str, str]) -> Layout:
     chosen = option or env.get("FABRIC_HOME")
     if not chosen:
         chosen = _user_data_dir(env)
-    path = Path(os.path.abspath(os.path.expanduser(chosen)))
-    if path == Path(path.anchor):
-        raise UsageError(f"The prefix cannot be {path}.", "Name a directory of its own with --home DIR.")
-    if not is_unicode(str(path)):
-        raise UsageError(f"The prefix {str(path)!r} has bytes in its name that are no letters.", NOT_UNICODE)
-    return Layout(path)
+    named = Path(os.path.abspath(os.path.expanduser(chosen)))
+    prefix = Path(os.path.realpath(named))
+    if prefix == Path(prefix.anchor):
+        raise UsageError(f"The prefix cannot be {prefix}.", "Name a directory of its own with --home DIR.")
+    if not is_unicode(str(prefix)):
+        raise UsageError(f"The prefix {str(prefix)!r} has bytes in its name that are no letters.", NOT_UNICODE)
+    return Layout(prefix, named)
 
 
 def _user_data_dir(env: Mapping[str, str]) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from provision.host.files import PRIVATE_FILE
+from provision.host.files import open_private
 
 MAX_LINE_BYTES = 1 << 16
 LAST_LINES = 200
@@ -52,11 +51,7 @@ class LineLog:
 @contextmanager
 def line_log(path: Path, on_line: Callable[[str], None] = lambda _: None) -> Iterator[LineLog]:
     """Open ``path``, for this user only, to append to; never through a symbolic link. Raises ``OSError``."""
-    with open(path, "ab", opener=_private) as file:
+    with open(path, "ab", opener=open_private) as file:
         log = LineLog(file, on_line)
         yield log
         log.finish()
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)

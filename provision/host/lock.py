@@ -14,9 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from provision.errors import LockedError
-from provision.host.files import PRIVATE_FILE, explained, make_missing_dirs, make_own_dir
+from provision.host.files import PRIVATE_FILE, explained, make_missing_dirs, make_own_dir, open_private
 
 POLL_S = 0.05
+_NO_LOCK = -1
 
 
 @contextmanager
@@ -26,6 +27,46 @@ def exclusive(path: Path, holder: Path, doing: str, wait_s: float, waiting: Call
     Waits up to ``wait_s`` seconds, calling ``waiting`` once with who holds it; then raises ``LockedError``.
     A lock file that was removed under us (by ``destroy``) is opened anew.
     """
+    handle = _acquire(lambda: _try(path), _patience(holder, wait_s, waiting))
+    try:
+        _sign(holder, f"{os.getpid()} fabric {doing}\n")
+        yield
+    finally:
+        with suppress(OSError):
+            holder.unlink(missing_ok=True)
+        os.close(handle)
+
+
+@contextmanager
+def shared(path: Path, holder: Path, doing: str, wait_s: float, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Keep everybody from changing anything while the body runs; others may look at the same time.
+
+    It waits as ``exclusive`` does, and writes nothing but its name for whoever has to wait. Where there is no lock
+    file, or none that may be read, there is nobody to wait for.
+    """
+    handle = _acquire(lambda: _try_shared(path), _patience(holder, wait_s, waiting))
+    if handle == _NO_LOCK:
+        yield
+        return
+    me = f"{os.getpid()} fabric {doing}\n"
+    try:
+        _sign(holder, me)
+        yield
+    finally:
+        with suppress(OSError):
+            if holder.read_text(encoding="utf-8") == me:  # and not that of another who looks
+                holder.unlink()
+        os.close(handle)
+
+
+def _sign(holder: Path, text: str) -> None:
+    """Say who is at work; only for the message."""
+    with suppress(OSError), open(holder, "w", encoding="utf-8", opener=open_private) as file:
+        file.write(text)
+
+
+def _patience(holder: Path, wait_s: float, waiting: Callable[[str], None]) -> Callable[[], None]:
+    """Return what is called while somebody else holds the lock: it tells once, and raises when it has been enough."""
     deadline = time.monotonic() + wait_s
     told = False
 
@@ -38,15 +79,7 @@ def exclusive(path: Path, holder: Path, doing: str, wait_s: float, waiting: Call
             waiting(who)
             told = True
 
-    handle = _acquire(path, held)
-    try:
-        with suppress(OSError):  # only for the message
-            holder.write_text(f"{os.getpid()} fabric {doing}\n", encoding="utf-8")
-        yield
-    finally:
-        with suppress(OSError):
-            holder.unlink(missing_ok=True)
-        os.close(handle)
+    return held
 
 
 @contextmanager
@@ -58,7 +91,7 @@ def passing(path: Path, held: Callable[[], None]) -> Iterator[None]:
     """
     with explained("taking the lock"):
         make_own_dir(path.parent)
-    handle = _acquire(path, held)
+    handle = _acquire(lambda: _try(path), held)
     try:
         yield
     finally:
@@ -68,8 +101,8 @@ def passing(path: Path, held: Callable[[], None]) -> Iterator[None]:
             path.parent.rmdir()
 
 
-def _acquire(path: Path, held: Callable[[], None]) -> int:
-    while (handle := _try(path)) is None:
+def _acquire(attempt: Callable[[], int | None], held: Callable[[], None]) -> int:
+    while (handle := attempt()) is None:
         held()
         time.sleep(POLL_S)
     return handle
@@ -91,6 +124,20 @@ def _try(path: Path) -> int | None:
         pass
     os.close(handle)
     return None
+
+
+def _try_shared(path: Path) -> int | None:
+    """Return an open file that nobody can lock for himself, ``_NO_LOCK`` where there is none to open."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return _NO_LOCK
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def _describe(holder: Path) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from provision.host import listening, program
+from provision.host.environment import without_secrets
 from provision.host.listening import Listener
 from provision.host.program import NOT_FOUND, Command, CommandResult
 
@@ -177,7 +178,7 @@ class LocalMachine:
         if command.argv[0] == PROBE:
             script = PROBES / f"{command.argv[1]}.py"
             command = replace(command, argv=(sys.executable, "-I", "-B", str(script), *command.argv[2:]))
-        return program.run(command, {**self._env, "LC_ALL": "C"}, self._stop)
+        return program.run(command, {**without_secrets(self._env), "LC_ALL": "C"}, self._stop)
 
     def listeners(self, ports: Sequence[int]) -> tuple[Listener, ...]:
         return listening.listeners(ports)

@@ -49,8 +49,9 @@ class Part:
 
     def begin(self, source: Source) -> None:
         """Start anew from byte 0. The old bytes go first: a crash in between must not give them a new source."""
-        os.ftruncate(self._handle, 0)
-        os.fsync(self._handle)
+        if self.size_bytes:
+            os.ftruncate(self._handle, 0)
+            os.fsync(self._handle)
         self.size_bytes, self._hashed_bytes, self._digest = 0, 0, hashlib.sha256()
         self.came_from(source)
 
@@ -149,9 +150,15 @@ def opened(directory: Path, key: str, go_on: Callable[[], None]) -> Iterator[Par
 def drop_old(directory: Path, now_s: float, kept_s: float = KEPT_S) -> None:
     """Remove what nobody has touched for two weeks, and what a killed process left half written beside a part."""
     with suppress(OSError):  # housekeeping must not keep anybody from working
-        for path in directory.iterdir():
-            if now_s - path.lstat().st_mtime > kept_s and not _is_locked(path):
-                path.unlink(missing_ok=True)
+        for path in untouched(directory, now_s, kept_s):
+            path.unlink(missing_ok=True)
+
+
+def untouched(directory: Path, now_s: float, kept_s: float) -> Iterator[Path]:
+    """Yield what nobody has touched for ``kept_s`` seconds, and nobody holds. Raises ``OSError``."""
+    for path in sorted(directory.iterdir()) if directory.is_dir() else ():
+        if now_s - path.lstat().st_mtime > kept_s and not _is_locked(path):
+            yield path
 
 
 def _acquire(path: Path, go_on: Callable[[], None]) -> int:
@@ -199,7 +206,7 @@ def _read_source(sidecar: Path) -> Source | None:
     try:
         read = json.loads(read_bytes(sidecar) or b"null")
         url, etag, size = read["url"], read["etag"], read["size_bytes"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
     sound = isinstance(url, str) and isinstance(etag, (str, type(None))) and isinstance(size, (int, type(None)))
     return Source(url, etag, size) if sound else None

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from provision.domain.server import ProcessIdentity
+from provision.host.files import open_private
 from provision.host.proc_stat import ENDED, stat_fields
 
 _LINUX = sys.platform == "linux"
@@ -55,6 +56,13 @@ def is_running(process: ProcessIdentity | None) -> bool:
     return process is not None and identify(process.pid) == process
 
 
+def age_s(process: ProcessIdentity) -> float:
+    """Return for how long this process has run, in seconds; setting the clock does not change that on Linux."""
+    if _LINUX:
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - process.started / os.sysconf("SC_CLK_TCK"))
+    return max(0.0, time.time() - process.started / 1e6)
+
+
 def _linux_start(pid: int) -> int | None:
     fields = stat_fields(pid)
     if fields is None or fields[0] in ENDED:
@@ -80,12 +88,29 @@ def cpu_ticks(pid: int) -> int | None:
 
 def tree(pid: int) -> list[int]:
     """Return ``pid`` and all its descendants that run now."""
+    if _LINUX:
+        return _linux_tree(pid)
     import psutil
 
     try:
         return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
     except psutil.Error:
         return []
+
+
+def _linux_tree(pid: int) -> list[int]:
+    """Without psutil, which takes longer to load than this to run."""
+    children: dict[int, list[int]] = {}
+    seen = set[int]()
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        fields = stat_fields(entry)
+        if fields is not None and fields[0] not in ENDED:
+            children.setdefault(int(fields[1]), []).append(int(entry))
+            seen.add(int(entry))
+    found = [pid] if pid in seen else []
+    for each in found:
+        found += children.get(each, ())
+    return found
 
 
 def send(process: ProcessIdentity, number: signal.Signals) -> bool:
@@ -117,6 +142,16 @@ def _send_checked(process: ProcessIdentity, number: signal.Signals) -> bool:
     return True
 
 
+@cache
+def can_wait() -> bool:
+    """Tell whether the kernel says when a process ends, so that waiting for it costs nothing (Linux 5.3 and later)."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
 def wait_gone(process: ProcessIdentity, timeout_s: float) -> bool:
     """Wait until this process has ended; ``False`` after the timeout."""
     deadline = time.monotonic() + timeout_s
@@ -139,7 +174,7 @@ def start_detached(argv: Sequence[str], env: Mapping[str, str], log: Path, cwd: 
 
     Its output is appended to ``log``, its input is closed, no other file is inherited.
     """
-    with log.open("ab") as output:
+    with open(log, "ab", opener=open_private) as output:
         child = subprocess.Popen(
             list(argv),
             stdin=subprocess.DEVNULL,
@@ -167,18 +202,16 @@ def ending_with_parent(number: signal.Signals) -> Callable[[], object] | None:
     return lambda: prctl(PR_SET_PDEATHSIG, number)
 
 
-def reap(pid: int) -> None:
-    """Collect an ended child of ours, so that no zombie stays."""
-    with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+def killed_for_memory() -> int:
+    """Return how many processes the kernel has killed since boot because memory ran out, in any group of processes.
 
-
-def reap_all(timeout_s: float) -> None:
-    """Collect every child of ours, those that came to us as orphans too, as it ends; wait no longer than this."""
-    deadline = time.monotonic() + timeout_s
-    with suppress(ChildProcessError):  # there is none any more
-        while os.waitpid(-1, os.WNOHANG)[0] or time.monotonic() < deadline:
-            time.sleep(POLL_S)
+    0 where it does not tell.
+    """
+    try:
+        with open("/proc/vmstat", encoding="ascii") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
+    except OSError:
+        return 0
 
 
 def with_environment(name: str, value: str) -> list[ProcessIdentity]:

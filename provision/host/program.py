@@ -53,6 +53,12 @@ class CommandResult:
         """Whether it was ended because it took too long."""
         return self.returncode == _TIMED_OUT
 
+    @property
+    def why(self) -> str:
+        """What it said last, of its errors first, or how it ended where it said nothing; without a full stop."""
+        said = (self.stderr.strip() or self.stdout.strip()).splitlines()
+        return said[-1].rstrip(".") if said else f"exit {self.returncode}"
+
 
 _NOT_FOUND, _CANNOT_START, _TIMED_OUT = 127, 126, 124  # as shells and timeout(1) say it
 NOT_FOUND = CommandResult(_NOT_FOUND, "", "not found")

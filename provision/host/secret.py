@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from provision.errors import UsageError
-from provision.host.files import commit, explained, make_private_dir, read_bytes
+from provision.host.files import commit, explained, make_private_dir, read_private
 from provision.host.layout import Layout
 
 
@@ -74,5 +74,5 @@ def key_of(variable: str | None, env: Mapping[str, str], layout: Layout) -> str 
 
 def stored_key(layout: Layout) -> str | None:
     """Return the key that the server reads, ``None`` where none is stored."""
-    stored = read_bytes(layout.api_key)
+    stored = read_private(layout.api_key)
     return stored.decode("utf-8", "replace").strip() if stored else None

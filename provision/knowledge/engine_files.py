@@ -17,12 +17,13 @@ from provision.knowledge.load import check
 class EngineFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file: releases, best first, and known failures, of which the first match wins.
 
-    ``program`` is the name under which the engine may be on PATH already. ``oldest_version``, or ``oldest_build`` for
-    an engine that counts its builds, is the first that may be used: those before it have known security holes.
+    ``program`` is the name under which the engine may be on PATH already. ``oldest_version`` is the first that does
+    what is asked of it; which versions have security holes stands in ``profiles/advisories.yaml``.
 
     What sets an engine apart: with ``whole_file`` it loads a GGUF from one file only, with ``keyless`` it answers
     whoever asks, with ``tensor_parallel`` several GPUs compute each layer together. ``unheeded`` are the wishes that
-    mean nothing to it, by their names in ``Spec``.
+    mean nothing to it, by their names in ``Spec``. With ``inner_sockets`` its processes talk to each other through
+    sockets on loopback of which nobody knows the ports before.
     """
 
     version: int
@@ -31,11 +32,11 @@ class EngineFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     failures: tuple[Failure, ...]
     program: str | None = None
     oldest_version: str | None = None
-    oldest_build: int | None = None
     whole_file: bool = False
     keyless: bool = False
     tensor_parallel: bool = False
     unheeded: tuple[str, ...] = ()
+    inner_sockets: bool = False
 
     def __post_init__(self) -> None:
         """Refuse the name of a wish that there is not."""

@@ -18,6 +18,7 @@ from provision.errors import InvalidInputError
 T = TypeVar("T")
 
 VERSION = 1  # of the data files
+MAX_OWN_BYTES = 1 << 20
 
 
 @cache
@@ -50,7 +51,11 @@ def _check_version(data: object) -> None:
 def read_yaml(path: Path) -> Any:
     """Return what is in a file of the user's. Raises ``InvalidInputError`` where it cannot be read or is no YAML."""
     try:
-        return assets.parse_yaml(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(MAX_OWN_BYTES).decode("utf-8-sig")
+            is_whole = not file.read(1)
+        assets.refuse_unbounded_yaml(text, is_whole=is_whole)
+        return assets.parse_yaml(text)
     except OSError as error:
         raise InvalidInputError(f"Cannot read {path}: {error.strerror}.", "Check its permissions.") from error
     except (ValueError, RecursionError) as error:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from provision import assets
+from provision.knowledge.advisories import Advisories
 from provision.knowledge.builds import Builds
 from provision.knowledge.drivers import Drivers
 from provision.knowledge.fixes import Fixes
@@ -22,6 +23,7 @@ from provision.knowledge.serving import Serving
 from provision.knowledge.sizing import Sizing
 
 FILES: dict[str, type[Any]] = {
+    "advisories": Advisories,
     "builds": Builds,
     "drivers": Drivers,
     "fit": Sizing,

@@ -41,7 +41,7 @@ class ChatStream:
             return
         try:
             chunk = json.loads(event.data)
-        except ValueError:
+        except (ValueError, RecursionError):
             chunk = None
         if not isinstance(chunk, dict):
             self.broken = self.broken or f"an event that is not a JSON object: {event.data[:80]!r}"

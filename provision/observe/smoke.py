@@ -149,7 +149,7 @@ def _json_schema(target: _Target) -> str:
         raise _FailedError(f"{surface}: no complete object within {SCHEMA_ANSWER_TOKENS} tokens")
     try:
         answer = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _FailedError(f"{surface}: the answer is not JSON: {content[:80]!r}") from None
     if not fits_schema(answer):
         raise _FailedError(f"{surface}: the answer does not fit the schema: {content[:80]!r}")

@@ -11,6 +11,7 @@ import msgspec
 
 from provision.domain.engine import SERVER_FILE, ServerFile
 from provision.domain.selection import Selection
+from provision.domain.spec import BUILTIN
 from provision.engines.engine import Engine, Placement
 
 MANIFEST_FILE = "manifest.json"
@@ -45,6 +46,8 @@ def generation_files(selection: Selection, engine: Engine, paths: Paths, key_fin
         "model": selection.model.name,
         "api_key_fingerprint": key_fingerprint,
     }
+    if selection.spec.service != BUILTIN:
+        manifest |= {"service": selection.spec.service, "linger": selection.spec.linger}
     return {
         **launch.files,
         SERVER_FILE: json.dumps(msgspec.to_builtins(server), indent=1) + "\n",

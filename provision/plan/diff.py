@@ -14,6 +14,7 @@ from provision.domain.plan import Action, Change, Kind, Plan
 from provision.domain.selection import Selection
 from provision.domain.server import ServerState
 from provision.plan.observed import Observed
+from provision.plan.service_change import service_change
 from provision.plan.text_diff import unified_files
 
 _OTHERS = "somebody else runs it"
@@ -32,6 +33,8 @@ _NAMED: dict[str, Callable[[Selection], object]] = {
     "host": lambda s: s.host,
     "port": lambda s: s.port,
     "engine": lambda s: s.engine_name,
+    "service": lambda s: s.spec.service,
+    "lingering": lambda s: "on" if s.spec.linger else "off",
     "server": lambda s: s.base_url if s.is_remote else "our own",
     "API key": lambda s: s.spec.api_key_env or "none",
 }
@@ -42,8 +45,9 @@ def make_plan(selection: Selection, observed: Observed) -> Plan:
     """Return the changes that turn ``observed`` into ``selection``, in the order in which they are made."""
     config = _config(selection, observed)
     engine, model = _engine(selection, observed), _model(selection, observed)
-    server = _server(selection, observed, (engine, model, config))
-    changes = tuple(_placed(change, observed) for change in (engine, model, config, server))
+    service = service_change(observed.unit, is_up=observed.server in _UP)
+    server = _server(selection, observed, (engine, model, config, *service))
+    changes = tuple(_placed(change, observed) for change in (engine, model, config, *service, server))
     state = observed.state
     lineage, serial = (state.lineage, state.serial) if state else ("", 0)
     plan = Plan(selection, changes, lineage, serial, drift=observed.drift)
@@ -73,7 +77,7 @@ def _placed(change: Change, observed: Observed) -> Change:
     """Return a change with what it may touch."""
     if change.action is Action.NONE:
         return change
-    return replace(change, paths=observed.places.get(change.kind, ()))
+    return replace(change, paths=change.paths or observed.places.get(change.kind, ()))
 
 
 def _engine(selection: Selection, observed: Observed) -> Change:
@@ -141,11 +145,13 @@ def _config(selection: Selection, observed: Observed) -> Change:
     reread = (asked_anew or Kind.ENGINE in observed.lacking) and selection.release.method is Method.EXISTING
     if not diff and not reread and not drifted:
         return Change(Action.NONE, Kind.CONFIG, name, f"generation {observed.state.generation}")
-    reasons = list(_differences(observed.state.selection, selection))
+    reasons = list(differences(observed.state.selection, selection))
     reasons += [_edited(drifted)] if drifted else []
     if not reasons and diff:
         differing = sorted(n for n, text in observed.desired_files.items() if observed.files.get(n) != text)
         reasons = [f"{', '.join(differing)} differ"]
+    if (undone := observed.state.undone_by(selection)) is not None:
+        reasons.append(f"which undoes the rollback to generation {undone}")
     return Change(
         Action.UPDATE,
         Kind.CONFIG,
@@ -160,7 +166,8 @@ def _edited(drifted: tuple[Drift, ...]) -> str:
     return f"{_reason(drifted)}{'; a copy of it is kept' if edited else ''}"
 
 
-def _differences(old: Selection | None, new: Selection) -> Iterator[str]:
+def differences(old: Selection | None, new: Selection) -> Iterator[str]:
+    """Yield in words what one selection serves otherwise than another."""
     if old is None:
         return
     names = _NAMED if old.is_remote == new.is_remote else _EVERYBODYS
@@ -200,4 +207,4 @@ def _server_action(observed: Observed, before: tuple[Change, ...]) -> tuple[Acti
 
 def _keeps_running(change: Change) -> bool:
     """Tell whether a server may go on over a change: only permissions are set again."""
-    return change.action is Action.UPDATE and change.kind is not Kind.CONFIG
+    return change.action is Action.UPDATE and change.kind in (Kind.ENGINE, Kind.MODEL)

@@ -20,6 +20,8 @@ HEAD = (
 )
 AGAIN = "Make it anew with `fabric lock`, or take the last good one from version control."
 NOTHING: list[object] = []  # TOML has no word for it, and no field that may be nothing is a list
+MAX_LOCK_BYTES = 4 << 20  # that of every kind of machine has some hundred kilobytes
+MAX_DOTS = 200  # in one line
 MARKERS = ("<<<<<<<", "=======", ">>>>>>>")
 
 
@@ -99,10 +101,18 @@ def _document(data: bytes, name: str) -> dict[str, Any]:
         marked = next((n for n, line in enumerate(text.splitlines(), 1) if line.startswith(MARKERS)), None)
         if marked is not None:
             raise InvalidInputError(f"{name} has the marks of a merge that is not finished, in line {marked}.", AGAIN)
+        _refuse_deep_keys(text, name)
         document: dict[str, Any] = tomllib.loads(text)
         return document
     except (UnicodeDecodeError, RecursionError, ValueError) as error:  # broken TOML is a ValueError
         raise InvalidInputError(f"{name} cannot be read: {error}.", AGAIN) from error
+
+
+def _refuse_deep_keys(text: str, name: str) -> None:
+    """A key of ten thousand parts takes the parser minutes; no line that fabric writes has so many dots."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.count(".") > MAX_DOTS:
+            raise InvalidInputError(f"{name} cannot be read: line {number} has more than {MAX_DOTS} dots.", AGAIN)
 
 
 def _missing(value: Any, kind: inspect.Type, path: str) -> Iterator[str]:

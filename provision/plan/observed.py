@@ -9,6 +9,7 @@ from provision.domain.drift import Drift
 from provision.domain.resource import Kind
 from provision.domain.server import ServerState
 from provision.domain.state import State
+from provision.plan.service_change import SeenUnit
 
 NOT_INSTALLED = "not installed"
 
@@ -19,7 +20,7 @@ class Observed:
 
     ``drift`` is what differs from the record of what is there, ``running`` the generation that the server process was
     started from. ``files`` are the texts of the current generation, ``desired_files`` what they should be. ``places``
-    are the paths that making a resource may touch, relative to the prefix.
+    are the paths that making a resource may touch, relative to the prefix, ``unit`` what keeps the server running.
     """
 
     state: State | None
@@ -31,6 +32,7 @@ class Observed:
     running: int | None = None
     server_detail: str | None = None
     places: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)
+    unit: SeenUnit = field(default_factory=SeenUnit)
 
     def drifted(self, kind: Kind) -> tuple[Drift, ...]:
         """Return what is to be repaired of one resource."""

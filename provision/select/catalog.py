@@ -13,6 +13,13 @@ from provision.select.aliases import find_row
 from provision.select.offer import Wanted
 
 
+def described_now(model: Model, engine: str, catalog: Catalog) -> Model:
+    """Return a model as the catalogue describes it today, for an engine; as it is where it is none of the catalogue."""
+    rows = (row for row in catalog.models if row.name == model.name)
+    known = (each for row in rows for each in (row.model(engine), *row.stand_ins(engine)))
+    return next((each for each in known if each is not None and each.reference == model.reference), model)
+
+
 def find_model(reference: str, catalog: Catalog, describe: Callable[[str], Model]) -> Wanted:
     """Resolve ``--model``; ``None`` where any will do. ``describe`` tells of the model that a reference names.
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from provision.domain.spec import ACCELERATIONS, AUTO, BACKENDS, EXTERNAL, KV_CACHE_TYPES, SOURCES, Spec
+from provision.domain.spec import (
+    ACCELERATIONS,
+    AUTO,
+    BACKENDS,
+    EXTERNAL,
+    KV_CACHE_TYPES,
+    SERVICES,
+    SOURCES,
+    SYSTEMD,
+    Spec,
+)
 from provision.domain.web_address import is_loopback
 from provision.errors import RefusedError, UsageError, did_you_mean
 from provision.knowledge.hardware import Hardware
@@ -20,6 +30,7 @@ def check_spec(spec: Spec, hardware: Hardware) -> None:
         (spec.acceleration, ACCELERATIONS, "acceleration"),
         (spec.profile, profiles, "profile"),
         (spec.kv_cache, KV_CACHE_TYPES, "KV cache type"),
+        (spec.service, SERVICES, "service"),
         *((source, SOURCES, "source") for source in spec.install.sources),
     ):
         if word not in known:
@@ -50,5 +61,7 @@ def _check_pairs(spec: Spec) -> None:
         raise UsageError("--program needs --backend: which engine it is.", "Such as: --backend llamacpp.")
     if spec.install.program and spec.install.sources and EXISTING not in spec.install.sources:
         raise UsageError("--program and the sources contradict each other.", f"Add --source {EXISTING}.")
+    if spec.linger and spec.service != SYSTEMD:
+        raise UsageError("--linger is for --service systemd.", "Add --service systemd, or leave --linger out.")
     if spec.require_gpu and spec.acceleration == "cpu":
         raise UsageError("--require-gpu and --acceleration cpu contradict each other.", "Leave one of them out.")

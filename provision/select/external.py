@@ -25,7 +25,7 @@ _DIGEST_CHARACTERS = 12
 _SET_UP = "whoever runs that server has set it up"
 _NOT_HEEDED = (
     *("acceleration", "profile", "context", "threads", "parallel", "kv_cache", "keep_alive"),
-    *("host", "port", "install"),
+    *("host", "port", "install", "service", "linger"),
 )
 
 

@@ -70,6 +70,18 @@ def way_of(release: EngineRelease, builds: Sequence[Build]) -> Way:
     return Way(own, release)
 
 
+def named_now(knowledge: Knowledge, release: EngineRelease) -> EngineRelease | None:
+    """Return the release that the data files name today for the same build and machine; ``None`` where they do not."""
+    for each in knowledge.engines[release.engine].releases:
+        same = (each.method, each.system, each.arch) == (release.method, release.system, release.arch)
+        if same and release.build in (each.builds or (each.build,)):
+            if not each.builds:
+                return each
+            own = replace(each, build=release.build, acceleration=release.acceleration, formats=release.formats)
+            return replace(own, isa=release.isa)
+    return None
+
+
 def methods_of(spec: Spec) -> tuple[Method, ...]:
     """Return the ways to install that the wish allows, in its order."""
     return tuple(Method(name) for name in spec.install.sources) or DEFAULT_METHODS

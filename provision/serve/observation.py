@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-import msgspec
-
 from provision.domain.engine import Failure
 from provision.domain.selection import Selection
 from provision.domain.server import Observation, Runtime, ServerState
@@ -14,10 +12,10 @@ from provision.domain.web_address import DEFAULT_PORTS, is_loopback
 from provision.engines.registry import ENGINES
 from provision.host import ports, process
 from provision.host.endpoint import EndpointClient, Response
-from provision.host.files import read_bytes
 from provision.host.layout import Layout
 from provision.host.server_said import server_said
 from provision.serve.proof import Proof
+from provision.serve.runtime import read_runtime
 from provision.serve.server_log import ServerLog
 
 HEALTH_TIMEOUT_S = 5.0
@@ -49,11 +47,7 @@ class Server:
 
     def runtime(self) -> Runtime | None:
         """Return what the supervisor told last; ``None`` where it never ran or its word makes no sense."""
-        told = read_bytes(self._layout.runtime)
-        try:
-            return msgspec.json.decode(told, type=Runtime) if told else None
-        except msgspec.MsgspecError:
-            return None
+        return read_runtime(self._layout)
 
     def is_ours_running(self) -> bool:
         """Tell whether a server that fabric started, or who watches it, is there, whatever is served now."""
@@ -135,10 +129,12 @@ class Server:
             return ""
         return ENGINES[selection.backend].broken_promise(selection, lambda path: self.client().get(path).body)
 
-    def port_is_taken(self) -> bool:
-        """Tell whether somebody listens on our port; asked when our own server has ended."""
+    def port_holder(self) -> str | None:
+        """Return who has our port, ``None`` where it is free; asked when our own server has ended."""
         selection = self._selection
-        return selection is not None and not selection.is_remote and not ports.is_free(selection.host, selection.port)
+        if selection is None or selection.is_remote or ports.is_free(selection.host, selection.port):
+            return None
+        return ports.owner(selection.port) or "a program that cannot be seen from here"
 
     @property
     def log(self) -> ServerLog:

@@ -8,7 +8,8 @@ import msgspec
 
 from provision.domain.measure import SmokeReport
 from provision.domain.server import Observation, ProcessIdentity, Runtime
-from provision.host.files import commit, explained, read_bytes
+from provision.host.files import commit, explained, read_private
+from provision.host.json_document import decoded
 from provision.host.layout import Layout
 
 
@@ -58,9 +59,9 @@ class Proof:
         return report
 
     def _of(self, runtime: Runtime | None) -> Proved | None:
-        data = read_bytes(self._path)
+        data = read_private(self._path)
         try:
-            proved = msgspec.json.decode(data, type=Proved) if data else None
+            proved = decoded(data, Proved) if data else None
         except msgspec.MsgspecError:
             return None
         server = runtime.server if runtime else None

@@ -44,7 +44,12 @@ class ServerLog:
                 break
         return lines
 
-    def _newest_first(self, since: LogPlace | None) -> Iterator[bytes]:
+    def said_since(self, place: LogPlace | None) -> bytes:
+        """Return all that was said since ``place``, at most what one file holds. Raises ``OSError``."""
+        newest_first = [*self._newest_first(place, ROTATE_BYTES)]
+        return b"".join(reversed(newest_first))[-ROTATE_BYTES:]
+
+    def _newest_first(self, since: LogPlace | None, most_bytes: int = TAIL_BYTES) -> Iterator[bytes]:
         """Yield the end of each file, back to the one that ``since`` is in: a rotated file keeps its inode."""
         for number in range(KEPT_FILES + 1):
             try:
@@ -52,7 +57,7 @@ class ServerLog:
                     found = os.fstat(file.fileno())
                     is_first = since is not None and found.st_ino == since.inode
                     start = since.offset if since is not None and is_first else 0
-                    file.seek(max(start, found.st_size - TAIL_BYTES))
+                    file.seek(max(start, found.st_size - most_bytes))
                     yield file.read()
             except OSError:
                 return

@@ -56,15 +56,18 @@ class Waiting:
         """Sleep a little, after the server was ``seen``. Raises ``ServerFailedError`` where waiting is in vain."""
         server, limits = self._server, self._limits
         if seen.state in _OVER:
-            raise failed(server, seen, kind=PortLostError if server.port_is_taken() else ServerFailedError)
+            ended, holder = seen.runtime.last_exit if seen.runtime else None, server.port_holder()
+            if holder is not None:
+                raise failed(server, seen, f"its port is in use by {holder}", PortLostError)
+            lost = ended is not None and ended.lost_port  # to somebody who has let it go meanwhile
+            raise failed(server, seen, kind=PortLostError if lost else ServerFailedError)
         if self._moves(seen, sleep) or self._loads_out_of_sight(seen):
             self._moved_at = time.monotonic()
-        now = time.monotonic()
+        now, told = time.monotonic(), f" ({seen.detail})" if seen.detail else ""
         if now - self._moved_at > limits.stall_s:
-            told = f" ({seen.detail})" if seen.detail else ""
             raise failed(server, seen, f"it made no progress for {limits.stall_s:g} s{told}")
         if limits.timeout_s is not None and now - self._started > limits.timeout_s:
-            raise failed(server, seen, f"it was not ready within {limits.timeout_s:g} s")
+            raise failed(server, seen, f"it was not ready within {limits.timeout_s:g} s{told}")
         self._poll_s = min(MAX_POLL_S, self._poll_s * 1.05)
 
     def step_s(self, longest_s: float) -> float:

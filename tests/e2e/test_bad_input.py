@@ -241,7 +241,7 @@ def test_an_altered_download_is_refused_with_both_hashes(quick: Fabric, standin_
     nothing_kept(quick)
 
 
-@pytest.mark.fault("mirrors-failing", "captive-portal", "ranges-ignored", "bad-redirect")
+@pytest.mark.fault("captive-portal", "mirrors-failing", "ranges-ignored", "bad-redirect")
 @pytest.mark.parametrize(
     ("which", "fault", "status"),
     [
@@ -276,6 +276,7 @@ def test_an_index_without_ranges_is_good_enough(quick: Fabric, standin_index: In
     assert quick.succeed("up", "--no-smoke")["changed"] is True
 
 
+@pytest.mark.fault("mirrors-failing")
 def test_an_index_that_is_away_is_told_quickly(quick: Fabric) -> None:
     outcome = quick("up", "--json", env={"PIP_INDEX_URL": "http://127.0.0.1:9/simple"})
     error = refused(outcome, UNREACHABLE)
@@ -397,6 +398,45 @@ def test_a_plan_of_another_prefix_is_refused(quick: Fabric, tmp_path: Path) -> N
     other = tmp_path / "other"
     refused(quick("apply", "--json", str(path), "--home", str(other)), INVALID)
     quick.succeed("destroy", "--yes", "--home", str(other))
+
+
+@pytest.mark.fault("plan-stale")
+def test_a_plan_made_on_another_machine_is_refused(quick: Fabric, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    quick.succeed("plan", "--out", str(path))
+    document = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**document, "host": "0123456789abcdef"}), encoding="utf-8")
+    assert "another machine" in refused(quick("apply", "--json", str(path)), INVALID)["message"]
+
+
+@pytest.mark.fault("plan-stale")
+@pytest.mark.parametrize("name", ["fabric.yaml", "fabric.lock", "fabric.models.yaml"])
+def test_a_plan_whose_spec_or_lock_has_changed_is_refused(quick: Fabric, tmp_path: Path, name: str) -> None:
+    path, decides = tmp_path / "plan.json", quick.home / name
+    quick.succeed("plan", "--out", str(path))
+    decides.write_text("version: 1\n", encoding="utf-8")
+    assert f"{decides} has changed" in refused(quick("apply", "--json", str(path)), INVALID)["message"]
+    decides.unlink()
+    assert quick.succeed("apply", str(path), "--no-smoke")["changed"] is True
+    refused(quick("apply", "--json", str(path)), INVALID)
+
+
+def test_a_prefix_of_another_machine_is_refused_until_it_is_taken_over(quick: Fabric) -> None:
+    quick.succeed("up", "--no-smoke")
+    quick.succeed("down")
+    path = quick.prefix / "state.json"
+    state = json.loads(path.read_text(encoding="utf-8"))
+    if state["host"] is None:
+        pytest.skip("this machine has no id (/etc/machine-id)")
+    path.write_text(json.dumps({**state, "host": "0123456789abcdef"}), encoding="utf-8")
+    before = path.read_bytes()
+    for arguments in (("up",), ("plan",), ("down",), ("destroy", "--yes")):
+        error = refused(quick(*arguments, "--json"), INVALID)
+        assert "another machine" in error["message"]
+        assert "--take-over" in error["hint"]
+    assert path.read_bytes() == before
+    assert quick.succeed("up", "--no-smoke", "--take-over")["changed"] is True
+    assert quick.succeed("plan")["drift"] == []
 
 
 @pytest.mark.fault("plan-stale")

@@ -167,6 +167,7 @@ def test_a_library_that_is_missing_is_named(llamacpp: Fabric, releases: HubServe
     assert ["libllama.so.0" in told for told in unfit(llamacpp)] == [True]
 
 
+@pytest.mark.fault("engine-does-not-run")
 def test_without_another_source_nothing_is_installed(llamacpp: Fabric, releases: HubServer) -> None:
     publish(releases, elf(UD2))
     up = llamacpp(*UP, *ARCHIVE, "--json")

@@ -204,6 +204,7 @@ def test_other_bytes_than_locked_are_refused_with_both_hashes(locked: Fabric, st
     assert locked.succeed("status")["state"] == "absent"
 
 
+@pytest.mark.fault("mirrors-failing")
 def test_an_address_that_is_gone_is_no_reason_to_ask_the_index(locked: Fabric, standin_index: IndexServer) -> None:
     changed(locked, "/files/", "/moved/")
     standin_index.seen.clear()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.model_places import SITES
+from tests.e2e.test_verify import flip
 from tests.standin.command import NOBODY, Fabric
 from tests.standin.hub_server import Answer, HubServer, serving_hub
 from tests.standin.ollama_archive import lay_out, real_ollama
@@ -338,3 +339,32 @@ def test_a_registry_that_wants_a_token_of_anybody_gets_one(fabric: Fabric, hub: 
     hub.registry_realm = f"{hub.root}/token"
     assert fabric.succeed("models", "pull", REGISTERED)["changed"] is True
     assert hub.tokens_seen("cdn") == set()
+
+
+def test_a_pulled_model_is_repaired_without_touching_the_server(fabric: Fabric) -> None:
+    fabric.succeed("models", "pull", REFERENCE)
+    (pulled,) = files(fabric)
+    up = fabric.succeed("up", "--no-smoke")
+    flip(pulled)
+    repaired = fabric.succeed("verify", "--repair")
+    assert (repaired["ok"], repaired["restarted"]) == (True, False)
+    assert pulled.read_bytes() == TINY
+    assert fabric.server_pid() == up["pid"]
+
+
+def test_what_was_pulled_is_collected_only_when_that_is_said(fabric: Fabric) -> None:
+    fabric.succeed("models", "pull", REFERENCE)
+    fabric.succeed("up", "--no-smoke", "--model", REGISTERED)
+    up = fabric.succeed("up", "--no-smoke", "--model", REFERENCE)
+    collected = fabric.succeed("gc", "--keep", "1")
+    assert [each["name"] for each in collected["removed"] if each["kind"] == "model"] == ["tiny-1b"]
+    up = fabric.succeed("up", "--no-smoke")
+    kept = fabric.succeed("gc", "--keep", "1")
+    assert (kept["removed"][0]["kind"], kept["kept_models"]) == ("generation", ["tiny-Q4_1"])
+    would = fabric.succeed("gc", "--models", "--dry-run")
+    assert [each["name"] for each in would["removed"]] == ["tiny-Q4_1"]
+    assert would["freed_bytes"] == len(TINY)
+    assert len(files(fabric)) == 2
+    fabric.succeed("gc", "--models")
+    assert [row["name"] for row in fabric.succeed("models", "list")["store"]] == [up["model"]]
+    assert len(files(fabric)) == 1

@@ -55,6 +55,7 @@ def refused(ollama: Fabric, *arguments: str) -> Any:
     return {**outcome.json["error"], "exit": outcome.returncode}
 
 
+@pytest.mark.fault("byte-flipped")
 def test_an_archive_of_other_bytes_than_its_sums_say_is_refused_with_both_hashes(
     ollama: Fabric, site: OllamaSite
 ) -> None:
@@ -112,6 +113,7 @@ def test_a_model_that_cannot_be_loaded_is_told_when_it_is_asked_first_and_from_t
     assert ollama.succeed("status")["state"] == "ready"
 
 
+@pytest.mark.fault("server-dies")
 def test_a_program_whose_runner_is_gone_at_the_first_request_is_told(ollama: Fabric, tmp_path: Path) -> None:
     """Such as one of the user's, which we do not watch."""
     program = lay_out(tmp_path / "opt")
@@ -149,6 +151,7 @@ def retag(site: OllamaSite) -> str:
     return before
 
 
+@pytest.mark.fault("retagged")
 def test_a_tag_that_moved_since_the_plan_is_refused_where_what_was_planned_is_gone(
     ollama: Fabric, site: OllamaSite, tmp_path: Path
 ) -> None:
@@ -161,6 +164,7 @@ def test_a_tag_that_moved_since_the_plan_is_refused_where_what_was_planned_is_go
     assert ollama.succeed("status")["state"] in ("absent", "stopped")
 
 
+@pytest.mark.fault("retagged")
 def test_a_tag_that_moved_since_the_plan_changes_nothing_where_the_registry_still_has_what_was_planned(
     ollama: Fabric, site: OllamaSite, tmp_path: Path
 ) -> None:
@@ -256,6 +260,7 @@ def test_it_is_never_started_where_a_key_is_wanted(ollama: Fabric) -> None:
     assert ollama.processes() == []
 
 
+@pytest.mark.fault("port-taken")
 def test_a_busy_port_is_named_with_what_can_be_done(ollama: Fabric) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", free_port()))

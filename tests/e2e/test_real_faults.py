@@ -109,6 +109,7 @@ def test_a_model_file_of_the_users_is_served_where_it_lies_and_stays(
     assert own.exists()
 
 
+@pytest.mark.fault("server-dies")
 def test_the_engines_own_words_about_a_bad_model_are_decoded(fabric: Fabric) -> None:
     fabric.succeed("up", "--no-smoke")
     fabric.succeed("down")
@@ -126,6 +127,7 @@ def test_the_engines_own_words_about_a_bad_model_are_decoded(fabric: Fabric) -> 
     assert "cannot be loaded" in status["detail"]
 
 
+@pytest.mark.fault("server-dies")
 def test_the_real_server_killed_by_hand_comes_back(fabric: Fabric) -> None:
     up = fabric.succeed("up", "--no-smoke")
     os.kill(up["pid"], signal.SIGKILL)

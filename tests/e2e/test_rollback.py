@@ -69,7 +69,10 @@ def test_a_model_that_crashes_the_engine_leaves_the_previous_one_serving(quick: 
     assert not psutil.pid_exists(before["pid"])
     current, kept = generations(quick)
     assert current == first + 2, "history only grows"
-    assert kept == [str(first + 1), str(first + 2)], "the one that failed stays for a look at it"
+    assert kept == [str(first), str(first + 1), str(first + 2)], "the one that failed stays for a look at it"
+    log = quick.prefix / "logs" / f"failed-generation-{first + 1}.log"
+    assert str(log) in error["hint"]
+    assert "stand-in: crashing as asked" in log.read_text(encoding="utf-8")
     again = quick.succeed("up", "--no-smoke")
     assert (again["changed"], again["pid"]) == (False, status["pid"])
 
@@ -84,6 +87,7 @@ def test_a_model_that_is_fine_later_is_served_then(quick: Fabric, tmp_path: Path
     assert quick.succeed("status")["model"] == served.json["model"]
 
 
+@pytest.mark.fault("server-dies")
 def test_a_change_of_one_option_that_the_engine_refuses_leaves_the_previous_server(quick: Fabric) -> None:
     before = quick.succeed("up", "--no-smoke")
     failed = quick("up", "--no-smoke", "--kv-cache", "q8_0", "--json")
@@ -156,6 +160,7 @@ def test_where_the_previous_one_fails_as_well_both_are_told(quick: Fabric, tmp_p
     assert up_with(quick, first).returncode == 0
 
 
+@pytest.mark.fault("hostile-model")
 def test_what_is_no_model_never_stops_the_server(quick: Fabric, tmp_path: Path) -> None:
     before = quick.succeed("up", "--no-smoke")
     broken = tmp_path / "broken.gguf"

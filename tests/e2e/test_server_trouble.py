@@ -34,6 +34,7 @@ def damage_unseen(path: Path) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+@pytest.mark.fault("server-dies")
 def test_a_server_killed_by_hand_is_restarted_and_status_never_lies(quick: Fabric) -> None:
     up = quick.succeed("up", "--no-smoke")
     os.kill(up["pid"], signal.SIGKILL)
@@ -48,6 +49,7 @@ def test_a_server_killed_by_hand_is_restarted_and_status_never_lies(quick: Fabri
     assert again["pid"] == healed["pid"]
 
 
+@pytest.mark.fault("server-dies")
 def test_up_waits_for_a_server_that_is_being_restarted(quick: Fabric) -> None:
     up = quick.succeed("up", "--no-smoke")
     os.kill(up["pid"], signal.SIGKILL)

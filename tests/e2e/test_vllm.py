@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +181,25 @@ def test_a_start_that_stands_still_for_a_while_is_waited_for(fabric: Fabric) -> 
     server.resume()
     outcome = running.finish(300)
     assert outcome.returncode == 0, outcome.said
+
+
+def test_all_of_its_processes_listen_on_loopback_only(fabric: Fabric) -> None:
+    """Else torch's processes meet at whatever address the machine's name has."""
+    up = fabric.succeed(*UP, "--no-smoke")
+    sockets = [
+        each.laddr
+        for process in children(up["pid"])
+        for each in process.net_connections("tcp")
+        if each.status == psutil.CONN_LISTEN
+    ]
+    assert {each.ip for each in sockets} == {"127.0.0.1"}
+    checks = {check["code"]: check for check in fabric.succeed("doctor")["security"]}
+    assert {checks[code]["outcome"] for code in ("listening-sockets", "core-dumps", "no-new-privileges")} == {"ok"}
+    headers = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+    with closing(http.client.HTTPConnection(up["base_url"].split("/")[2], timeout=10)) as connection:
+        connection.request("OPTIONS", "/v1/chat/completions", headers=headers)
+        allowed = connection.getresponse().headers.get("Access-Control-Allow-Origin")
+    assert allowed not in ("*", "http://evil.example")
 
 
 def test_without_its_key_nobody_is_answered_and_no_process_shows_it(fabric: Fabric) -> None:

@@ -74,7 +74,7 @@ class Fabric:
         child = subprocess.Popen(
             [*self.program, *arguments],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=options.pop("stdout", subprocess.PIPE),
             stderr=subprocess.PIPE,
             env=self.environment(env),
             cwd=options.pop("cwd", self.home),

@@ -2,6 +2,9 @@
 
 With it everything of fabric runs for real (index, uv, environment, launcher, supervisor, HTTP) in a fraction of a
 second; only the language model is missing. Crash tests need hundreds of runs.
+
+What lies beside the model makes it misbehave: ``MODEL.refuse``, ``.crash`` and ``.choke`` by being there,
+``MODEL.script`` as a piece of Python that the server runs before it listens; ``Handler`` and ``params`` are at hand.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ MODEL_BYTES = b"GGUF stand-in model\n" * 2000
 
 ENGINE_SOURCE = '''
 """Speaks as much of llama.cpp's server as fabric asks for."""
-import http.server, json, os, sys, threading, types
+import http.server, json, os, signal, socket, subprocess, sys, threading, time, types
 
 
 class CommonParams:
@@ -65,7 +68,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 class HttpServer(http.server.ThreadingHTTPServer):
     def server_bind(self):
-        http.server.socketserver.TCPServer.server_bind(self)
+        try:
+            http.server.socketserver.TCPServer.server_bind(self)
+        except OSError:
+            host, port = self.server_address
+            print(f"couldn't bind HTTP server socket, hostname: {host}, port: {port}", file=sys.stderr, flush=True)
+            os._exit(1)
         self.server_name, self.server_port = self.server_address[:2]
 
 
@@ -81,8 +89,14 @@ class Server:
         if os.path.exists(params.model.path + ".crash"):
             print("stand-in: crashing as asked", file=sys.stderr, flush=True)
             os.abort()
+        if os.path.exists(params.model.path + ".script"):
+            with open(params.model.path + ".script", encoding="utf-8") as file:
+                exec(file.read(), {**globals(), "params": params})
         self._server = HttpServer((params.hostnames[0], params.port), Handler)
         self._server.params = params
+        if os.path.exists(params.model.path + ".opens"):
+            with open(params.model.path + ".opens") as file:
+                self._more = socket.create_server((file.read(), 0))
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self.listening_address = f"http://{params.hostnames[0]}:{params.port}"
 '''

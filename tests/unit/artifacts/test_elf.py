@@ -60,6 +60,7 @@ WRONG = {
 }
 
 
+@pytest.mark.fault("engine-does-not-run")
 @pytest.mark.parametrize(("data", "why"), WRONG.values(), ids=WRONG.keys())
 def test_a_file_that_cannot_start_says_why(tmp_path: Path, data: bytes, why: str) -> None:
     said = why_not_runnable(program(tmp_path / "p", data), "x86_64")
@@ -149,6 +150,7 @@ REALLY = {
 }
 
 
+@pytest.mark.fault("engine-does-not-run")
 @needs_linux_x86
 @pytest.mark.parametrize(("data", "mode", "status", "why"), REALLY.values(), ids=REALLY.keys())
 def test_what_the_system_says_is_put_into_words(tmp_path: Path, data: bytes, mode: int, status: int, why: str) -> None:
@@ -172,6 +174,7 @@ def compiler() -> str:
     return found
 
 
+@pytest.mark.fault("engine-does-not-run")
 @pytest.mark.skipif(sys.platform != "linux", reason="speaks of Linux's loader")
 def test_a_library_that_is_gone_is_named(tmp_path: Path) -> None:
     (tmp_path / "lib.c").write_text("int here(void) { return 0; }\n", encoding="utf-8")

@@ -80,6 +80,7 @@ def test_a_tiny_file_is_a_file(server: ArtifactServer, fetching: Fetching, conte
 # 9: a body that ends early
 
 
+@pytest.mark.fault("body-cut")
 @pytest.mark.parametrize("known", [pinned, unpinned])
 @pytest.mark.parametrize("cut", [1, 5000, 100_000])
 def test_9_a_broken_transfer_goes_on_where_it_stopped(
@@ -92,6 +93,7 @@ def test_9_a_broken_transfer_goes_on_where_it_stopped(
     assert all(seen.headers["if-range"] == WHOLE.tag() for seen in server.seen[1:])
 
 
+@pytest.mark.fault("body-cut")
 def test_9_a_transfer_that_always_breaks_is_given_up_and_kept(server: ArtifactServer, fetching: Fetching) -> None:
     url = server.put("/f", Answer(CONTENT, cut_at=10))
     with pytest.raises(UnreachableError, match="keeps breaking: the connection ended too early"):
@@ -101,6 +103,7 @@ def test_9_a_transfer_that_always_breaks_is_given_up_and_kept(server: ArtifactSe
     assert not fetching.target.exists()
 
 
+@pytest.mark.fault("body-cut")
 def test_9_a_file_without_a_length_that_ends_early_is_continued(server: ArtifactServer, fetching: Fetching) -> None:
     url = server.put("/f", Answer(CONTENT, says_length=False, cut_at=HALF), WHOLE)
     assert fetching.file(pinned(url)) == SHA256
@@ -122,6 +125,7 @@ def answer_once(listener: socket.socket, head: str, body: bytes, end: str = "\r\
     return thread
 
 
+@pytest.mark.fault("body-cut")
 @pytest.mark.parametrize("comes_back", [True, False])
 def test_9_a_server_that_is_away_in_the_middle_is_waited_for(
     fetching: Fetching, monkeypatch: pytest.MonkeyPatch, comes_back: bool
@@ -148,6 +152,7 @@ def test_9_a_server_that_is_away_in_the_middle_is_waited_for(
         thread.join()
 
 
+@pytest.mark.fault("body-cut")
 @pytest.mark.parametrize("head", ["200 OK", "200 OK\r\nContent-Le", "200 OK\r\nContent-Length: 3"])
 def test_9_a_head_that_ends_early_is_no_empty_file(fetching: Fetching, head: str) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
@@ -162,6 +167,7 @@ def test_9_a_head_that_ends_early_is_no_empty_file(fetching: Fetching, head: str
 # 10 and 11: other bytes than pinned
 
 
+@pytest.mark.fault("byte-flipped")
 def test_10_a_flipped_byte_is_set_aside_and_fetched_once_more(server: ArtifactServer, fetching: Fetching) -> None:
     url = server.put("/f", Answer(CONTENT, flip_at=7), WHOLE)
     assert fetching.file(pinned(url)) == SHA256
@@ -171,6 +177,7 @@ def test_10_a_flipped_byte_is_set_aside_and_fetched_once_more(server: ArtifactSe
     assert (fetching.partial / f"{SHA256}.rejected").read_bytes() == Answer(CONTENT, flip_at=7).content()
 
 
+@pytest.mark.fault("byte-flipped")
 def test_10_there_is_one_clean_retry_only_and_the_last_bytes_stay_aside(
     server: ArtifactServer, fetching: Fetching
 ) -> None:
@@ -184,12 +191,14 @@ def test_10_there_is_one_clean_retry_only_and_the_last_bytes_stay_aside(
     assert not fetching.target.exists()
 
 
+@pytest.mark.fault("byte-flipped")
 def test_10_the_retry_goes_to_the_next_address(server: ArtifactServer, fetching: Fetching) -> None:
     first, second = server.put("/1", Answer(CONTENT, flip_at=7)), server.put("/2", WHOLE)
     assert fetching.file(pinned(first, second)) == SHA256
     assert [seen.path for seen in server.seen] == ["/1", "/2"]
 
 
+@pytest.mark.fault("retagged")
 def test_11_a_release_that_was_made_anew_is_refused_with_both_hashes(
     server: ArtifactServer, fetching: Fetching
 ) -> None:
@@ -201,6 +210,7 @@ def test_11_a_release_that_was_made_anew_is_refused_with_both_hashes(
     assert told.value.exit_code == 77
 
 
+@pytest.mark.fault("retagged")
 @pytest.mark.parametrize("content", [CONTENT + b"x", CONTENT[:-1]], ids=["longer", "shorter"])
 def test_11_another_size_is_refused_before_the_body_comes(
     server: ArtifactServer, fetching: Fetching, content: bytes
@@ -214,6 +224,7 @@ def test_11_another_size_is_refused_before_the_body_comes(
 # 12: servers that do not understand ranges, or changed the file meanwhile
 
 
+@pytest.mark.fault("ranges-ignored")
 @pytest.mark.parametrize("ranges", ["ignore", "shift", "nonsense"])
 def test_12_a_wrong_answer_to_a_range_makes_it_start_anew(
     server: ArtifactServer, fetching: Fetching, ranges: str
@@ -224,6 +235,7 @@ def test_12_a_wrong_answer_to_a_range_makes_it_start_anew(
     assert not list(fetching.partial.glob("*.rejected")), "nothing was mixed"
 
 
+@pytest.mark.fault("ranges-ignored")
 @pytest.mark.parametrize("known", [pinned, unpinned])
 def test_12_a_file_that_changes_between_two_parts_is_never_mixed(
     server: ArtifactServer, fetching: Fetching, known: object
@@ -235,6 +247,7 @@ def test_12_a_file_that_changes_between_two_parts_is_never_mixed(
     assert not list(fetching.partial.glob("*.rejected"))
 
 
+@pytest.mark.fault("ranges-ignored")
 def test_12_a_range_of_another_etag_is_not_taken(server: ArtifactServer, fetching: Fetching) -> None:
     ignores_the_condition = Answer(CONTENT, etag='"t"', headers={"ETag": '"u"'})
     url = server.put("/f", Answer(OTHER, cut_at=HALF, etag='"t"'), ignores_the_condition, WHOLE)
@@ -242,6 +255,7 @@ def test_12_a_range_of_another_etag_is_not_taken(server: ArtifactServer, fetchin
     arrived(fetching)
 
 
+@pytest.mark.fault("ranges-ignored")
 def test_12_without_an_etag_only_a_pinned_file_is_continued(server: ArtifactServer, fetching: Fetching) -> None:
     url = server.put("/f", Answer(CONTENT, etag="", cut_at=HALF), Answer(CONTENT, etag=""))
     fetching.file(pinned(url))
@@ -256,6 +270,7 @@ def test_12_without_an_etag_only_a_pinned_file_is_continued(server: ArtifactServ
 # 13: one address after the other
 
 
+@pytest.mark.fault("mirrors-failing")
 def test_13_addresses_are_tried_in_turn_and_each_failure_is_told(server: ArtifactServer, fetching: Fetching) -> None:
     urls = [server.put("/1", failure(404)), server.put("/2", failure(500)), server.put("/3", WHOLE)]
     assert fetching.file(pinned(*(f"{url}?token=hush" for url in urls))) == SHA256
@@ -266,6 +281,7 @@ def test_13_addresses_are_tried_in_turn_and_each_failure_is_told(server: Artifac
     assert 1 < len(server.asked("/2")) < 10
 
 
+@pytest.mark.fault("mirrors-failing")
 def test_13_when_no_address_has_it_every_reason_is_told(server: ArtifactServer, fetching: Fetching) -> None:
     urls = [server.put("/1", failure(404)), server.put("/2", failure(403)), "http://127.0.0.1:9/3"]
     with pytest.raises(UnreachableError) as told:
@@ -275,6 +291,7 @@ def test_13_when_no_address_has_it_every_reason_is_told(server: ArtifactServer, 
     assert told.value.exit_code == 69
 
 
+@pytest.mark.fault("mirrors-failing")
 def test_13_a_file_half_from_one_address_goes_on_at_the_next(server: ArtifactServer, fetching: Fetching) -> None:
     urls = [server.put("/1", Answer(CONTENT, cut_at=HALF), failure(404)), server.put("/2", WHOLE)]
     assert fetching.file(pinned(*urls)) == SHA256
@@ -283,6 +300,7 @@ def test_13_a_file_half_from_one_address_goes_on_at_the_next(server: ArtifactSer
     assert "if-range" not in server.asked("/2")[0].headers, "it is the tag of another server"
 
 
+@pytest.mark.fault("mirrors-failing")
 def test_13_without_a_pinned_hash_two_addresses_are_never_mixed(server: ArtifactServer, fetching: Fetching) -> None:
     urls = [server.put("/1", Answer(OTHER, cut_at=HALF), failure(404)), server.put("/2", WHOLE)]
     assert fetching.file(unpinned(*urls)) == SHA256
@@ -297,6 +315,7 @@ def test_a_file_without_an_address_is_told(fetching: Fetching) -> None:
 # 15: slow, silent and endless
 
 
+@pytest.mark.fault("slow-body")
 def test_15_a_server_that_falls_silent_is_left(server: ArtifactServer, fetching: Fetching) -> None:
     url = server.put("/f", Answer(CONTENT, stall_at=HALF), WHOLE)
     assert fetching.file(pinned(url), IMPATIENT) == SHA256
@@ -304,6 +323,7 @@ def test_15_a_server_that_falls_silent_is_left(server: ArtifactServer, fetching:
     assert server.seen[1].headers["range"] == f"bytes={HALF}-"
 
 
+@pytest.mark.fault("slow-body")
 @pytest.mark.parametrize("says_length", [True, False])
 def test_15_a_byte_now_and_then_is_not_enough(server: ArtifactServer, fetching: Fetching, says_length: bool) -> None:
     url = server.put("/f", Answer(CONTENT, drip_s=0.05, says_length=says_length))
@@ -311,6 +331,7 @@ def test_15_a_byte_now_and_then_is_not_enough(server: ArtifactServer, fetching: 
         fetching.file(pinned(url), IMPATIENT)
 
 
+@pytest.mark.fault("slow-body")
 @pytest.mark.parametrize("known", [pinned, unpinned])
 def test_15_an_endless_body_ends_at_what_may_be(server: ArtifactServer, fetching: Fetching, known: object) -> None:
     fetching.options["most_bytes"] = 1_000_000
@@ -321,6 +342,7 @@ def test_15_an_endless_body_ends_at_what_may_be(server: ArtifactServer, fetching
     assert max(sum(fetching.counted[: index + 1]) for index in range(len(fetching.counted))) <= 1_000_000
 
 
+@pytest.mark.fault("slow-body")
 def test_15_a_size_beyond_all_reason_is_not_begun(server: ArtifactServer, fetching: Fetching) -> None:
     fetching.options["most_bytes"] = SIZE - 1
     with pytest.raises(RefusedError, match="never fetched"):
@@ -328,6 +350,7 @@ def test_15_a_size_beyond_all_reason_is_not_begun(server: ArtifactServer, fetchi
     assert fetching.file(pinned(f"{server.root}/f")) == SHA256, "whoever pinned the size knows better"
 
 
+@pytest.mark.fault("slow-body")
 @pytest.mark.parametrize("known", [pinned, unpinned])
 def test_15_an_encrypted_line_that_is_cut_gives_nothing_but_the_file(
     fetching: Fetching, tmp_path: Path, known: Callable[..., PinnedFile]
@@ -349,6 +372,7 @@ def test_15_an_encrypted_line_that_is_cut_gives_nothing_but_the_file(
 # 16: web pages and compressed answers
 
 
+@pytest.mark.fault("captive-portal")
 @pytest.mark.parametrize("known", [pinned, unpinned])
 @pytest.mark.parametrize("says_length", [True, False])
 def test_16_a_web_page_is_told_as_what_it_is(
@@ -361,6 +385,7 @@ def test_16_a_web_page_is_told_as_what_it_is(
     assert fetching.left == []
 
 
+@pytest.mark.fault("captive-portal")
 def test_16_a_web_page_of_just_the_pinned_size_is_told_too(server: ArtifactServer, fetching: Fetching) -> None:
     login = page("x" * 200)
     url = server.put("/f", login)
@@ -368,6 +393,7 @@ def test_16_a_web_page_of_just_the_pinned_size_is_told_too(server: ArtifactServe
         fetching.file(pinned(url, content=bytes(len(login.body))))
 
 
+@pytest.mark.fault("captive-portal")
 def test_16_a_web_page_that_is_pinned_is_a_file(server: ArtifactServer, fetching: Fetching) -> None:
     body = page("x" * 5000).body
     url = server.put("/f", Answer(body, cut_at=3000), Answer(body, says_length=False))
@@ -375,6 +401,7 @@ def test_16_a_web_page_that_is_pinned_is_a_file(server: ArtifactServer, fetching
     assert fetching.target.read_bytes() == body
 
 
+@pytest.mark.fault("captive-portal")
 @pytest.mark.parametrize("says_length", [True, False])
 def test_16_a_web_page_does_not_cost_what_is_here_already(
     server: ArtifactServer, fetching: Fetching, says_length: bool
@@ -390,6 +417,7 @@ def test_16_a_web_page_does_not_cost_what_is_here_already(
     assert server.seen[-1].headers["range"] == f"bytes={HALF}-"
 
 
+@pytest.mark.fault("captive-portal")
 def test_16_a_compressed_answer_is_refused(server: ArtifactServer, fetching: Fetching) -> None:
     with pytest.raises(RefusedError, match="encoded"):
         fetching.file(pinned(server.put("/f", Answer(CONTENT, zipped=True))))

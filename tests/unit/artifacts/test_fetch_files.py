@@ -144,6 +144,7 @@ def bundle(fetching: Fetching) -> Path:
     return path
 
 
+@pytest.mark.fault("network-gone")
 @pytest.mark.parametrize("offline", [True, False])
 def test_20_what_a_bundle_holds_is_asked_of_nobody(
     server: ArtifactServer, fetching: Fetching, bundle: Path, offline: bool
@@ -156,6 +157,7 @@ def test_20_what_a_bundle_holds_is_asked_of_nobody(
     assert (bundle / "sha256" / SHA256).read_bytes() == CONTENT
 
 
+@pytest.mark.fault("network-gone")
 def test_20_what_a_bundle_lacks_is_named_and_nobody_asked(
     server: ArtifactServer, fetching: Fetching, bundle: Path
 ) -> None:
@@ -257,6 +259,7 @@ def test_a_wheel_and_its_member_come_from_a_directory(tmp_path: Path, wheel: Pat
         fetcher.wheel(whole, lambda _: None)
 
 
+@pytest.mark.fault("network-gone")
 def test_20_a_bundle_gives_wheels_and_members(tmp_path: Path, wheel: Path) -> None:
     whole, member = described(wheel)
     bundle = tmp_path / "bundle" / "sha256"

@@ -40,6 +40,7 @@ def finish(child: subprocess.Popen[str]) -> str:
     return stdout.strip()
 
 
+@pytest.mark.fault("body-cut")
 @pytest.mark.parametrize("unpinned", ["", "yes"])
 @pytest.mark.parametrize("at", [1, SIZE // 3, SIZE - 1])
 def test_9_a_killed_process_is_continued_by_the_next(
@@ -71,6 +72,7 @@ def test_two_processes_that_want_one_file_never_mix_it(server: ArtifactServer, t
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == CONTENT
 
 
+@pytest.mark.fault("network-gone")
 def test_20_without_any_network_a_bundle_is_enough(tmp_path: Path) -> None:
     unshare = shutil.which("unshare")
     if not unshare or subprocess.run([unshare, "-rn", "true"], check=False, capture_output=True).returncode:

@@ -61,6 +61,7 @@ def test_a_file_is_whole_when_its_last_tensor_is() -> None:
         read(whole[:-1])
 
 
+@pytest.mark.fault("hostile-model")
 @pytest.mark.parametrize("at", [0, 3, 4, 7, 20, 30, 100, 5000])
 def test_a_header_that_ends_early_is_refused(at: int) -> None:
     with pytest.raises(InvalidInputError):
@@ -125,6 +126,7 @@ ALL = {
 }
 
 
+@pytest.mark.fault("hostile-model")
 @pytest.mark.parametrize(("data", "kind"), ALL.values(), ids=ALL.keys())
 def test_what_is_hostile_is_refused_without_memory_for_it(data: bytes, kind: type[Exception]) -> None:
     tracemalloc.start()

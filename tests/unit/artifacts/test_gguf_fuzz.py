@@ -8,6 +8,7 @@ import time
 import tracemalloc
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +55,8 @@ HYBRID = model(
     ssm__state_size=128,
 )
 PLACES = {SMOLLM2: len(SMOLLM2) - 163_584, HYBRID: len(HYBRID) - 4096}
+
+pytestmark = pytest.mark.fault("hostile-model")
 
 
 def read_or_refuse(data: bytes) -> None:

@@ -212,6 +212,7 @@ def test_a_small_file_without_a_checksum_must_be_small(
         pinned(found)
 
 
+@pytest.mark.fault("hostile-model")
 def test_programs_and_pickles_are_never_asked_for(
     hub: HubServer, publish: Publish, ask: Resolve, pinned: Pinned
 ) -> None:
@@ -220,6 +221,7 @@ def test_programs_and_pickles_are_never_asked_for(
     assert not [seen.path for seen in hub.seen if seen.path.endswith((".py", ".bin"))]
 
 
+@pytest.mark.fault("hostile-model")
 @pytest.mark.parametrize(
     ("files", "file", "expected"),
     [
@@ -241,6 +243,7 @@ OWN_CLASS = b'{"auto_map": {"AutoTokenizer": ["x.Y"]}}'
 OWN_VISION = json.dumps(LLAMA_8B | {"vision_config": json.loads(OWN_CLASS)}).encode()
 
 
+@pytest.mark.fault("hostile-model")
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -297,6 +300,7 @@ def test_a_gated_repository_tells_how_to_get_in(hub: HubServer, publish: Publish
     assert ask(f"hf:{REPO}", {"HF_TOKEN": HF_TOKEN}).gated
 
 
+@pytest.mark.fault("bad-redirect")
 def test_the_token_goes_to_the_hub_and_not_to_its_cdn(
     hub: HubServer, publish: Publish, ask: Resolve, pinned: Pinned
 ) -> None:

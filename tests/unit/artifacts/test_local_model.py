@@ -103,6 +103,7 @@ def test_parameters_of_packed_weights_are_not_guessed(tmp_path: Path) -> None:
     assert (model.quantization, model.parameters) == ("AWQ-INT4", None)
 
 
+@pytest.mark.fault("hostile-model")
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "consolidated.00.pth", "model.pt", "model.ckpt"])
 def test_pickled_weights_are_refused_with_the_reason(tmp_path: Path, name: str) -> None:
     with pytest.raises(RefusedError, match="program"):
@@ -135,6 +136,7 @@ PROGRAMS = {
 }
 
 
+@pytest.mark.fault("hostile-model")
 @pytest.mark.parametrize("files", PROGRAMS.values(), ids=PROGRAMS.keys())
 def test_a_model_that_carries_a_program_is_refused(tmp_path: Path, files: dict[str, Any]) -> None:
     place = Path(directory(tmp_path / "m", LLAMA_8B, {"model.safetensors": ONE}))
@@ -159,6 +161,7 @@ def test_what_other_models_have_beside_their_weights_is_no_program(tmp_path: Pat
     assert describe(directory(tmp_path / "m", LLAMA_8B, files)).name == "m"
 
 
+@pytest.mark.fault("hostile-model")
 def test_a_header_that_harms_is_refused_by_the_name_of_its_file(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match=r"^m\.gguf: .* an alignment of 2147483648 is not possible"):
         describe(write(tmp_path / "m.gguf", gguf([*KEYS[:8], number("general.alignment", 2**31)])))

@@ -50,6 +50,7 @@ def one(**changed: Any) -> bytes:
     return header({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8], **changed}}) + bytes(8)
 
 
+@pytest.mark.fault("hostile-model")
 @pytest.mark.parametrize(
     "data",
     [

@@ -69,12 +69,14 @@ def refused(tmp_path: Path, data: bytes, match: str = "is", **options: object) -
     assert (outside / "precious").read_bytes() == b"precious"
 
 
+@pytest.mark.fault("hostile-archive")
 @pytest.mark.parametrize("name", BAD_NAMES.values(), ids=BAD_NAMES.keys())
 @pytest.mark.parametrize("format_", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT], ids=["pax", "gnu"])
 def test_an_unsafe_name_in_a_tar_archive_is_refused(tmp_path: Path, name: str, format_: int) -> None:
     refused(tmp_path, tar(entry("good"), entry(name), format_=format_))
 
 
+@pytest.mark.fault("hostile-archive")
 @pytest.mark.parametrize("name", [name for name in BAD_NAMES.values() if "\udcff" not in name and name != "file/"])
 def test_an_unsafe_name_in_a_zip_archive_is_refused(tmp_path: Path, name: str) -> None:
     info = zip_entry("x")
@@ -82,12 +84,14 @@ def test_an_unsafe_name_in_a_zip_archive_is_refused(tmp_path: Path, name: str) -
     refused(tmp_path, zipped((zip_entry("good"), b"x"), (info, b"x")))
 
 
+@pytest.mark.fault("hostile-archive")
 def test_a_name_that_hides_behind_a_nul_is_refused(tmp_path: Path) -> None:
     shown = zipped((zip_entry("good/safe"), b"x")).replace(b"good/safe", b"good\0safe")
     refused(tmp_path, shown, "no text")
     refused(tmp_path, tar(entry("a", pax_headers={"path": "good\0/../../evil"})))
 
 
+@pytest.mark.fault("hostile-archive")
 def test_an_empty_name_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, tar(entry("", b"x")), "empty name")
     refused(tmp_path, tar(entry("good"), directory("/")))
@@ -111,6 +115,7 @@ CLASHES: dict[str, tuple[Entry, ...]] = {
 }
 
 
+@pytest.mark.fault("hostile-archive")
 @pytest.mark.parametrize("entries", CLASHES.values(), ids=CLASHES.keys())
 def test_two_members_that_are_one_file_somewhere_are_refused(tmp_path: Path, entries: tuple[Entry, ...]) -> None:
     refused(tmp_path, tar(*entries), "is unsafe")
@@ -148,11 +153,13 @@ LINKS: dict[str, tuple[Entry, ...]] = {
 }
 
 
+@pytest.mark.fault("hostile-archive")
 @pytest.mark.parametrize("entries", LINKS.values(), ids=LINKS.keys())
 def test_a_link_that_could_lead_outside_is_refused(tmp_path: Path, entries: tuple[Entry, ...]) -> None:
     refused(tmp_path, tar(*entries), "is unsafe")
 
 
+@pytest.mark.fault("hostile-archive")
 @pytest.mark.parametrize("target", ["/etc/passwd", "..", "../x", "d/../x", "", "a\\b", "x" * 1025])
 def test_a_link_in_a_zip_archive_obeys_the_same_rules(tmp_path: Path, target: str) -> None:
     refused(tmp_path, zipped((zip_entry("a", stat.S_IFLNK | 0o777), target.encode())), "is unsafe")
@@ -169,6 +176,7 @@ def test_a_link_that_is_stripped_of_its_directory_still_stays_inside(tmp_path: P
     refused(tmp_path, tar(link("top/a", "../top/b"), entry("top/b")), "is unsafe", strip=1)
 
 
+@pytest.mark.fault("hostile-archive")
 @pytest.mark.parametrize(
     "entries",
     [(entry("top/a"), entry("other/b")), (entry("a"),), (entry("top/a"), link("b", "top/a")), (hard_link("a", "b"),)],
@@ -194,6 +202,7 @@ KINDS: dict[str, Entry] = {
 }
 
 
+@pytest.mark.fault("hostile-archive")
 @pytest.mark.parametrize("one", KINDS.values(), ids=KINDS.keys())
 def test_what_is_no_plain_file_is_refused(tmp_path: Path, one: Entry) -> None:
     refused(tmp_path, tar(entry("good"), one))
@@ -202,16 +211,19 @@ def test_what_is_no_plain_file_is_refused(tmp_path: Path, one: Entry) -> None:
 MODES = [stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFREG | 0o4755, stat.S_IFREG | 0o2755]
 
 
+@pytest.mark.fault("hostile-archive")
 @pytest.mark.parametrize("mode", MODES, ids=oct)
 def test_what_is_no_plain_file_in_a_zip_archive_is_refused(tmp_path: Path, mode: int) -> None:
     refused(tmp_path, zipped((zip_entry("good"), b"x"), (zip_entry("a", mode), b"")))
 
 
+@pytest.mark.fault("hostile-archive")
 @pytest.mark.parametrize("size", ["-1", "-512", "99999999999999999999", "1e3", "", "0"])
 def test_a_size_that_lies_is_refused(tmp_path: Path, size: str) -> None:
     refused(tmp_path, tar(entry("a", b"x" * 512, pax_headers={"size": size}), entry("b")))
 
 
+@pytest.mark.fault("hostile-archive")
 def test_a_header_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     comment = tar(entry("a", pax_headers={"comment": "x" * (8 << 20)}))
     refused(tmp_path, gzip.compress(comment), "a header has more than")
@@ -219,6 +231,7 @@ def test_a_header_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, chain + tar(entry("a")))
 
 
+@pytest.mark.fault("hostile-archive")
 def test_headers_in_headers_are_refused(tmp_path: Path) -> None:
     long_name = tarfile.TarInfo("././@LongLink")
     long_name.type = tarfile.GNUTYPE_LONGNAME
@@ -232,22 +245,26 @@ def bomb(packing: str) -> bytes:
     return PACKINGS[packing](tar(*(entry(str(number), zeros) for number in range(3))))
 
 
+@pytest.mark.fault("hostile-archive")
 @pytest.mark.parametrize("packing", ["tar.gz", "tar.zst", "zip"])
 @pytest.mark.parametrize("limits", [Limits(unpacked_bytes=20 << 20), Limits(ratio=10, small_bytes=1 << 20)])
 def test_a_bomb_is_refused(tmp_path: Path, packing: str, limits: Limits) -> None:
     refused(tmp_path, bomb(packing), "not believable", limits=limits)
 
 
+@pytest.mark.fault("hostile-archive")
 def test_a_size_that_cannot_be_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     huge = tarfile.TarInfo("huge")
     huge.size = 31 << 30
     refused(tmp_path, huge.tobuf() + bytes(1024), "not believable")
 
 
+@pytest.mark.fault("hostile-archive")
 def test_zeros_without_end_after_the_end_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, gzip.compress(tar(entry("a")) + bytes(8 << 20)), "after its end")
 
 
+@pytest.mark.fault("hostile-archive")
 def test_more_members_than_any_engine_has_are_refused(tmp_path: Path) -> None:
     three = Limits(members=3)
     refused(tmp_path, tar(*(entry(str(n)) for n in range(4))), "more than the 3", limits=three)
@@ -255,6 +272,7 @@ def test_more_members_than_any_engine_has_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, zipped(*((zip_entry(str(n)), b"") for n in range(4))), "more than the 3", limits=three)
 
 
+@pytest.mark.fault("hostile-archive")
 def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
     data = bytearray(zipped((zip_entry("a"), b"x")))
     data[6] |= 1
@@ -262,6 +280,7 @@ def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, bytes(data), "encrypted")
 
 
+@pytest.mark.fault("hostile-archive")
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_an_unusual_compression_is_refused(tmp_path: Path, method: int) -> None:
     packed = io.BytesIO()
@@ -270,6 +289,7 @@ def test_an_unusual_compression_is_refused(tmp_path: Path, method: int) -> None:
     refused(tmp_path, packed.getvalue(), "unusual")
 
 
+@pytest.mark.fault("hostile-archive")
 def test_two_members_of_one_name_in_a_zip_archive_are_refused(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -277,12 +297,14 @@ def test_two_members_of_one_name_in_a_zip_archive_are_refused(tmp_path: Path) ->
     refused(tmp_path, data, "a file already")
 
 
+@pytest.mark.fault("hostile-archive")
 def test_a_zip_archive_whose_table_names_another_file_is_refused(tmp_path: Path) -> None:
     data = zipped((zip_entry("safe"), b"x"))
     at = data.rindex(b"safe")
     refused(tmp_path, data[:at] + b"evil" + data[at + 4 :], "is damaged")
 
 
+@pytest.mark.fault("hostile-archive")
 def test_a_table_of_contents_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     info = zip_entry("a")
     info.comment = b"x" * 60_000

@@ -137,6 +137,7 @@ def unpacked_or_refused(data: bytes, strip: int = 0) -> None:
             assert os.path.commonpath([real, os.path.realpath(out)]) == os.path.realpath(out)
 
 
+@pytest.mark.fault("hostile-archive")
 @settings(max_examples=200)
 @given(st.lists(ENTRIES, min_size=1, max_size=6), st.integers(0, 2))
 @example([directory("a/b/c"), link("x", "a/b/c"), link("y", "x/../../..")], 0)
@@ -151,6 +152,7 @@ def test_no_name_and_no_link_leads_outside(entries: list[Entry], strip: int) -> 
     unpacked_or_refused(data, strip)
 
 
+@pytest.mark.fault("hostile-archive")
 @settings(max_examples=200)
 @given(st.lists(st.tuples(PATHS, st.sampled_from([0, 0o100644, 0o120777, 0o040755])), min_size=1, max_size=5))
 def test_no_name_in_a_zip_archive_leads_outside(names: list[tuple[str, int]]) -> None:
@@ -171,6 +173,7 @@ WHOLE = {packing: pack(tar(*GOOD)) for packing, pack in PACKINGS.items()}
 WHOLE["zip"] = zipped((zip_entry("a/b"), b"x" * 700), (zip_entry("l", 0o120777), b"a"), (zip_entry("é"), b"y"))
 
 
+@pytest.mark.fault("hostile-archive")
 @settings(max_examples=300)
 @given(st.sampled_from(list(WHOLE)), st.data())
 def test_damaged_bytes_are_unpacked_or_refused(packing: str, data: st.DataObject) -> None:
@@ -186,6 +189,7 @@ def checksummed(header: bytes) -> bytes:
     return header[:148] + f"{total:06o}\0 ".encode() + header[156:]
 
 
+@pytest.mark.fault("hostile-archive")
 @settings(max_examples=200)
 @given(st.data())
 def test_a_header_with_anything_in_it_is_unpacked_or_refused(data: st.DataObject) -> None:

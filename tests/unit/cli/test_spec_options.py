@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from provision.cli.main import VERBS, globals_last, load
 from provision.cli.wish import Wish, with_wish
 from provision.domain.lock import wish_of
-from provision.domain.spec import ACCELERATIONS, BACKENDS, KV_CACHE_TYPES, SERVING, SOURCES, Install, Spec
+from provision.domain.spec import ACCELERATIONS, BACKENDS, KV_CACHE_TYPES, SERVICES, SERVING, SOURCES, Install, Spec
 
 WORD = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
 SPECS = st.builds(
@@ -31,6 +31,8 @@ SPECS = st.builds(
     base_url=st.none() | st.just("http://127.0.0.1:1234/v1"),
     kv_cache=st.sampled_from(KV_CACHE_TYPES),
     keep_alive=st.none() | st.integers(-1, 3600),
+    service=st.sampled_from(SERVICES),
+    linger=st.booleans(),
     install=st.builds(
         Install,
         sources=st.lists(st.sampled_from(SOURCES), unique=True).map(tuple),
@@ -54,6 +56,7 @@ def test_lock_offers_nothing_that_only_up_and_plan_can_do() -> None:
 @given(SPECS)
 def test_a_lock_is_made_for_what_decides_what_is_installed(spec: Spec) -> None:
     served = Spec(threads=3, host="0.0.0.0", port=99, api_key_env="KEY", base_url="http://x/v1", keep_alive=9)  # noqa: S104
+    served = replace(served, service="systemd", linger=True)
     changed = {name: getattr(served, name) for name in SERVING}
     other = replace(spec, **changed, install=replace(spec.install, mirrors={"github": "https://m.example"}))
     assert wish_of(other) == wish_of(spec)
@@ -95,7 +98,7 @@ def test_nothing_to_say_is_no_option() -> None:
 @pytest.mark.parametrize("field", [f.name for f in fields(Spec) if f.name not in ("version", "install")])
 def test_every_field_is_an_option_of_up(field: str) -> None:
     option = "--" + field.replace("_", "-")
-    value = [] if field == "require_gpu" else ["7"]
+    value = [] if field in ("require_gpu", "linger") else ["7"]
     assert getattr(parsed([option, *value]), field) != getattr(Spec(), field)
 
 

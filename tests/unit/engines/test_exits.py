@@ -24,6 +24,7 @@ LOGS = {
 }
 
 
+@pytest.mark.fault("server-dies")
 @pytest.mark.parametrize(
     ("returncode", "log", "reason", "retry"),
     [
@@ -52,6 +53,7 @@ def test_the_end_of_a_process_in_words(returncode: int, log: str, reason: str, r
     assert ended.retry is retry
 
 
+@pytest.mark.fault("server-dies")
 @pytest.mark.parametrize("name", LOGS)
 def test_real_logs_of_a_server_that_ended_with_status_1(name: str) -> None:
     ended = decode(1, (SAMPLES / name).read_text(encoding="utf-8"), FAILURES)
@@ -68,6 +70,7 @@ def test_every_known_failure_has_a_reason_and_a_way_out() -> None:
     assert all(failure.reason and failure.hint for failure in FAILURES)
 
 
+@pytest.mark.fault("engine-does-not-run")
 @pytest.mark.parametrize(
     ("number", "reason", "retry"),
     [
@@ -90,6 +93,7 @@ def test_a_program_that_cannot_be_started_in_words(number: int | None, reason: s
         assert decode(126, str(OSError(number, os.strerror(number), "/engine/bin/python")), FAILURES) == ended
 
 
+@pytest.mark.fault("engine-does-not-run")
 @pytest.mark.parametrize(
     ("log", "reason"),
     [
@@ -107,3 +111,11 @@ def test_what_the_loader_misses_is_named_for_every_engine(log: str, reason: str)
 
 def test_a_server_that_ends_with_126_itself_is_not_explained_away() -> None:
     assert "status 126" in decode(126, "something else", ()).reason
+
+
+@pytest.mark.fault("out-of-memory")
+@pytest.mark.parametrize("returncode", [-9, 137])
+def test_killed_for_want_of_memory_is_told_apart_from_killed_by_hand(returncode: int) -> None:
+    assert "ran out of memory" in decode(returncode, "", (), starved=True).reason
+    assert "by hand" in decode(returncode, "", ()).reason
+    assert "segmentation fault" in decode(-11, "", (), starved=True).reason, "that had another reason"

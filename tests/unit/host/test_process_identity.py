@@ -33,6 +33,7 @@ def test_nobody_is_not_running() -> None:
     assert process.identify(2**22 + 1) is None
 
 
+@pytest.mark.fault("zombie")
 def test_a_zombie_does_not_run() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         deadline = time.monotonic() + 5
@@ -42,6 +43,7 @@ def test_a_zombie_does_not_run() -> None:
         assert Path(f"/proc/{child.pid}").exists() or sys.platform != "linux"
 
 
+@pytest.mark.fault("pid-reused")
 @pytest.mark.parametrize("change", [{"started": 1}, {"boot_id": "another boot"}])
 def test_another_process_with_the_same_pid_is_neither_seen_nor_signalled(
     sleeper: subprocess.Popen[bytes], change: dict[str, object]
@@ -65,6 +67,7 @@ def test_a_signal_reaches_exactly_its_process(sleeper: subprocess.Popen[bytes]) 
     assert process.send(now, signal.SIGTERM) is False
 
 
+@pytest.mark.fault("zombie")
 def test_a_process_that_is_being_waited_for_is_gone_when_it_is_a_zombie() -> None:
     with subprocess.Popen(["/bin/sleep", "0.3"]) as child:
         now = process.identify(child.pid)

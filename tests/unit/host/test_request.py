@@ -55,6 +55,7 @@ def ask(url: str, transport: Transport = HASTY_TRANSPORT, headers: dict[str, str
 # 14: busy servers
 
 
+@pytest.mark.fault("retry-after")
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_14_a_busy_server_is_asked_again(server: ArtifactServer, status: int) -> None:
     assert ask(server.put("/f", failure(status, times=2), OK)) == b"fine"
@@ -65,6 +66,7 @@ LATER = format_datetime(dt.datetime(2999, 1, 1, tzinfo=dt.timezone.utc), usegmt=
 EARLIER = format_datetime(dt.datetime(1999, 1, 1, tzinfo=dt.timezone.utc), usegmt=True)
 
 
+@pytest.mark.fault("retry-after")
 @pytest.mark.parametrize("retry_after", ["86400", "-1", LATER, EARLIER])
 def test_14_a_server_that_stays_busy_is_given_up(server: ArtifactServer, retry_after: str) -> None:
     with pytest.raises(StatusError, match="answers 503") as told:
@@ -74,6 +76,7 @@ def test_14_a_server_that_stays_busy_is_given_up(server: ArtifactServer, retry_a
     assert len(server.seen) == HASTY.attempts
 
 
+@pytest.mark.fault("retry-after")
 def test_14_a_wait_ends_when_it_is_stopped(server: ArtifactServer) -> None:
     stop = threading.Event()
     patient = Transport({}, patience=Patience(max_wait_s=60.0), stopped=stop.is_set)
@@ -88,6 +91,7 @@ def test_14_a_wait_ends_when_it_is_stopped(server: ArtifactServer) -> None:
 # 15: servers that never come to an answer
 
 
+@pytest.mark.fault("slow-body")
 def test_15_a_server_that_accepts_and_is_silent_is_given_up(server: ArtifactServer) -> None:
     with pytest.raises(UnreachableError, match="it fell silent"):
         ask(server.put("/f", Answer(b"", delay_s=60)), Transport({}, patience=IMPATIENT))
@@ -106,6 +110,7 @@ def dripping(listener: socket.socket, over: threading.Event) -> None:
                 return
 
 
+@pytest.mark.fault("slow-body")
 def test_15_the_head_of_an_answer_cannot_take_for_ever() -> None:
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -124,6 +129,7 @@ def test_15_the_head_of_an_answer_cannot_take_for_ever() -> None:
 # 16: proxies
 
 
+@pytest.mark.fault("captive-portal")
 def test_16_a_proxy_that_wants_a_login_is_told(server: ArtifactServer) -> None:
     proxy = server.root.replace("://", "://me:hush@")
     server.fallback = lambda _: failure(407)
@@ -137,6 +143,7 @@ def test_16_a_proxy_that_wants_a_login_is_told(server: ArtifactServer) -> None:
     assert all(seen.headers["proxy-authorization"] == "Basic bWU6aHVzaA==" for seen in server.seen)
 
 
+@pytest.mark.fault("captive-portal")
 @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "all_proxy"])
 def test_16_a_proxy_that_forbids_is_told(server: ArtifactServer, variable: str) -> None:
     server.fallback = lambda _: failure(403)
@@ -145,12 +152,14 @@ def test_16_a_proxy_that_forbids_is_told(server: ArtifactServer, variable: str) 
     assert [(seen.method, seen.target) for seen in server.seen] == [("CONNECT", "example.org:443")]
 
 
+@pytest.mark.fault("captive-portal")
 def test_16_this_machine_and_what_no_proxy_names_are_asked_directly(server: ArtifactServer) -> None:
     env = {"HTTP_PROXY": "http://127.0.0.1:9", "ALL_PROXY": "http://127.0.0.1:9", "NO_PROXY": "mirror.lan"}
     assert ask(server.put("/f", OK), Transport(env, patience=HASTY)) == b"fine"
     assert Transport(env).proxy("https://mirror.lan/f") is None
 
 
+@pytest.mark.fault("captive-portal")
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_16_a_proxy_that_is_down_wants_no_login(scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -168,12 +177,14 @@ def test_of_two_logins_the_one_of_the_address_is_sent() -> None:
     assert told == ["Basic bWU6aHVzaA=="]
 
 
+@pytest.mark.fault("captive-portal")
 def test_16_a_proxy_of_another_kind_is_told_without_its_login() -> None:
     with pytest.raises(UnreachableError, match="only http and https") as told:
         ask("https://example.org/f", Transport({"ALL_PROXY": "socks5://me:hush@127.0.0.1:9"}))
     assert "hush" not in f"{told.value.message}{told.value.hint}"
 
 
+@pytest.mark.fault("captive-portal")
 def test_16_after_a_redirect_the_proxy_for_the_new_host_is_used(server: ArtifactServer, other: ArtifactServer) -> None:
     other.fallback = lambda _: OK
     transport = Transport({"http_proxy": other.root}, trusted_hosts=("mirror.lan",), patience=HASTY)
@@ -255,6 +266,7 @@ def rehashed(file: str) -> str:
     return str(Path(file).parent)
 
 
+@pytest.mark.fault("bad-certificate")
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", None])
 @pytest.mark.parametrize("is_directory", [False, True])
 def test_17_an_authority_of_ones_own_is_trusted_when_named(
@@ -266,6 +278,7 @@ def test_17_an_authority_of_ones_own_is_trusted_when_named(
         assert ask(server.put("/f", OK), replace(named, patience=HASTY)) == b"fine"
 
 
+@pytest.mark.fault("bad-certificate")
 def test_17_what_is_named_as_our_hints_say_wins(authority: trustme.CA, authority_file: str) -> None:
     env = {"REQUESTS_CA_BUNDLE": "/nowhere", "CURL_CA_BUNDLE": "/nowhere", "SSL_CERT_FILE": authority_file}
     with serving(tls(authority, "localhost"), "localhost") as server:
@@ -275,6 +288,7 @@ def test_17_what_is_named_as_our_hints_say_wins(authority: trustme.CA, authority
 LONG_AGO = dt.datetime(2020, 1, 1, tzinfo=dt.timezone.utc)
 
 
+@pytest.mark.fault("bad-certificate")
 @pytest.mark.parametrize(
     ("name", "options", "is_trusted", "reason"),
     [
@@ -297,6 +311,7 @@ def test_17_a_bad_certificate_is_told_at_once(
     assert "hush" not in told.value.message
 
 
+@pytest.mark.fault("bad-certificate")
 def test_17_a_trusted_host_needs_no_certificate_that_anybody_knows_and_others_still_do(authority: trustme.CA) -> None:
     with serving(tls(authority, "elsewhere.example"), "localhost") as server:
         url = server.put("/f", OK)
@@ -310,6 +325,7 @@ def test_17_a_trusted_host_needs_no_certificate_that_anybody_knows_and_others_st
             ask(url, replace(transport, trusted_hosts=("localhost:1", "other.example")))
 
 
+@pytest.mark.fault("bad-certificate")
 def test_17_a_certificate_signed_by_itself_is_told(tmp_path: Path) -> None:
     own = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -322,11 +338,13 @@ def test_17_a_certificate_signed_by_itself_is_told(tmp_path: Path) -> None:
         ask(server.put("/f", OK))
 
 
+@pytest.mark.fault("bad-certificate")
 def test_17_a_server_without_encryption_behind_https_is_told(server: ArtifactServer) -> None:
     with pytest.raises(UnreachableError, match="safely: no encrypted connection"):
         ask(server.put("/f", OK).replace("http:", "https:"))
 
 
+@pytest.mark.fault("bad-certificate")
 @pytest.mark.parametrize("content", [None, "no certificate"])
 def test_17_a_certificate_file_that_is_of_no_use_is_named(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "ca.pem"
@@ -339,6 +357,7 @@ def test_17_a_certificate_file_that_is_of_no_use_is_named(tmp_path: Path, conten
 # 18: redirects and secrets
 
 
+@pytest.mark.fault("bad-redirect")
 @pytest.mark.parametrize(
     ("headers", "login"),
     [(BEARER, ""), ({"authorization": "Bearer hush", "Cookie": "hush"}, ""), ({}, "me:hush@")],
@@ -360,12 +379,14 @@ def test_18_a_secret_stays_with_its_host_and_port(
         assert not {"authorization", "cookie"} & set(seen.headers)
 
 
+@pytest.mark.fault("bad-redirect")
 def test_18_a_secret_does_not_follow_to_another_name_of_the_host(server: ArtifactServer) -> None:
     server.put("/g", OK)
     ask(server.put("/f", redirect(f"http://localhost:{server.port}/g")), headers=BEARER)
     assert "authorization" not in server.asked("/g")[0].headers
 
 
+@pytest.mark.fault("bad-redirect")
 def test_18_a_secret_does_not_follow_to_another_scheme(
     server: ArtifactServer, authority: trustme.CA, authority_file: str
 ) -> None:
@@ -375,6 +396,7 @@ def test_18_a_secret_does_not_follow_to_another_scheme(
     assert "authorization" not in server.asked("/g")[0].headers
 
 
+@pytest.mark.fault("bad-redirect")
 @pytest.mark.parametrize(
     "target", ["https://169.254.169.254/latest", "file:///etc/passwd", "ftp://example.org/f", "http://192.0.2.1/f"]
 )
@@ -384,6 +406,7 @@ def test_18_a_redirect_to_what_may_not_be_asked_is_refused(server: ArtifactServe
     assert told.value.exit_code == 77
 
 
+@pytest.mark.fault("bad-redirect")
 def test_18_another_host_cannot_send_us_to_this_machine(server: ArtifactServer) -> None:
     """The other host is reached through a proxy, so that it can be played here."""
     transport = Transport({"http_proxy": server.root}, trusted_hosts=("mirror.lan",), patience=HASTY)
@@ -409,6 +432,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch, names: dict[str, list[str]]) -> N
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
 
 
+@pytest.mark.fault("dns-gone")
 def test_19_a_name_that_becomes_this_machine_after_a_redirect_gets_nothing(
     server: ArtifactServer, other: ArtifactServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -423,6 +447,7 @@ def test_19_a_name_that_becomes_this_machine_after_a_redirect_gets_nothing(
     assert other.seen == []
 
 
+@pytest.mark.fault("dns-gone")
 def test_19_a_name_that_does_not_exist_is_told_at_once_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
@@ -450,6 +475,7 @@ except UnreachableError as error:
 """
 
 
+@pytest.mark.fault("dns-gone")
 def test_19_without_any_network_a_name_is_given_up_within_seconds() -> None:
     unshare = shutil.which("unshare")
     if not unshare or subprocess.run([unshare, "-rn", "true"], check=False, capture_output=True).returncode:

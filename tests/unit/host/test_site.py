@@ -29,6 +29,7 @@ def test_an_answer_has_its_status_and_headers_whatever_they_are(hub: HubServer) 
     assert (got.status, got.headers["x-error-code"], got.body) == (418, "Teapot", b"")
 
 
+@pytest.mark.fault("bad-redirect")
 def test_secrets_go_along_on_their_own_site_and_no_further(hub: HubServer) -> None:
     hub.scripted["/one"] = Answer(302, headers={"Location": "/two"})
     hub.scripted["/two"] = Answer(307, headers={"Location": f"{hub.cdn}/three"})
@@ -54,6 +55,7 @@ def test_a_server_without_ranges_sends_all_and_none_of_it_is_read(hub: HubServer
     assert hub.seen[0].headers["range"] == "bytes=0-0"
 
 
+@pytest.mark.fault("bad-redirect")
 def test_a_site_elsewhere_cannot_send_us_to_this_machine(hub: HubServer) -> None:
     through_the_standin = Transport({"http_proxy": hub.root}, trusted_hosts=("a.example",))
     hub.scripted["http://a.example/x"] = Answer(302, headers={"Location": f"{hub.cdn}/private"})
@@ -62,6 +64,7 @@ def test_a_site_elsewhere_cannot_send_us_to_this_machine(hub: HubServer) -> None
     assert not [seen for seen in hub.seen if seen.site == "cdn"]
 
 
+@pytest.mark.fault("bad-redirect")
 @pytest.mark.parametrize("location", ["http://192.0.2.1/", "file:///etc/passwd", "ftp://127.0.0.1/", "http://[::1"])
 def test_a_redirect_to_what_may_not_be_fetched_is_refused(hub: HubServer, location: str) -> None:
     hub.scripted["/x"] = Answer(302, headers={"Location": location})
@@ -95,6 +98,7 @@ def test_an_api_is_waited_for_about_ten_seconds_at_most() -> None:
     assert QUICK.answer_timeout_s <= 10
 
 
+@pytest.mark.fault("slow-body")
 def test_an_answer_that_never_ends_is_given_up_though_it_is_fast_enough(server: ArtifactServer) -> None:
     patience = replace(HASTY, window_s=0.2, min_bytes_per_s=10, total_s=0.5)
     url = server.put("/f", artifact_server.Answer(b"x" * 300, drip_s=0.01))

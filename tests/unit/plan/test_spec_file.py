@@ -136,5 +136,5 @@ def test_every_field_of_a_spec_can_be_said_in_the_file() -> None:
 
 def _example(name: str) -> str:
     numbers = dict.fromkeys(("context", "parallel", "threads", "port", "keep_alive"), "7")
-    words = {"version": "1", "require_gpu": "true", "install": "{sources: [wheel]}"}
+    words = {"version": "1", "require_gpu": "true", "linger": "true", "install": "{sources: [wheel]}"}
     return {**words, **numbers}.get(name, "x")

@@ -8,7 +8,7 @@ import pytest
 
 from provision.facts.gpu.gpu_env import NAMES
 from provision.host.layout import Layout
-from provision.serve.control import child_environment
+from provision.serve.environment import child_environment
 
 LAYOUT = Layout(Path("/p"))
 

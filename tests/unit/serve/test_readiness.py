@@ -74,12 +74,14 @@ def writing(layout: Layout) -> Iterator[None]:
     thread.join()
 
 
+@pytest.mark.fault("server-not-ready")
 def test_the_lines_of_our_own_questions_are_no_progress(layout: Layout) -> None:
     server = Watched(layout, [ServerState.LOADING], lambda: add_line(layout))
     with pytest.raises(ServerFailedError, match=r"made no progress for 0\.5 s"):
         wait_until_ready(server, "m", SHORT, never)
 
 
+@pytest.mark.fault("server-not-ready")
 @pytest.mark.timeout(30)
 def test_a_wrong_answer_is_waited_out_only_so_long_whatever_the_server_writes(layout: Layout) -> None:
     server = Watched(layout, [ServerState.DEGRADED], lambda: None)
@@ -87,6 +89,7 @@ def test_a_wrong_answer_is_waited_out_only_so_long_whatever_the_server_writes(la
         wait_until_ready(server, "m", SHORT, never)
 
 
+@pytest.mark.fault("server-not-ready")
 def test_a_server_that_gets_on_is_waited_for(layout: Layout) -> None:
     began = time.monotonic()
 
@@ -115,6 +118,7 @@ def error(message: str) -> str:
     return json.dumps({"error": {"message": message}})
 
 
+@pytest.mark.fault("server-not-ready")
 @pytest.mark.parametrize(
     ("status", "body", "told"),
     [

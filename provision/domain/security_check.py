@@ -1,0 +1,24 @@
+"""One promise about security, looked at on this machine now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Outcome(str, Enum):
+    """``unknown`` where it cannot be seen, or there is nothing to look at."""
+
+    OK = "ok"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class SecurityCheck:
+    """``code`` never changes; ``evidence`` is what was seen, ``fix`` what to do where the check failed."""
+
+    code: str
+    outcome: Outcome
+    evidence: str
+    fix: str = ""

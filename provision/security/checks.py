@@ -1,0 +1,26 @@
+"""All checks of one prefix, in the order in which they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provision.domain.security_check import SecurityCheck
+from provision.domain.selection import Selection
+from provision.errors import FabricError
+from provision.host.layout import Layout
+from provision.security import key_file, prefix, processes, sockets, versions
+from provision.serve.observation import Server
+
+
+def security_checks(layout: Layout, selection: Selection | None) -> Iterator[SecurityCheck]:
+    """Yield every check; ``selection`` is what is set up, ``None`` where nothing is or that cannot be read."""
+    yield from prefix.check(layout)
+    yield key_file.check(layout)
+    yield sockets.check_key(selection)
+    try:
+        runtime = Server(layout, selection).runtime()
+        yield sockets.check(layout, selection)
+    except FabricError:  # something else has the name of what the supervisor tells: the prefix's checks say it
+        runtime = None
+    yield versions.check(selection)
+    yield from processes.check(runtime)

@@ -1,0 +1,19 @@
+"""What the supervisor told last."""
+
+from __future__ import annotations
+
+import msgspec
+
+from provision.domain.server import Runtime
+from provision.host.files import read_private
+from provision.host.json_document import decoded
+from provision.host.layout import Layout
+
+
+def read_runtime(layout: Layout) -> Runtime | None:
+    """Return what the supervisor told last; ``None`` where it never ran or its word makes no sense."""
+    told = read_private(layout.runtime)
+    try:
+        return decoded(told, Runtime) if told else None
+    except msgspec.MsgspecError:
+        return None

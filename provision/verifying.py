@@ -1,0 +1,158 @@
+"""``fabric verify``: whether the store is what was installed, and how it becomes so again."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from provision.app import Fabric
+from provision.apply.records import why_damaged
+from provision.apply.state import read_state
+from provision.apply.verify import Problem, Verified, verify
+from provision.bring_up import BringUp, UpOptions
+from provision.changing import changing, looking
+from provision.domain.drift import DriftKind
+from provision.domain.plan import Action, Kind, Plan
+from provision.domain.state import Generation, State, StoreEntry
+from provision.errors import FabricError
+from provision.host.files import explained, make_private_dir, unused_name
+from provision.model_store import ModelStore
+from provision.serve.observation import Server
+
+_SET_ASIDE = (DriftKind.CONTENT, DriftKind.OWNER, DriftKind.EXTRA)
+_STORED = (Kind.ENGINE, Kind.MODEL)
+_NO_MORE_THAN_FILES = UpOptions(smoke=False)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found, what of it was put right, and what was not; ``quarantine`` holds the files that were wrong."""
+
+    found: Verified
+    repaired: tuple[Problem, ...] = ()
+    left: tuple[Problem, ...] = ()
+    quarantine: Path | None = None
+    restarted: bool = False
+
+
+@dataclass
+class Verification:
+    """Reads the store of ``fabric``; ``reading`` is told what is read and how many bytes that is, as a transfer is."""
+
+    fabric: Fabric
+    reading: Callable[[str, int], Callable[[int], None]]
+
+    def check(self) -> Checked:
+        """Compare everything with its record. Writes nothing; whoever wants to change something waits meanwhile."""
+        with looking(self.fabric, "verify"):
+            state = self.fabric.state()
+            found = self._verify(state) if state else Verified((), (), 0, 0)
+            return Checked(found, left=found.problems)
+
+    def repair(self) -> Checked:
+        """Put right what is wrong: files that are not what they should be are set aside, and fetched again.
+
+        Raises what fetching raises; what was set aside by then is fetched by the next ``up``.
+        """
+        if not self.fabric.layout.marker.exists():
+            return self.check()
+        with changing(self.fabric, "verify") as state:
+            found = self._verify(state)
+            if not found.problems:
+                return Checked(found)
+            quarantine = self._set_aside(found.problems, state)
+            with _telling(quarantine):
+                restarted = self._fetch_again(state)
+            now = read_state(self.fabric.layout) or state
+            left = tuple(problem for problem in found.problems if self._is_wrong(problem, now))
+            repaired = tuple(problem for problem in found.problems if problem not in left)
+            return Checked(found, repaired, left, quarantine, restarted)
+
+    def _verify(self, state: State) -> Verified:
+        return verify(self.fabric.layout, state, lambda size_bytes: self.reading("the store", size_bytes))
+
+    def _is_wrong(self, problem: Problem, state: State) -> bool:
+        entry = state.entries.get(problem.key)
+        if problem.drift.kind is DriftKind.EXTRA:
+            return problem.drift.path is not None and os.path.lexists(problem.drift.path)
+        return entry is not None and bool(why_damaged(self.fabric.layout, entry))
+
+    def _set_aside(self, problems: Iterable[Problem], state: State) -> Path | None:
+        """Move away what is wrong of the store, so that it is missing; put back modes and times.
+
+        Files of others stay, and rendered files as well: applying a plan keeps what a person has written there.
+        """
+        layout, aside = self.fabric.layout, None
+        with explained("setting aside what is wrong"):
+            for problem in problems:
+                path = Path(problem.drift.path or "")
+                if problem.touched or problem.drift.kind is DriftKind.MODE:
+                    _put_back(path, layout.prefix, state.entries[problem.key])
+                elif problem.key and problem.drift.kind in _SET_ASIDE and problem.drift.resource in _STORED:
+                    aside = aside or unused_name(layout.quarantine / time.strftime("%Y-%m-%d-%H%M%S"))
+                    target = aside / path.relative_to(layout.prefix)
+                    make_private_dir(target.parent)
+                    path.rename(target)
+        return aside
+
+    def _fetch_again(self, state: State) -> bool:
+        """Bring back what is missing by the path that brought it here; return whether the server was restarted."""
+        restarted = False
+        for made in reversed(state.history):
+            needed = {*made.needs, *(state.in_use if made == state.current else ())}
+            if any(key in needed for key in self._damaged(state)):
+                restarted = self._carry_out(made, state) or restarted
+                state = read_state(self.fabric.layout) or state
+        for entry in self._damaged(state).values():
+            if entry.pulled is not False:
+                for wish, model in list(entry.known_as.items())[:1]:
+                    _, _, state = ModelStore(self.fabric).bring(wish, model, state, offline=False)
+        return restarted
+
+    def _damaged(self, state: State) -> dict[str, StoreEntry]:
+        layout = self.fabric.layout
+        return {key: entry for key, entry in state.entries.items() if why_damaged(layout, entry)}
+
+    def _carry_out(self, made: Generation, state: State) -> bool:
+        """Carry out what a plan for a generation says of the store; of the current one, what follows from that, too.
+
+        Return whether the server was restarted: one that does not run is not started for this.
+        """
+        plan = self.fabric.planner.prefix.plan_back(made.selection, state)
+        work = BringUp(self.fabric, "verify")
+        if made == state.current and Server(self.fabric.layout, None).is_ours_running():
+            work.carry_out(plan, state, _NO_MORE_THAN_FILES, self.fabric.clock())
+            return plan.pending(Kind.SERVER) is not None
+        kinds = (*_STORED, Kind.CONFIG) if made == state.current else _STORED
+        work.job(_only(plan, kinds), state, offline=False).run("verify")
+        return False
+
+
+@contextmanager
+def _telling(quarantine: Path | None) -> Iterator[None]:
+    """Say of a failure what is missing meanwhile, and who brings it."""
+    try:
+        yield
+    except FabricError as error:
+        aside = f"What was wrong is in {quarantine}; the next `fabric up` fetches it again." if quarantine else None
+        error.hint = " ".join(filter(None, (error.hint, aside))) or None
+        raise
+
+
+def _only(plan: Plan, kinds: Iterable[Kind]) -> Plan:
+    """Return a plan that leaves alone what is of other kinds."""
+    changes = tuple(each if each.kind in kinds else replace(each, action=Action.NONE) for each in plan.changes)
+    return replace(plan, changes=changes)
+
+
+def _put_back(path: Path, prefix: Path, entry: StoreEntry) -> None:
+    """Give a file the mode and the time that are recorded; its bytes are right."""
+    relative = path.relative_to(prefix / entry.path).as_posix()
+    file = next(each for each in entry.files if (each.path or ".") == relative)
+    if file.mode is not None and not path.is_symlink():
+        path.chmod(file.mode)
+    os.utime(path, ns=(file.modified_ns, file.modified_ns), follow_symlinks=False)
