@@ -22,6 +22,7 @@ from provision.domain.state import State
 from provision.errors import FabricError, InvalidInputError, UnreachableError, UsageError
 from provision.fallback import Fallback
 from provision.generations import check_set_up, plan_rollback
+from provision.plan.diff import digest
 from provision.select.choose import CannotRunError
 from provision.select.service import ABSENT, SILENT
 from provision.serve.waiting import PortLostError
@@ -151,7 +152,7 @@ class Changes:
                 plan, options = self._planned(look, options)
             except CannotRunError as error:
                 raise InvalidInputError(f"This plan does not fit this machine. {error.message}", PLAN_AGAIN) from error
-            if plan.digest != saved.digest:
+            if not plan.digest == saved.digest == digest(saved):  # one that was edited shows what is not done
                 raise InvalidInputError(
                     "This plan does not fit any more: the machine or the data files have changed.", PLAN_AGAIN
                 )
