@@ -79,7 +79,8 @@ def recover(layout: Layout) -> Interrupted | None:
     left = read_private(layout.journal)
     with explained("clearing what an interrupted run left"):
         remove_tree(layout.staging)
-        for directory in (layout.prefix, layout.partial, layout.run, layout.generations, layout.secrets):
+        written = (layout.partial, layout.run, layout.generations, layout.secrets, layout.logs, layout.kept)
+        for directory in (layout.prefix, *written):
             for staged in directory.glob(".*.tmp-*"):
                 remove_tree(staged)
         layout.journal.unlink(missing_ok=True)
