@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from provision.domain.server import INSTANCE_VARIABLE, Runtime, ServerState
 from provision.errors import FabricError
-from provision.host import process, shared_memory
+from provision.host import children, process, shared_memory
 from provision.host.files import commit, explained, make_private_dir, point, read_bytes
 from provision.host.layout import Layout
 from provision.serve.environment import keep_environment
@@ -72,7 +72,7 @@ def stop(layout: Layout, keeper: Keeper) -> bool:
     ):
         process.send(runtime.supervisor, signal.SIGKILL)
         process.wait_gone(runtime.supervisor, KILL_WAIT_S)
-    process.reap(runtime.supervisor.pid)
+    children.reap(runtime.supervisor.pid)
     ran = _end_left_over(runtime.instance, runtime.stop_grace_s) or ran
     if runtime.supervisor.boot_id == process.boot_id():
         shared_memory.sweep(runtime.shared_memory)  # its supervisor has done so, unless it was killed
