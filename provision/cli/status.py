@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 from provision.cli import output
 from provision.cli.differences import drift_document, show_drift
 from provision.cli.session import Result, Session, verb
 from provision.domain.spec import BUILTIN
 from provision.domain.state import State
+from provision.host import process
 
 
 @verb("status")
@@ -21,7 +20,7 @@ def command(session: Session) -> Result:
     state = fabric.state()
     seen, drift = fabric.drift()
     selection = state.selection if state else None
-    started = seen.runtime.started_at if seen.runtime and seen.pid else None
+    age_s = process.age_s(seen.runtime.server) if seen.runtime and seen.runtime.server else None
     document = {
         "state": seen.state.value,
         "detail": seen.detail,
@@ -31,7 +30,7 @@ def command(session: Session) -> Result:
         "backend": selection.backend if selection else None,
         "engine": selection.program if selection else None,
         "engine_version": selection.release.version or None if selection else None,
-        "uptime_s": round(time.time() - started, 1) if started else None,
+        "uptime_s": None if age_s is None else round(age_s, 1),
         "service": _keeper(state) if state else None,
         "restarts": seen.runtime.restarts if seen.runtime else 0,
         "generation": state.generation if state else None,

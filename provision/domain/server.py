@@ -70,7 +70,7 @@ class Runtime:
     """What the supervisor tells about its server, rewritten at every change of state.
 
     ``instance`` is the random id in the environment of every process of this server; ``server`` is ``None``
-    between two attempts. Times are seconds since the epoch. ``stop_grace_s`` is how long the server may take to stop,
+    between two attempts. ``stop_grace_s`` is how long the server may take to stop,
     ``log_start`` where its log begins: ``None`` where that was empty. ``shared_memory`` is what its processes made and
     were seen to use, which a server that is killed leaves behind.
     """
@@ -80,7 +80,6 @@ class Runtime:
     state: ServerState
     supervisor: ProcessIdentity
     server: ProcessIdentity | None = None
-    started_at: float = 0.0
     restarts: int = 0
     last_exit: Exit | None = None
     stop_grace_s: int = 10

@@ -56,6 +56,13 @@ def is_running(process: ProcessIdentity | None) -> bool:
     return process is not None and identify(process.pid) == process
 
 
+def age_s(process: ProcessIdentity) -> float:
+    """Return for how long this process has run, in seconds; setting the clock does not change that on Linux."""
+    if _LINUX:
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - process.started / os.sysconf("SC_CLK_TCK"))
+    return max(0.0, time.time() - process.started / 1e6)
+
+
 def _linux_start(pid: int) -> int | None:
     fields = stat_fields(pid)
     if fields is None or fields[0] in ENDED:
@@ -81,12 +88,29 @@ def cpu_ticks(pid: int) -> int | None:
 
 def tree(pid: int) -> list[int]:
     """Return ``pid`` and all its descendants that run now."""
+    if _LINUX:
+        return _linux_tree(pid)
     import psutil
 
     try:
         return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
     except psutil.Error:
         return []
+
+
+def _linux_tree(pid: int) -> list[int]:
+    """Without psutil, which takes longer to load than this to run."""
+    children: dict[int, list[int]] = {}
+    seen = set[int]()
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        fields = stat_fields(entry)
+        if fields is not None and fields[0] not in ENDED:
+            children.setdefault(int(fields[1]), []).append(int(entry))
+            seen.add(int(entry))
+    found = [pid] if pid in seen else []
+    for each in found:
+        found += children.get(each, ())
+    return found
 
 
 def send(process: ProcessIdentity, number: signal.Signals) -> bool:
@@ -176,32 +200,6 @@ def ending_with_parent(number: signal.Signals) -> Callable[[], object] | None:
 
     prctl = ctypes.CDLL(None).prctl
     return lambda: prctl(PR_SET_PDEATHSIG, number)
-
-
-def reap(pid: int) -> None:
-    """Collect an ended child of ours, so that no zombie stays."""
-    with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-
-
-def reap_all(timeout_s: float) -> bool:
-    """Collect every child of ours, those that came to us as orphans too, as it ends; wait no longer than this.
-
-    Return whether there is none any more.
-    """
-    deadline = time.monotonic() + timeout_s
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0] or time.monotonic() < deadline:
-            time.sleep(POLL_S)
-        return False
-    return True
-
-
-def kill_children() -> None:
-    """Kill every descendant of this process. The caller collects them."""
-    for pid in tree(os.getpid())[1:]:
-        if (child := identify(pid)) is not None:
-            send(child, signal.SIGKILL)
 
 
 def killed_for_memory() -> int:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from provision.domain.server import INSTANCE_VARIABLE, Runtime, ServerState
 from provision.errors import FabricError
-from provision.host import process, shared_memory
+from provision.host import children, process, shared_memory
 from provision.host.files import commit, explained, make_private_dir, point, read_bytes
 from provision.host.layout import Layout
 from provision.serve.environment import keep_environment
@@ -34,7 +34,7 @@ def start(layout: Layout, generation: int, env: Mapping[str, str], keeper: Keepe
         for path in (layout.run, layout.logs, layout.child_home / "tmp"):
             make_private_dir(path)
         keep_environment(layout, env)
-        point(layout.current, str(layout.generation(generation).relative_to(layout.prefix)))
+        _lead_to(layout, generation)
         keeper.start()
     deadline = time.monotonic() + SPAWN_TIMEOUT_S
     while time.monotonic() < deadline:
@@ -48,6 +48,13 @@ def start(layout: Layout, generation: int, env: Mapping[str, str], keeper: Keepe
     log = layout.supervisor_log
     said = (read_bytes(log) or b"").decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
     raise FabricError(f"The server's supervisor did not start: {said[0]}.", f"Its output is in {log}.")
+
+
+def _lead_to(layout: Layout, generation: int) -> None:
+    """The supervisor serves what ``current`` leads to, which is this unless a run was killed between the two."""
+    target = str(layout.generation(generation).relative_to(layout.prefix))
+    if not layout.current.is_symlink() or str(layout.current.readlink()) != target:
+        point(layout.current, target)
 
 
 def stop(layout: Layout, keeper: Keeper) -> bool:
@@ -65,7 +72,7 @@ def stop(layout: Layout, keeper: Keeper) -> bool:
     ):
         process.send(runtime.supervisor, signal.SIGKILL)
         process.wait_gone(runtime.supervisor, KILL_WAIT_S)
-    process.reap(runtime.supervisor.pid)
+    children.reap(runtime.supervisor.pid)
     ran = _end_left_over(runtime.instance, runtime.stop_grace_s) or ran
     if runtime.supervisor.boot_id == process.boot_id():
         shared_memory.sweep(runtime.shared_memory)  # its supervisor has done so, unless it was killed

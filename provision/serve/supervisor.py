@@ -28,7 +28,7 @@ import msgspec
 from provision.domain.engine import SERVER_FILE, ServerFile
 from provision.domain.server import INSTANCE_VARIABLE, Exit, ProcessIdentity, Runtime, ServerState, SharedFile
 from provision.engines.exits import decode, why_not_started
-from provision.host import process, shared_memory
+from provision.host import children, process, shared_memory
 from provision.host.confinement import confine
 from provision.host.files import commit, read_private
 from provision.host.layout import Layout
@@ -59,7 +59,6 @@ class Supervisor:
             generation,
             ServerState.STARTING,
             process.myself(),
-            started_at=time.time(),
             stop_grace_s=self._server.stop_grace_s,
             log_start=ServerLog(layout.server_log).end(),
         )
@@ -146,9 +145,9 @@ class Supervisor:
         of the server are children of ours.
         """
         _kill_all_of(self._runtime.instance)
-        if not process.reap_all(STRAGGLERS_S):
-            process.kill_children()
-            process.reap_all(STRAGGLERS_S)
+        if not children.reap_all(STRAGGLERS_S):
+            children.kill_children()
+            children.reap_all(STRAGGLERS_S)
         shared_memory.sweep(self._runtime.shared_memory)
 
     def _end_predecessor(self) -> None:

@@ -16,6 +16,7 @@ _PROBES = {
     "mount namespace": ("unshare", "-m", "true"),
     "network namespace": ("unshare", "-n", "true"),
     "pid namespace": ("unshare", "-pf", "true"),
+    "time namespace": ("unshare", "-T", "true"),
 }
 
 

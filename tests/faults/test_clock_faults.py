@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,25 +34,9 @@ def test_a_clock_that_jumps_a_day_forth_and_back_all_the_time_changes_nothing(
     up = oracle.met(jumping("up", *WISH, "--json"), 0, within_s=30)
     assert all(seconds >= 0 for seconds in up.json["timings_s"].values())
     assert jumping.succeed("up", *WISH)["changed"] is False
+    for _ in range(2):
+        assert 0 <= jumping.succeed("status")["uptime_s"] < 60
     oracle.met(jumping("down", "--json"), 0, within_s=15)
-    oracle.converges(quick)
-    oracle.nothing_left(quick)
-
-
-@pytest.mark.fault("clock-jump")
-@pytest.mark.parametrize("days", [-30, 30])
-def test_a_server_that_was_started_at_another_time_has_run_for_as_long_as_it_has(
-    quick: Fabric, oracle: Oracle, days: int
-) -> None:
-    """What its record looks like when the clock has been set since."""
-    quick.succeed("up", *WISH)
-    record = quick.prefix / "run" / "server.json"
-    told = json.loads(record.read_text(encoding="utf-8"))
-    told["started_at"] = time.time() + days * DAY_S
-    record.write_text(json.dumps(told), encoding="utf-8")
-    status = oracle.met(quick("status", "--json"), 0).json
-    assert status["state"] == "ready"
-    assert 0 <= status["uptime_s"] < 60
     oracle.converges(quick)
     oracle.nothing_left(quick)
 

@@ -67,7 +67,7 @@ NETWORK = (
     "mount --bind resolv.conf /etc/resolv.conf && ip link set lo up && ip addr add 93.184.216.34/32 dev lo && "
     'ip addr add 169.254.169.254/32 dev lo && exec "$0" inside.py'
 )
-OUTSIDE, METADATA, OURSELVES = "93.184.216.34", "169.254.169.254", "127.0.0.1"
+OUTSIDE, METADATA = "93.184.216.34", "169.254.169.254"
 
 
 def inside(place: Path, answers: list[str], path: str) -> str:
@@ -85,7 +85,7 @@ def inside(place: Path, answers: list[str], path: str) -> str:
     [
         ([OUTSIDE], "file", f"answered content ['{OUTSIDE}']"),
         ([METADATA], "file", "refused 77 []"),
-        ([OUTSIDE, METADATA], "moved", f"answered content ['{OUTSIDE}', '{OUTSIDE}']"),
+        ([OUTSIDE, METADATA], "moved", f"refused 77 ['{OUTSIDE}']"),
         ([METADATA, OUTSIDE], "moved", "refused 77 []"),
     ],
     ids=["an honest one", "to where no host is", "after the first answer", "before it"],

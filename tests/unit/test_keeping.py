@@ -23,7 +23,7 @@ from provision.domain.server import ServerState
 from provision.domain.spec import Spec
 from provision.domain.state import ServiceUnit, State
 from provision.errors import CannotCreateError, FabricError, RefusedError
-from provision.host import process
+from provision.host import children, process
 from provision.host.layout import Layout
 from provision.keeping import Keeping
 from provision.plan.service_change import service_change
@@ -181,7 +181,7 @@ def test_what_the_last_supervisor_left_is_ended_by_the_next(place: Place) -> Non
     assert eventually(lambda: not process.is_running(before.supervisor))
     place.keeping.start(1)
     assert process.identify(straggler) is None
-    process.reap(straggler)
+    children.reap(straggler)
 
 
 def test_a_generation_is_started_that_current_did_not_lead_to(place: Place) -> None:

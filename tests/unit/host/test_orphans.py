@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux give
 ADOPTER = """
 import ctypes, os, subprocess, sys, time
 import psutil
-from provision.host.process import reap_all
+from provision.host.children import reap_all
 
 ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
 subprocess.run(["sh", "-c", "sleep {seconds} & exit 0"], check=True)
@@ -38,5 +38,5 @@ def test_orphans_are_collected_as_they_end_within_a_limit(seconds: str, limit_s:
 
 
 def test_who_has_no_children_does_not_wait() -> None:
-    program = "from provision.host.process import reap_all; reap_all(3600)"
+    program = "from provision.host.children import reap_all; reap_all(3600)"
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0

@@ -48,11 +48,12 @@ def test_what_a_process_has_mapped_or_open_is_its_own_and_stays(memory: Path, ho
 
 
 def test_what_another_process_has_mapped_stays(memory: Path) -> None:
-    code = "import mmap, sys; m = mmap.mmap(open(sys.argv[1], 'r+b').fileno(), 0); print('mapped', flush=True); input()"
+    mapped = "f = open(sys.argv[1], 'r+b'); m = mmap.mmap(f.fileno(), 0)"
+    code = f"import mmap, sys; {mapped}; print('it is', flush=True); input()"
     command = [sys.executable, "-c", code, str(memory)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as user:
         assert user.stdout is not None
-        assert user.stdout.readline() == "mapped\n"
+        assert user.stdout.readline() == "it is\n"
         shared_memory.sweep([described(memory)])
         assert memory.exists()
         user.kill()
