@@ -52,13 +52,15 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(str(error)) from error
 
 
-def refuse_unbounded_yaml(text: str) -> None:
+def refuse_unbounded_yaml(text: str, *, is_whole: bool) -> None:
     """Raise ``ValueError`` for YAML that is small and would become large, or is nested too deeply to be composed.
 
     The parser in C ends the process over the latter.
     """
     import yaml
 
+    if not is_whole:
+        raise ValueError("it is too large")
     depth = 0
     try:
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):

@@ -28,6 +28,7 @@ from provision.host.secret import fingerprint, stored_fingerprint
 from provision.plan.desired import Paths, generation_files
 from provision.plan.diff import make_plan
 from provision.plan.observed import NOT_INSTALLED, Observed
+from provision.serve.audit import undeclared_sockets
 from provision.serve.observation import Server
 
 
@@ -79,7 +80,8 @@ class Prefix:
         if state.unit:
             yield from service_drift(self.layout, self.env, state.unit, configured.spec, is_up=seen.pid is not None)
         place = self.paths(selection, state.generation).placement(selection)
-        yield from server_drift(state, seen, ENGINES[selection.backend].why_not_arranged(selection, place))
+        exposed = undeclared_sockets(self.layout, configured) or ()
+        yield from server_drift(state, seen, ENGINES[selection.backend].why_not_arranged(selection, place), exposed)
 
     def _keys(self, selection: Selection) -> dict[Kind, list[str]]:
         """Return the keys of what a server of ours needs of the store."""
@@ -103,7 +105,7 @@ class Prefix:
             Kind.ENGINE: [*(layout.engines / key for key in keys.get(Kind.ENGINE, ())), layout.child_home],
             Kind.MODEL: [layout.models / key for key in keys.get(Kind.MODEL, ())],
             Kind.CONFIG: [layout.generation(generation + 1), layout.current, layout.kept, layout.secrets],
-            Kind.SERVER: [layout.run, layout.logs, layout.child_home, layout.secrets, state],
+            Kind.SERVER: [layout.run, layout.logs, layout.child_home, layout.secrets, layout.current, state],
         }
         if release.method is Method.BUILD:
             named[Kind.ENGINE] += [layout.builds, layout.logs]

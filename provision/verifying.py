@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from provision.changing import changing, looking
 from provision.domain.drift import DriftKind
 from provision.domain.plan import Action, Kind, Plan
 from provision.domain.state import Generation, State, StoreEntry
+from provision.errors import FabricError
 from provision.host.files import explained, make_private_dir, unused_name
 from provision.model_store import ModelStore
 from provision.serve.observation import Server
@@ -63,7 +65,8 @@ class Verification:
             if not found.problems:
                 return Checked(found)
             quarantine = self._set_aside(found.problems, state)
-            restarted = self._fetch_again(state)
+            with _telling(quarantine):
+                restarted = self._fetch_again(state)
             now = read_state(self.fabric.layout) or state
             left = tuple(problem for problem in found.problems if self._is_wrong(problem, now))
             repaired = tuple(problem for problem in found.problems if problem not in left)
@@ -127,6 +130,17 @@ class Verification:
         kinds = (*_STORED, Kind.CONFIG) if made == state.current else _STORED
         work.job(_only(plan, kinds), state, offline=False).run("verify")
         return False
+
+
+@contextmanager
+def _telling(quarantine: Path | None) -> Iterator[None]:
+    """Say of a failure what is missing meanwhile, and who brings it."""
+    try:
+        yield
+    except FabricError as error:
+        aside = f"What was wrong is in {quarantine}; the next `fabric up` fetches it again." if quarantine else None
+        error.hint = " ".join(filter(None, (error.hint, aside))) or None
+        raise
 
 
 def _only(plan: Plan, kinds: Iterable[Kind]) -> Plan:

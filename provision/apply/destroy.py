@@ -50,18 +50,27 @@ def remove_prefix(layout: Layout, state: State | None, *, keep_models: bool) -> 
         if state is not None:
             taken, state = take_each_back(layout, state, known_files(state), for_good=True)
         removed = tuple(each.path for each in taken if each.outcome == "removed")
-        kept = {layout.marker, layout.lock, layout.lock_holder, *((layout.models,) if keep_models else ())}
+        kept = {layout.marker, layout.lock, layout.lock_holder}
+        if keep_models and marker is not None:
+            _describe_models_only(layout, state or State(marker.lineage))
+            kept |= {layout.models, layout.state}
         for entry in layout.prefix.iterdir() if layout.prefix.is_dir() else ():
             if entry not in kept:
                 remove_tree(entry)
-        if keep_models and state is not None:
-            models = {key: entry for key, entry in state.entries.items() if entry.kind == "model"}
-            write_state(
-                layout, State(state.lineage, state.serial, entries=models, unfit=state.unfit, tried=dict(state.unfit))
-            )
+        if keep_models and marker is not None:
             return replace(removal, removed=removed, taken_back=tuple(taken))
         _remove_frame(layout, marker.made_parents if marker else ())
     return replace(removal, removed=(*removed, str(layout.prefix)), taken_back=tuple(taken))
+
+
+def _describe_models_only(layout: Layout, state: State) -> None:
+    """Write the state of a prefix that has nothing but models, first of all: what goes after it is nobody's then.
+
+    Whoever says that they stay does not want `fabric gc` to take them.
+    """
+    models = {key: replace(entry, pulled=True) for key, entry in state.entries.items() if entry.kind == "model"}
+    known = State(state.lineage, state.serial, entries=models, unfit=state.unfit, tried=dict(state.unfit))
+    write_state(layout, replace(known, host=state.host))
 
 
 def _keep_copies(layout: Layout, state: State | None) -> Removal:

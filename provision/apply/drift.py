@@ -13,6 +13,7 @@ from provision.domain.resource import Kind
 from provision.domain.server import Observation, ServerState
 from provision.domain.state import State, StoreEntry
 from provision.host.layout import Layout
+from provision.host.listening_sockets import ListeningSocket
 from provision.plan.text_diff import unified
 
 _BROKEN = (ServerState.FAILED, ServerState.CRASH_LOOP, ServerState.DEGRADED)
@@ -51,8 +52,13 @@ def _edit(entry: StoreEntry, path: Path, rendered: Mapping[str, str]) -> str:
         return ""
 
 
-def server_drift(state: State, seen: Observation, arranged_damage: str) -> Iterator[Drift]:
-    """Yield what is wrong with our own server; one that was stopped on purpose is as it should be."""
+def server_drift(
+    state: State, seen: Observation, arranged_damage: str, exposed: Iterable[ListeningSocket]
+) -> Iterator[Drift]:
+    """Yield what is wrong with our own server; one that was stopped on purpose is as it should be.
+
+    ``exposed`` are the sockets on which it listens and that nobody declared.
+    """
     name = state.selection.model.name if state.selection else "server"
     running = seen.runtime.generation if seen.runtime and seen.pid else state.generation
     if seen.state in _BROKEN:
@@ -62,3 +68,6 @@ def server_drift(state: State, seen: Observation, arranged_damage: str) -> Itera
         yield Drift(DriftKind.GENERATION, Kind.SERVER, name, detail)
     elif seen.pid and arranged_damage:
         yield Drift(DriftKind.CONTENT, Kind.SERVER, name, arranged_damage)
+    for each in exposed:
+        detail = f"it also listens at {each.place} ({each.program}, process {each.pid})"
+        yield Drift(DriftKind.ADDRESS, Kind.SERVER, name, detail)

@@ -43,8 +43,8 @@ class Journal:
     @contextmanager
     def run(self, verb: str) -> Iterator[None]:
         """Keep the journal of a run on behalf of ``fabric VERB``; what it staged is cleared where it fails."""
-        self.begin(verb)
         try:
+            self.begin(verb)
             yield
         except BaseException:
             with suppress(OSError, FabricError):  # the error that is on its way matters more

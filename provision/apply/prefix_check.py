@@ -72,9 +72,10 @@ def _unmarked(layout: Layout, entries: list[os.DirEntry[str]]) -> Iterator[Objec
 
 def _led_elsewhere(layout: Layout, entries: list[os.DirEntry[str]]) -> Iterator[Objection]:
     """What fabric makes in the prefix are files and directories; only ``current`` is a link, into the prefix."""
+    on_its_way = f".{layout.current.name}.tmp-"  # which a killed run has left, and the next one clears
     for entry in entries:
         mode = entry.stat(follow_symlinks=False).st_mode
-        if stat.S_ISLNK(mode) and entry.name != layout.current.name:
+        if stat.S_ISLNK(mode) and entry.name != layout.current.name and not entry.name.startswith(on_its_way):
             yield Objection(
                 INSIDE,
                 f"{entry.path} is a link, and fabric would write, and remove, what lies elsewhere",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -68,6 +69,12 @@ class Intake:
                 f"Not enough space in {self.layout.prefix}: {(need_bytes + SLACK_BYTES) >> 20} MiB are needed, "
                 f"{space.free_bytes >> 20} MiB are free. Nothing was fetched.",
                 "Free some space, or use --home on another disk.",
+            )
+        if os.statvfs(staging).f_flag & os.ST_NOEXEC:
+            raise CannotCreateError(
+                f"{self.layout.prefix} lies on a file system that is mounted noexec: no engine can run from there. "
+                "Nothing was fetched.",
+                "Use --home on another file system.",
             )
         env = {**self.env, **uv_environment(self._settings, self.env)}
         drop_old(self.layout.partial, time.time())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,8 @@ from provision.artifacts.environment import configure, settle
 from provision.artifacts.pip_settings import PackageSettings, uv_environment, uv_flags
 from provision.artifacts.pylock import addresses_in
 from provision.domain.artifacts import Wheel
-from provision.errors import CannotCreateError, FabricError, UnreachableError
+from provision.errors import FabricError, UnreachableError
+from provision.host.files import no_space
 from provision.host.program import Command, CommandResult, run
 from provision.host.web_errors import PROXY_LOGIN_HINT
 
@@ -24,6 +26,7 @@ INSTALL_TIMEOUT_S = 600.0
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 _PYTHON_TAG = re.compile(r"-cp3(\d+)-(cp3\d+|abi3|none)")  # in the name of a wheel
 _NETWORK_SIGNS = ("error sending request", "failed to fetch", "dns error", "connect", "timed out", "network")
+_LIMIT_SIGNS = ("too many open files", "cannot allocate memory", "resource temporarily unavailable")
 _PROXY_LOGIN_SIGN = "proxy auth"  # "proxy authorization required" of a tunnel, "407 Proxy Authentication Required" else
 
 
@@ -94,7 +97,7 @@ class Uv:
         result = self._run([*argv, "--python", sys.executable], RESOLVE_TIMEOUT_S)
         said = re.search(r"^--index-url (\S+)$", result.stdout, re.MULTILINE)
         if said is None:
-            raise _explain(result, "learn which package index is asked")
+            raise self._explain(result, "learn which package index is asked")
         return said[1]
 
     def _offered(self, wheels: Sequence[Wheel], python: str, order: Mapping[str, str]) -> dict[str, str]:
@@ -138,7 +141,7 @@ class Uv:
         argv += ["--python", sys.executable, *flags, *self._flags]
         result = self._run(argv, RESOLVE_TIMEOUT_S, "".join(f"{line}\n" for line in requirements), env)
         if result.returncode != 0:
-            raise _explain(result, f"find {_shortly(requirements)}")
+            raise self._explain(result, f"find {_shortly(requirements)}")
         return addresses_in(result.stdout)
 
     def make_environment(self, path: Path, python: str | None = None) -> None:
@@ -152,7 +155,7 @@ class Uv:
         downloads = {} if own or self._offline else {"UV_PYTHON_DOWNLOADS": "automatic"}
         result = self._run([*argv, str(path)], INSTALL_TIMEOUT_S, env={**self._ours, **downloads})
         if result.returncode != 0:
-            why = _explain(result, "make an environment for the engine")
+            why = self._explain(result, "make an environment for the engine")
             raise why if own or not isinstance(why, UnreachableError) else _no_python(str(python), result)
 
     def check_python(self, python: str | None) -> None:
@@ -172,7 +175,7 @@ class Uv:
     def install(self, environment: Path, wheels: Sequence[Wheel], place: Path) -> None:
         """Install checked wheels that lie in ``place`` into an environment, without the network."""
         argv = ["pip", "install", "--quiet", "--offline", "--no-deps", "--no-index", "--link-mode", "hardlink"]
-        argv += ["--find-links", str(place), "--python", str(environment / "bin" / "python")]
+        argv += ["--find-links", place.as_uri(), "--python", str(environment / "bin" / "python")]
         argv += [f"{wheel.project}=={wheel.version}" for wheel in wheels]
         self._checked(argv, f"install {wheels[0].project} {wheels[0].version}")
 
@@ -194,7 +197,22 @@ class Uv:
     def _checked(self, argv: Sequence[str], what: str) -> None:
         result = self._run(argv, INSTALL_TIMEOUT_S)
         if result.returncode != 0:
-            raise _explain(result, what)
+            raise self._explain(result, what)
+
+    def _explain(self, result: CommandResult, what: str) -> FabricError:
+        said = " ".join(result.stderr.split())[-600:] or f"uv ended with {result.returncode}"
+        if _is_any_in(said, "no space left") or result.returncode == -signal.SIGXFSZ:
+            return no_space(f"to {what}", self._staging)
+        if result.returncode < 0 or _is_any_in(said, *_LIMIT_SIGNS):
+            return FabricError(f"Cannot {what}: {said}.", "Something limits what may be used here; see `ulimit -a`.")
+        if _is_any_in(said, _PROXY_LOGIN_SIGN):
+            return UnreachableError(f"Cannot {what}: the proxy wants a login ({said}).", PROXY_LOGIN_HINT)
+        if _is_any_in(said, *_NETWORK_SIGNS):
+            return UnreachableError(
+                f"Cannot {what}: the package index does not answer ({said}).",
+                "Check the network and the proxy. A mirror is named as for pip: PIP_INDEX_URL, or pip's configuration.",
+            )
+        return UnreachableError(f"Cannot {what}: {said}", "The package index that pip is configured with was asked.")
 
     def _run(
         self, argv: Sequence[str], timeout_s: float, stdin: str = "", env: Mapping[str, str] | None = None
@@ -228,16 +246,5 @@ def _shortly(names: Sequence[str]) -> str:
     return shown if len(names) <= _SHOWN_NAMES else f"{shown} and {len(names) - _SHOWN_NAMES} more"
 
 
-def _explain(result: CommandResult, what: str) -> FabricError:
-    said = " ".join(result.stderr.split())[-600:] or f"uv ended with {result.returncode}"
-    lower = said.lower()
-    if "no space left" in lower:
-        return CannotCreateError(f"No space left to {what}.", "Free some space, or use --home on another disk.")
-    if _PROXY_LOGIN_SIGN in lower:
-        return UnreachableError(f"Cannot {what}: the proxy wants a login ({said}).", PROXY_LOGIN_HINT)
-    if any(sign in lower for sign in _NETWORK_SIGNS):
-        return UnreachableError(
-            f"Cannot {what}: the package index does not answer ({said}).",
-            "Check the network and the proxy. A mirror is named as for pip: PIP_INDEX_URL, or pip's configuration.",
-        )
-    return UnreachableError(f"Cannot {what}: {said}", "The package index that pip is configured with was asked.")
+def _is_any_in(said: str, *signs: str) -> bool:
+    return any(sign in said.lower() for sign in signs)

@@ -86,6 +86,10 @@ def explain(error: BaseException, arguments: list[str], verbs: list[str]) -> Fab
         from provision.host.files import explain as explain_os_error
 
         return explain_os_error(error, "working")
+    if isinstance(error, UnicodeEncodeError):
+        from provision.host.layout import NOT_UNICODE
+
+        return UsageError(f"{error.object!r} has bytes that are no letters.", NOT_UNICODE)
     return FabricError(
         f"Something unexpected happened: {type(error).__name__}: {error}",
         "This is a bug in fabric. Run the command again with --debug and report what it shows.",

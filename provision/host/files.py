@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -28,9 +28,7 @@ def explain(error: OSError, doing: str) -> FabricError:
     """Turn a failed write into an error of the contract."""
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in _NO_SPACE:
-        return CannotCreateError(
-            f"No space left while {doing}{where}.", "Free some space, or use --home on another disk."
-        )
+        return no_space(f"while {doing}{where}", os.path.dirname(str(error.filename or "")))
     if error.errno in _FORBIDDEN:
         return CannotCreateError(
             f"Cannot write while {doing}: {error.strerror}{where}.",
@@ -39,6 +37,16 @@ def explain(error: OSError, doing: str) -> FabricError:
     if error.errno == _LINK:
         return RefusedError(f"Refused while {doing}: there is a link{where}.", "See what put it there, and remove it.")
     return FabricError(f"Failed while {doing}: {error.strerror or error}{where}.")
+
+
+def no_space(when: str, directory: str | os.PathLike[str]) -> CannotCreateError:
+    """Return the error for a disk that is full: of bytes, or of files, which looks the same to who writes."""
+    with suppress(OSError):
+        room = os.statvfs(directory)
+        if room.f_files and not room.f_favail:
+            what = f"No inode left {when}: the disk holds as many files as it can"
+            return CannotCreateError(f"{what}.", "Remove some files, or use --home on another disk.")
+    return CannotCreateError(f"No space left {when}.", "Free some space, or use --home on another disk.")
 
 
 @contextmanager
@@ -128,8 +136,12 @@ def point(link: Path, target: str) -> None:
     """Make ``link`` a symbolic link to ``target`` in one step."""
     staged = link.with_name(f".{link.name}.tmp-{os.getpid()}")
     staged.unlink(missing_ok=True)
-    os.symlink(target, staged)
-    os.replace(staged, link)
+    try:
+        os.symlink(target, staged)
+        os.replace(staged, link)
+    except BaseException:
+        staged.unlink(missing_ok=True)
+        raise
     sync(link.parent)
 
 

@@ -33,6 +33,7 @@ from provision.errors import UsageError
 MARKER = "fabric-prefix"
 # What every change may touch besides what its plan names.
 BOOKKEEPING = (MARKER, "lock", "lock.holder", "state.json", "state.json.1", "journal.jsonl", "staging", "partial")
+NOT_UNICODE = "Use a name in UTF-8, in a UTF-8 locale (such as LC_ALL=C.UTF-8)."
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,11 @@ class Layout:
         return self.prefix / "home"
 
 
+def is_unicode(name: str) -> bool:
+    """Tell whether a name can be written down: in the encoding of this locale, or in UTF-8, it may be no text."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
 def locate(option: str | None, env: Mapping[str, str]) -> Layout:
     """Find the prefix: ``--home``, else ``$FABRIC_HOME``, else the platform's user data directory.
 
@@ -182,6 +188,8 @@ def locate(option: str | None, env: Mapping[str, str]) -> Layout:
     prefix = Path(os.path.realpath(named))
     if prefix == Path(prefix.anchor):
         raise UsageError(f"The prefix cannot be {prefix}.", "Name a directory of its own with --home DIR.")
+    if not is_unicode(str(prefix)):
+        raise UsageError(f"The prefix {str(prefix)!r} has bytes in its name that are no letters.", NOT_UNICODE)
     return Layout(prefix, named)
 
 

@@ -45,6 +45,9 @@ def shared(path: Path, holder: Path, doing: str, wait_s: float, waiting: Callabl
     file, or none that may be read, there is nobody to wait for.
     """
     handle = _acquire(lambda: _try_shared(path), _patience(holder, wait_s, waiting))
+    if handle == _NO_LOCK:
+        yield
+        return
     me = f"{os.getpid()} fabric {doing}\n"
     try:
         _sign(holder, me)
@@ -53,8 +56,7 @@ def shared(path: Path, holder: Path, doing: str, wait_s: float, waiting: Callabl
         with suppress(OSError):
             if holder.read_text(encoding="utf-8") == me:  # and not that of another who looks
                 holder.unlink()
-        if handle != _NO_LOCK:
-            os.close(handle)
+        os.close(handle)
 
 
 def _sign(holder: Path, text: str) -> None:

@@ -49,8 +49,9 @@ class Part:
 
     def begin(self, source: Source) -> None:
         """Start anew from byte 0. The old bytes go first: a crash in between must not give them a new source."""
-        os.ftruncate(self._handle, 0)
-        os.fsync(self._handle)
+        if self.size_bytes:
+            os.ftruncate(self._handle, 0)
+            os.fsync(self._handle)
         self.size_bytes, self._hashed_bytes, self._digest = 0, 0, hashlib.sha256()
         self.came_from(source)
 

@@ -14,7 +14,6 @@ import msgspec
 
 from provision import assets
 from provision.errors import InvalidInputError
-from provision.host.files import read_bounded
 
 T = TypeVar("T")
 
@@ -52,8 +51,10 @@ def _check_version(data: object) -> None:
 def read_yaml(path: Path) -> Any:
     """Return what is in a file of the user's. Raises ``InvalidInputError`` where it cannot be read or is no YAML."""
     try:
-        text = read_bounded(path, MAX_OWN_BYTES).decode("utf-8-sig")
-        assets.refuse_unbounded_yaml(text)
+        with path.open("rb") as file:
+            text = file.read(MAX_OWN_BYTES).decode("utf-8-sig")
+            is_whole = not file.read(1)
+        assets.refuse_unbounded_yaml(text, is_whole=is_whole)
         return assets.parse_yaml(text)
     except OSError as error:
         raise InvalidInputError(f"Cannot read {path}: {error.strerror}.", "Check its permissions.") from error

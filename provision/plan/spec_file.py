@@ -36,6 +36,9 @@ def _read(data: bytes) -> tuple[dict[str, Any], list[str]]:
         return {}, [f"byte {error.start} is not UTF-8"]
     except RecursionError:
         return {}, ["it is nested too deeply"]
+    except yaml.reader.ReaderError as error:
+        line = data.decode("utf-8-sig").count("\n", 0, error.position) + 1
+        return {}, [f"line {line}: {error.reason} (U+{error.character:04X})"]
     except yaml.YAMLError as error:
         return {}, [_yaml_error(error)]
     if root is None:

@@ -1,4 +1,4 @@
-"""Whether the engine that is set up has security holes that are known."""
+"""Whether a security advisory is known for the engine that is set up."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ CODE = "engine-version"
 
 
 def check(selection: Selection | None) -> SecurityCheck:
-    """Compare its version with the advisories."""
+    """Hold its version against the advisories; those that need what fabric does not set up do not count."""
     if selection is None or selection.is_remote:
         return SecurityCheck(CODE, Outcome.UNKNOWN, "no server of fabric's is set up")
-    known, engine, version = load_advisories(), selection.backend, selection.release.version
+    engine, version, known = selection.backend, selection.release.version, load_advisories()
+    said = f"{engine} {version or '(of unknown version)'}"
     if not known.comparable(engine, version):
-        return SecurityCheck(CODE, Outcome.UNKNOWN, f"{engine} {version or '(unknown)'}: its version says nothing")
-    if refused := why_refused(engine, version):
-        return SecurityCheck(CODE, Outcome.FAILED, f"{engine} {version} {refused}", "fabric up --refresh")
-    return SecurityCheck(CODE, Outcome.OK, f"{engine} {version} has no known holes, as of {known.checked}")
+        return SecurityCheck(CODE, Outcome.UNKNOWN, f"{said} cannot be compared with the advisories")
+    why = why_refused(engine, version)
+    if why:
+        return SecurityCheck(CODE, Outcome.FAILED, f"{said} {why}", "fabric lock --upgrade, or fabric up --refresh")
+    return SecurityCheck(CODE, Outcome.OK, f"no advisory of {known.checked} is about {said}")

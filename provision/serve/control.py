@@ -34,7 +34,7 @@ def start(layout: Layout, generation: int, env: Mapping[str, str], keeper: Keepe
         for path in (layout.run, layout.logs, layout.child_home / "tmp"):
             make_private_dir(path)
         keep_environment(layout, env)
-        point(layout.current, str(layout.generation(generation).relative_to(layout.prefix)))
+        _lead_to(layout, generation)
         keeper.start()
     deadline = time.monotonic() + SPAWN_TIMEOUT_S
     while time.monotonic() < deadline:
@@ -48,6 +48,13 @@ def start(layout: Layout, generation: int, env: Mapping[str, str], keeper: Keepe
     log = layout.supervisor_log
     said = (read_bytes(log) or b"").decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
     raise FabricError(f"The server's supervisor did not start: {said[0]}.", f"Its output is in {log}.")
+
+
+def _lead_to(layout: Layout, generation: int) -> None:
+    """The supervisor serves what ``current`` leads to, which is this unless a run was killed between the two."""
+    target = str(layout.generation(generation).relative_to(layout.prefix))
+    if not layout.current.is_symlink() or str(layout.current.readlink()) != target:
+        point(layout.current, target)
 
 
 def stop(layout: Layout, keeper: Keeper) -> bool:

@@ -74,6 +74,7 @@ def watched(quick: Fabric, standin_index: IndexServer) -> Watched:
     return Watched(quick)
 
 
+@pytest.mark.fault("secrets")
 def test_no_secret_is_anywhere_but_where_the_server_reads_it(watched: Watched, home: Path) -> None:
     prefix = watched.fabric.prefix
     watched("lock", *WISH)
@@ -99,6 +100,7 @@ def test_no_secret_is_anywhere_but_where_the_server_reads_it(watched: Watched, h
     assert list(hits_in_files(home, except_for=home)) == []
 
 
+@pytest.mark.fault("secrets")
 def test_no_secret_is_in_what_a_failure_says(watched: Watched, standin_index: IndexServer) -> None:
     """With ``--debug`` too: a traceback shows code, and messages of libraries that know the address."""
     nowhere = f"http://me:{PASSWORD}@127.0.0.1:9/simple/"

@@ -46,7 +46,14 @@ def test_a_socket_that_is_opened_later_is_found_by_the_next_up(quick: Fabric) ->
     up = quick.succeed("up", "--no-smoke")
     told = have_it_open(quick, "0.0.0.0")  # noqa: S104 - what must not be
     os.kill(up["pid"], signal.SIGKILL)  # its supervisor starts it again
-    eventually(lambda: quick.succeed("status"), until=lambda s: s["state"] == "ready" and s["pid"] != up["pid"])
+    status = eventually(
+        lambda: quick.succeed("status"), until=lambda s: s["state"] == "ready" and s["pid"] != up["pid"]
+    )
+    assert [each["kind"] for each in status["drift"]] == ["address"]
+    assert "0.0.0.0:" in status["drift"][0]["reason"]
+    failed = [each for each in quick.succeed("doctor")["security"] if each["outcome"] == "failed"]
+    assert [each["code"] for each in failed] == ["listening-sockets"]
+    assert failed[0]["fix"]
     assert quick("up", "--no-smoke").returncode == 77
     assert quick.processes() == []
     told.unlink()

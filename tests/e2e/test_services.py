@@ -150,6 +150,18 @@ def test_back_to_builtin_nothing_of_the_service_stays(kept: Fabric, manager: Use
 
 
 @slow
+def test_a_rollback_goes_back_to_who_kept_the_server_before(kept: Fabric) -> None:
+    kept.succeed("up", "--no-smoke")
+    up(kept)
+    kept.succeed("rollback", "--no-smoke")
+    assert kept.succeed("status")["service"] == "builtin"
+    assert units(kept.home) == []
+    kept.succeed("rollback", "--no-smoke")
+    seen = kept.succeed("status")
+    assert (seen["service"], seen["state"], seen["drift"]) == ("systemd", "ready", [])
+
+
+@slow
 def test_what_somebody_writes_into_the_unit_is_shown_and_kept(kept: Fabric) -> None:
     up(kept)
     unit = unit_of(kept)
@@ -270,3 +282,48 @@ def test_a_service_manager_that_is_not_here_is_refused_before_anything_is_change
     assert refused.returncode == 64, refused.said
     assert "builtin" in refused.json["error"]["hint"]
     assert not (quick.prefix / "engines").exists()
+
+
+def killed_at_each(command: Fabric, point: str, *words: str) -> Iterator[int]:
+    """Run the command again and again, killed at one moment after the other, until it survives."""
+    for number in range(1, 60):
+        done = command(*words, env={"STANDIN_KILL": f"{point}:{number}"})
+        if done.returncode == 0:
+            return
+        assert done.returncode == -signal.SIGKILL, done.said
+        yield number
+    pytest.fail("no run survived: there are more moments than were tried")
+
+
+@slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("point", ["journal", "replace", "unlink"])
+def test_a_change_of_service_killed_anywhere_is_finished_by_the_next(kept: Fabric, point: str) -> None:
+    kept.succeed("up", "--no-smoke")
+    killed = 0
+    for killed in killed_at_each(kept, point, "up", "--service", "systemd", "--no-smoke"):
+        up(kept)
+        plan = kept.succeed("plan", "--service", "systemd")
+        assert {change["action"] for change in plan["changes"]} == {"none"}, (killed, plan["changes"])
+        assert len(kept.processes()) == 2, killed
+        kept.succeed("up", "--no-smoke")
+        assert units(kept.home) == [], killed
+        assert len(kept.processes()) == 2, killed
+    assert killed >= 2
+    for killed in killed_at_each(kept, point, "up", "--no-smoke"):  # back again
+        kept.succeed("up", "--no-smoke")
+        assert units(kept.home) == [], killed
+        assert len(kept.processes()) == 2, killed
+        up(kept)
+    assert killed >= 2
+
+
+@slow
+@pytest.mark.parametrize("number", range(1, 6))
+def test_a_destroy_killed_over_the_service_is_finished_by_the_next(kept: Fabric, number: int) -> None:
+    up(kept)
+    killed = kept("destroy", "--yes", env={"STANDIN_KILL": f"unlink:{number}"})
+    assert killed.returncode == -signal.SIGKILL, killed.said
+    kept.succeed("destroy", "--yes")
+    assert units(kept.home) == []
+    assert kept.processes() == []

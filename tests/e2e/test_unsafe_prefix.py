@@ -55,6 +55,7 @@ def with_a_link_for_a_lock(prefix: Path) -> None:
     (prefix / "lock").symlink_to(prefix.parent / "precious")
 
 
+@pytest.mark.fault("prefix-open", "prefix-of-others")
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -84,6 +85,7 @@ def test_an_unsafe_prefix_is_refused_before_any_write(
     assert picture(prefix.parent) == before
 
 
+@pytest.mark.fault("prefix-linked")
 def test_a_home_behind_a_link_works_and_is_removed(quick: Fabric, tmp_path: Path) -> None:
     """/home is often a link to another disk; where it leads is looked up once, and everything is made there."""
     (tmp_path / "disk" / "home").mkdir(parents=True)
@@ -99,6 +101,7 @@ def test_a_home_behind_a_link_works_and_is_removed(quick: Fabric, tmp_path: Path
     assert (tmp_path / "link").is_symlink(), "what was there before stays"
 
 
+@pytest.mark.fault("prefix-linked")
 @pytest.mark.parametrize("name", ["models", "logs", "run", "state.json", "current"])
 def test_a_part_that_was_led_elsewhere_is_refused_and_what_lies_there_is_kept(
     quick: Fabric, tmp_path: Path, name: str
@@ -138,6 +141,7 @@ def test_a_prefix_that_lost_its_marker_is_refused_and_kept(quick: Fabric) -> Non
     marker.write_bytes(told)
 
 
+@pytest.mark.fault("umask")
 @pytest.mark.parametrize("mask", [0o000, 0o077, 0o777], ids=oct)
 def test_modes_do_not_depend_on_the_umask(quick: Fabric, mask: int) -> None:
     quick.succeed("up", "--no-smoke", preexec_fn=lambda: os.umask(mask))
@@ -147,3 +151,11 @@ def test_modes_do_not_depend_on_the_umask(quick: Fabric, mask: int) -> None:
     assert quick.prefix.parent.stat().st_mode & 0o022 == 0, "a parent that was made for it"
     files = ("state.json", "fabric-prefix", "lock", "run/server.json", "logs/server.log", "logs/supervisor.log")
     assert {(quick.prefix / name).stat().st_mode & 0o777 for name in files} == {0o600}
+
+
+def test_a_link_that_a_killed_run_was_about_to_rename_is_cleared_and_not_refused(quick: Fabric) -> None:
+    quick.succeed("up", "--no-smoke")
+    left = quick.prefix / ".current.tmp-1"
+    left.symlink_to("gen/1")
+    assert quick.succeed("up", "--no-smoke")["changed"] is False
+    assert not left.is_symlink()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
+import shutil
+import subprocess
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +106,7 @@ def test_what_cannot_be_fetched_again_is_an_error_and_heals_later(quick: Fabric)
     flip(model_of(quick))
     failed = quick("verify", "--repair", "--json", env={"PIP_INDEX_URL": NOBODY})
     assert failed.returncode == 69, failed.said
+    assert "quarantine" in failed.json["error"]["hint"]
     assert quick.succeed("status")["state"] == "ready", "what runs goes on"
     (problem,) = problems(quick)
     assert problem["kind"] == "missing"
@@ -119,6 +125,49 @@ def test_a_stranger_in_the_store_is_told_and_left_alone(quick: Fabric) -> None:
     assert repaired.json["left"] == [str(stranger)]
     assert quick.succeed("gc")["strangers"] == [str(stranger)]
     assert stranger.exists()
+
+
+def test_a_prefix_that_cannot_be_written_to_is_verified_all_the_same(quick: Fabric) -> None:
+    quick.succeed("up", "--no-smoke")
+    flip(model_of(quick))
+    script = 'mount --bind "$P" "$P" && mount -o remount,bind,ro "$P" && ! touch "$P/x" 2>&- && exec "$@"'
+    command = ["unshare", "-m", "sh", "-c", script, "sh", *quick.program, "verify", "--json"]
+    trial = ["unshare", "-m", "mount", "--bind", str(quick.prefix), str(quick.prefix)]
+    if shutil.which("unshare") is None or subprocess.run(trial, capture_output=True, check=False).returncode:
+        pytest.skip("no mounts of its own can be made here")
+    env = quick.environment({"P": str(quick.prefix)})
+    done = subprocess.run(command, env=env, cwd=quick.home, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    (problem,) = json.loads(done.stdout)["problems"]
+    assert problem["kind"] == "content"
+
+
+def test_nobody_changes_anything_while_it_reads(quick: Fabric) -> None:
+    quick.succeed("up", "--no-smoke")
+    with (quick.prefix / "lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        running = quick.start("verify", "--json")
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.child.wait(2)
+    assert running.finish().returncode == 0
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("point", ["journal", "rename", "replace", "unlink"])
+def test_a_repair_that_is_killed_is_finished_by_the_next_up(quick: Fabric, point: str) -> None:
+    quick.succeed("up", "--no-smoke")
+    for number in count(1):
+        flip(model_of(quick))
+        killed = quick("verify", "--repair", env={"STANDIN_KILL": f"{point}:{number}"})
+        if killed.returncode == 0:
+            break
+        assert killed.returncode == -9, killed.said
+        quick.succeed("up", "--no-smoke")
+        if quick("verify").returncode:  # it was killed before the damaged file was set aside
+            quick.succeed("verify", "--repair")
+        assert quick.succeed("status")["state"] == "ready"
+    assert number > 1, "there is such a moment"
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

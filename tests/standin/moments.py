@@ -63,7 +63,9 @@ def strike(moment: Moment, blow: str) -> None:
             if blow == KILL:
                 os.kill(os.getpid(), signal.SIGKILL)
             number = getattr(errno, blow)
-            raise OSError(number, os.strerror(number), *(str(each) for each in arguments[:1] if each))
+            raise OSError(
+                number, os.strerror(number), *(str(each) for each in arguments[:1] if isinstance(each, str | Path))
+            )
 
     _watch((moment.point,), act)
 

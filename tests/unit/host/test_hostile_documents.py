@@ -37,6 +37,7 @@ def bomb(levels: int) -> str:
     return "\n".join([first, *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, levels))])
 
 
+@pytest.mark.fault("yaml-bomb")
 @pytest.mark.parametrize(
     "text",
     [

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from provision.errors import LockedError, RefusedError
-from provision.host.lock import exclusive, passing
+from provision.host.lock import exclusive, passing, shared
 
 HOLD = """
 import sys, time
@@ -176,3 +176,34 @@ def test_the_file_is_for_this_user_only_and_is_no_link(lock: Path, tmp_path: Pat
     with pytest.raises(Exception, match="taking the lock"):
         take(trap)
     assert not (tmp_path / "elsewhere").exists()
+
+
+def look(lock: Path, wait_s: float = 0.0) -> AbstractContextManager[None]:
+    """Hold the lock together with others who look."""
+    waited: list[str] = []
+    return shared(lock, Path(f"{lock}.holder"), "verify", wait_s, waited.append)
+
+
+def test_many_look_at_once_and_nobody_changes_anything_meanwhile(lock: Path) -> None:
+    take(lock)
+    with look(lock), look(lock):
+        with pytest.raises(LockedError, match=f"`fabric verify`, process {os.getpid()}"):
+            take(lock)
+        assert Path(f"{lock}.holder").exists()
+    assert not Path(f"{lock}.holder").exists()
+    assert take(lock) == []
+
+
+def test_who_wants_to_look_waits_for_who_changes(lock: Path) -> None:
+    with held(lock) as child:
+        try:
+            with pytest.raises(LockedError, match=f"process {child.pid}"), look(lock):
+                pass
+        finally:
+            child.kill()
+
+
+def test_looking_makes_no_lock(lock: Path) -> None:
+    with look(lock):
+        assert not lock.exists()
+    assert [*lock.parent.iterdir()] == []

@@ -30,6 +30,21 @@ def test_nothing_of_an_earlier_run_is_shown(tmp_path: Path) -> None:
     assert log.last_lines(3) == ["before 2", "now 1", "now 2"]
 
 
+def test_all_that_was_said_in_one_run_is_kept_up_to_the_size_of_one_file(tmp_path: Path) -> None:
+    log = ServerLog(tmp_path / "server.log")
+    assert log.said_since(None) == b""
+    add(log.path, "before")
+    began = log.end()
+    add(log.path, "now 1" + "x" * TAIL_BYTES)
+    log.path.rename(tmp_path / "server.log.1")
+    add(log.path, "now 2")
+    said = log.said_since(began).decode().splitlines()
+    assert [line[:5] for line in said] == ["now 1", "now 2"]
+    assert len(said[0]) == 5 + TAIL_BYTES
+    add(log.path, "y" * ROTATE_BYTES)
+    assert len(log.said_since(began)) == ROTATE_BYTES
+
+
 def test_a_log_that_is_rotated_goes_on_in_the_next_file(tmp_path: Path) -> None:
     log = ServerLog(tmp_path / "server.log")
     add(log.path, "before")
