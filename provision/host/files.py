@@ -18,6 +18,7 @@ PRIVATE_FILE = 0o600
 READ_BYTES = 1 << 20
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FEW_FILES = 64  # a program that ran out of them has removed its own by the time that its failure is told
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
@@ -43,7 +44,7 @@ def no_space(when: str, directory: str | os.PathLike[str]) -> CannotCreateError:
     """Return the error for a disk that is full: of bytes, or of files, which looks the same to who writes."""
     with suppress(OSError):
         room = os.statvfs(directory)
-        if room.f_files and not room.f_favail:
+        if room.f_files and room.f_favail < _FEW_FILES and room.f_bavail:
             what = f"No inode left {when}: the disk holds as many files as it can"
             return CannotCreateError(f"{what}.", "Remove some files, or use --home on another disk.")
     return CannotCreateError(f"No space left {when}.", "Free some space, or use --home on another disk.")

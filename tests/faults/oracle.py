@@ -83,7 +83,8 @@ class Oracle:
 
     def nothing_left(self, fabric: Fabric) -> None:
         """Destroy, and check that no file, process, port or shared memory stays."""
-        fabric.succeed("destroy", "--yes")
+        outcome = fabric("destroy", "--yes")
+        assert outcome.returncode == 0, outcome.said
         assert not gone_or_left(fabric.processes)
         self._watch.assert_nothing_left()
 

@@ -58,7 +58,7 @@ def test_a_change_that_the_disk_refuses_leaves_what_served_before(
 
 
 def test_a_first_up_that_the_disk_refuses_leaves_nothing_in_the_way(
-    quick: Fabric, oracle: Oracle, record_property: Record
+    quick: Fabric, known_parent: Path, oracle: Oracle, record_property: Record
 ) -> None:
     moments = moments_of(quick, *up(512))
     quick.succeed(*up(513))
@@ -95,9 +95,8 @@ def test_a_way_back_that_the_disk_refuses_is_gone_by_the_next(
 
 @pytest.mark.parametrize("more", [(), ("--keep-models",)], ids=["all", "keep models"])
 def test_a_destroy_that_the_disk_refuses_is_finished_by_the_next(
-    quick: Fabric, oracle: Oracle, record_property: Record, more: tuple[str, ...]
+    quick: Fabric, known_parent: Path, oracle: Oracle, record_property: Record, more: tuple[str, ...]
 ) -> None:
-    quick.prefix.parent.mkdir()  # where the disk does not let go of an empty directory, nobody knows of it afterwards
     quick.succeed("up", *WISH)
     moments = of_the_disk(moments_of(quick, "destroy", "--yes", *more))
     for moment in moments:

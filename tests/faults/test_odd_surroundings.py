@@ -32,11 +32,11 @@ def test_whatever_the_umask_all_is_for_the_user_alone(quick: Fabric, oracle: Ora
 
 
 @pytest.mark.fault("no-home")
-@pytest.mark.parametrize("home", [None, "", "relative"])
-def test_without_a_home_a_prefix_has_to_be_named(quick: Fabric, oracle: Oracle, home: str | None) -> None:
-    without = {"HOME": home, "FABRIC_HOME": None, "XDG_DATA_HOME": None}
-    oracle.met(quick("up", *WISH, env=without), 64, ["HOME", "--home DIR", "FABRIC_HOME"])
-    oracle.survived(quick, quick("up", *WISH, "--home", str(quick.prefix), env=without), 0)
+@pytest.mark.parametrize("value", [None, "", "relative"])
+def test_without_a_home_a_prefix_has_to_be_named(quick: Fabric, oracle: Oracle, value: str | None) -> None:
+    without = {"HOME": value, "FABRIC_HOME": None, "XDG_DATA_HOME": None}
+    oracle.met(quick("up", *WISH, env=without, cwd="/"), 64, ["HOME", "--home DIR", "FABRIC_HOME"])
+    oracle.survived(quick, quick("up", *WISH, "--home", str(quick.prefix), env=without, cwd="/"), 0)
     oracle.nothing_left(quick)
 
 
@@ -111,10 +111,18 @@ def test_a_model_of_an_odd_name_works_or_is_refused(quick: Fabric, oracle: Oracl
 @pytest.mark.fault("odd-text")
 @pytest.mark.parametrize("locale", ["C", "POSIX", "xx_YY.UTF-8", "de_DE.ISO-8859-1"])
 def test_whatever_the_locale(quick: Fabric, oracle: Oracle, locale: str) -> None:
-    spoken = {"LC_ALL": locale, "LANG": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    spoken = {"LC_ALL": locale, "LANG": locale}
     oracle.survived(quick, quick("up", *WISH, env=spoken), 0)
     assert quick("status", env=spoken).returncode == 0
     oracle.nothing_left(quick)
+
+
+@pytest.mark.fault("odd-text")
+def test_a_name_that_the_locale_does_not_know_is_refused(quick: Fabric, oracle: Oracle) -> None:
+    """Python is kept from taking UTF-8 in place of ASCII, as it does by itself."""
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    oracle.met(quick("up", *WISH, env=ascii_only), 64, ["LC_ALL=C.UTF-8"])
+    assert not quick.prefix.exists()
 
 
 SPECS = {
@@ -188,7 +196,7 @@ def test_with_few_resources_it_works_or_says_so(quick: Fabric, oracle: Oracle, w
 @pytest.mark.fault("no-sys")
 @pytest.mark.parametrize("options", ["", "-o mode=000"], ids=["empty", "closed"])
 def test_without_sys_what_is_not_known_is_not_guessed(quick: Fabric, oracle: Oracle, options: str) -> None:
-    with inside(quick, f"mount -t tmpfs {options} none /sys") as hidden:
+    with inside(quick, f"mount -t tmpfs {options} none /sys", quick.home) as hidden:
         assert hidden.fabric.succeed("facts")["cpu"]["cores_logical"]
         oracle.survived(hidden.fabric, hidden.fabric("up", *WISH), 0)
         oracle.nothing_left(hidden.fabric)
@@ -196,7 +204,7 @@ def test_without_sys_what_is_not_known_is_not_guessed(quick: Fabric, oracle: Ora
 
 @pytest.mark.fault("no-shared-memory")
 def test_without_shared_memory(quick: Fabric, oracle: Oracle) -> None:
-    with inside(quick, "mount -t tmpfs -o ro,mode=000 none /dev/shm") as hidden:
+    with inside(quick, "mount -t tmpfs -o ro,mode=000 none /dev/shm", quick.home) as hidden:
         oracle.survived(hidden.fabric, hidden.fabric("up", *WISH), 0)
         oracle.nothing_left(hidden.fabric)
 
@@ -204,10 +212,9 @@ def test_without_shared_memory(quick: Fabric, oracle: Oracle) -> None:
 @pytest.mark.fault("tmp-read-only")
 def test_a_read_only_tmp_is_not_needed(quick: Fabric, oracle: Oracle, tmp_path: Path) -> None:
     """Everything that the test needs lies in /tmp as well, so it is mounted in there again, to be written."""
-    script = (
-        'mount --bind "$1" /mnt && mount --bind /tmp /tmp && mount -o remount,bind,ro /tmp && mount --bind /mnt "$1"'
-    )
-    with inside(quick, script, str(tmp_path)) as hidden:
+    close = "mount --bind /tmp /tmp && mount -o remount,bind,ro /tmp"
+    script = f'here=$PWD; mount --bind . /mnt && {close} && mount --bind /mnt "$here"'
+    with inside(quick, script, tmp_path) as hidden:
         touch = [*hidden.fabric.program[:2], "touch", "/tmp/read-only"]  # noqa: S108 - it cannot be made
         assert subprocess.run(touch, check=False, stderr=subprocess.DEVNULL).returncode != 0
         oracle.survived(hidden.fabric, hidden.fabric("up", *WISH), 0)
@@ -216,7 +223,7 @@ def test_a_read_only_tmp_is_not_needed(quick: Fabric, oracle: Oracle, tmp_path: 
 
 @pytest.mark.fault("no-proc")
 def test_without_proc_nothing_is_started_that_could_not_be_found_again(quick: Fabric, oracle: Oracle) -> None:
-    with inside(quick, "mount -t tmpfs none /proc") as hidden:
+    with inside(quick, "mount -t tmpfs none /proc", quick.home) as hidden:
         assert hidden.fabric("facts", "--json").returncode == 0
         assert hidden.fabric("plan", *WISH[1:]).returncode == 0
         oracle.met(hidden.fabric("up", *WISH), 1, ["/proc is not mounted"])
@@ -228,6 +235,6 @@ def test_without_proc_nothing_is_started_that_could_not_be_found_again(quick: Fa
 
 @pytest.mark.fault("no-proc")
 def test_others_that_proc_hides_are_not_needed(quick: Fabric, oracle: Oracle) -> None:
-    with inside(quick, "mount -t proc -o hidepid=2 proc /proc") as hidden:
+    with inside(quick, "mount -t proc -o hidepid=2 proc /proc", quick.home) as hidden:
         oracle.survived(hidden.fabric, hidden.fabric("up", *WISH), 0)
         oracle.nothing_left(hidden.fabric)
