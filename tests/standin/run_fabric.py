@@ -6,6 +6,7 @@
 SIGKILL instead of the N-th call of POINT (``journal``, ``replace``, ``rename``, ``fsync``, ``unlink``), or, for
 ``torn``, after half of the N-th line of the journal. ``STANDIN_RECORD`` names a file that gets every moment of the
 run, ``STANDIN_STRIKE`` is one of them and what happens then, as ``BLOW MOMENT``; see ``moments.py``.
+``STANDIN_LOCK_WAIT_S`` bounds the wait for the lock.
 """
 
 from __future__ import annotations
@@ -69,6 +70,10 @@ def main() -> int:
 
     if "STANDIN_ASSETS" in os.environ:
         assets.ROOT = Path(os.environ["STANDIN_ASSETS"])
+    if seconds := os.environ.pop("STANDIN_LOCK_WAIT_S", ""):
+        from provision import changing
+
+        changing.LOCK_WAIT_S = float(seconds)
     point, _, number = os.environ.pop("STANDIN_KILL", "").partition(":")
     if point:
         arm(point, int(number))
