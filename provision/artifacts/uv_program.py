@@ -175,7 +175,8 @@ class Uv:
     def install(self, environment: Path, wheels: Sequence[Wheel], place: Path) -> None:
         """Install checked wheels that lie in ``place`` into an environment, without the network."""
         argv = ["pip", "install", "--quiet", "--offline", "--no-deps", "--no-index", "--link-mode", "hardlink"]
-        argv += ["--find-links", place.as_uri(), "--python", str(environment / "bin" / "python")]
+        found_in = place.as_uri().replace(",", "%2C")  # or uv takes it for two places
+        argv += ["--find-links", found_in, "--python", str(environment / "bin" / "python")]
         argv += [f"{wheel.project}=={wheel.version}" for wheel in wheels]
         self._checked(argv, f"install {wheels[0].project} {wheels[0].version}")
 

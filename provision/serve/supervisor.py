@@ -155,6 +155,8 @@ class Supervisor:
         before = read_runtime(self._layout)
         if before is not None and before.state is not ServerState.STOPPED:
             _kill_all_of(before.instance)
+            if before.supervisor.boot_id == process.boot_id():
+                shared_memory.sweep(before.shared_memory)
 
     def _catch_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -186,8 +188,11 @@ class Supervisor:
 
 
 def _kill_all_of(instance: str) -> None:
-    for left in process.with_environment(INSTANCE_VARIABLE, instance):
+    found = process.with_environment(INSTANCE_VARIABLE, instance)
+    for left in found:
         process.send(left, signal.SIGKILL)
+    for left in found:
+        process.wait_gone(left, STRAGGLERS_S)
 
 
 def main(arguments: list[str]) -> int:

@@ -151,3 +151,11 @@ def test_modes_do_not_depend_on_the_umask(quick: Fabric, mask: int) -> None:
     assert quick.prefix.parent.stat().st_mode & 0o022 == 0, "a parent that was made for it"
     files = ("state.json", "fabric-prefix", "lock", "run/server.json", "logs/server.log", "logs/supervisor.log")
     assert {(quick.prefix / name).stat().st_mode & 0o777 for name in files} == {0o600}
+
+
+def test_a_link_that_a_killed_run_was_about_to_rename_is_cleared_and_not_refused(quick: Fabric) -> None:
+    quick.succeed("up", "--no-smoke")
+    left = quick.prefix / ".current.tmp-1"
+    left.symlink_to("gen/1")
+    assert quick.succeed("up", "--no-smoke")["changed"] is False
+    assert not left.is_symlink()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -70,9 +72,25 @@ def test_what_a_killed_server_left_is_gone_before_the_next_one_starts(
     oracle.nothing_left(quick)
 
 
-@pytest.mark.fault("shared-memory-left")
-def test_what_is_left_when_the_supervisor_was_killed_too_is_gone_with_the_next_command(
-    quick: Fabric, oracle: Oracle, tmp_path: Path, somebody_elses: Path
+def by_command(fabric: Fabric, wish: tuple[str, ...]) -> None:
+    fabric.succeed("up", *wish)
+
+
+def by_service_manager(fabric: Fabric, _: tuple[str, ...]) -> None:
+    """Start the supervisor again, and nothing else, as whoever keeps services does."""
+    command = [sys.executable, "-m", "provision.serve.supervisor", str(fabric.prefix)]
+    subprocess.Popen(command, env=fabric.environment(), start_new_session=True).returncode = 0  # not ours to collect
+    assert eventually(lambda: fabric.succeed("status")["state"] == "ready", timeout_s=30)
+
+
+@pytest.mark.fault("shared-memory-left", "supervisor-killed")
+@pytest.mark.parametrize("started_again", [by_command, by_service_manager])
+def test_what_is_left_when_the_supervisor_was_killed_too_is_gone_with_the_next_start(
+    quick: Fabric,
+    oracle: Oracle,
+    tmp_path: Path,
+    somebody_elses: Path,
+    started_again: Callable[[Fabric, tuple[str, ...]], None],
 ) -> None:
     model = scripted_model(tmp_path, LEAVES)
     up = quick.succeed("up", *model.wish)
@@ -86,8 +104,9 @@ def test_what_is_left_when_the_supervisor_was_killed_too_is_gone_with_the_next_c
     assert eventually(lambda: quick.processes() == [])
     assert all(path.exists() for path in left)
     model.behave()
-    oracle.converges(quick, model.wish)
+    started_again(quick, model.wish)
     assert [path for path in left if path.exists()] == []
+    oracle.converges(quick, model.wish)
     assert somebody_elses.read_bytes() == b"theirs"
     somebody_elses.unlink()
     oracle.nothing_left(quick)

@@ -48,6 +48,12 @@ def test_a_prefix_as_fabric_makes_it_is_fine(layout: Layout) -> None:
     assert set(outcomes(layout).values()) == {Outcome.OK}
 
 
+def test_the_links_that_fabric_makes_and_a_killed_run_leaves_are_fine(layout: Layout) -> None:
+    layout.current.symlink_to("gen/1")
+    layout.prefix.joinpath(".current.tmp-4711").symlink_to("gen/2")
+    assert set(outcomes(layout).values()) == {Outcome.OK}
+
+
 def test_each_way_to_be_unsafe_has_its_code_and_a_fix(layout: Layout, tmp_path: Path) -> None:
     layout.prefix.chmod(0o777)
     (tmp_path / "elsewhere").mkdir()
