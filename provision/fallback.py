@@ -21,7 +21,7 @@ from provision.serve.observation import Server
 
 @dataclass(frozen=True)
 class _Before:
-    """What served: its selection, the generation that said so, and its API key."""
+    """What served: its selection, the generation that said so, and its API key where that is known."""
 
     selection: Selection
     generation: int
@@ -45,6 +45,9 @@ class Fallback:
         selection, layout = state.selection, self.fabric.layout
         if selection is not None and Server(layout, selection).observe().state is ServerState.READY:
             self._before = _Before(selection, state.generation, stored_key(layout))
+        elif state.current and not state.current.was_ready:  # a run was killed before it could tell, or go back
+            served = next((each for each in reversed(state.history) if each.was_ready), None)
+            self._before = _Before(served.selection, served.number, None) if served else None
 
     @property
     def is_open(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from provision.apply.generations import files_besides
+from provision.apply.generations import files_besides, worth_keeping
 from provision.domain.plan import Kind
 from provision.domain.state import Generation, State, StoreEntry
 from provision.errors import FabricError
@@ -53,7 +53,8 @@ class Marked:
 class Mark:
     """Tells what is live and what is not: the ``keep`` newest generations are, and the one that is ``running``.
 
-    With ``pulled_models`` those go as well that the user has pulled. ``now_s`` is in seconds since the epoch.
+    So are the ``keep`` newest that have served and differ, so that a failure takes none of them. With
+    ``pulled_models`` those go as well that the user has pulled. ``now_s`` is in seconds since the epoch.
     """
 
     layout: Layout
@@ -86,14 +87,14 @@ class Mark:
 
     def _kept(self) -> tuple[Generation, ...]:
         history = self.state.history
-        newest = history[-self.keep :]
+        recalled = worth_keeping(history, self.keep)
         if self.running is not None and self.state.known_generation(self.running) is None:
             raise FabricError(
                 f"The server runs generation {self.running}, of which nothing is recorded: what it needs is not known. "
                 "Nothing was removed.",
                 "Run `fabric up` first.",
             )
-        return tuple(each for each in history if each in newest or each.number == self.running)
+        return tuple(each for each in history if each in recalled or each.number == self.running)
 
     def _entry(self, entry: StoreEntry) -> Garbage:
         path = self.layout.prefix / entry.path

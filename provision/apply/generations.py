@@ -1,9 +1,9 @@
-"""The generations of one prefix: every change makes one, and the newest of them can be brought back."""
+"""The generations of one prefix: every change makes one, and the newest that served can be brought back."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from provision.domain.state import Generation, State
@@ -17,7 +17,20 @@ _FAILED_LOG = re.compile(r"failed-generation-(\d+)\.log")
 
 def with_next(state: State, made: Generation) -> tuple[Generation, ...]:
     """Return the generations that are known when ``made`` is the current one."""
-    return (*state.history, made)[-KNOWN_GENERATIONS:]
+    return worth_keeping((*state.history, made), KNOWN_GENERATIONS)
+
+
+def worth_keeping(history: Sequence[Generation], most: int) -> tuple[Generation, ...]:
+    """Return the newest ``most``, and of those that have served and differ the newest ``most`` as well.
+
+    However often something fails, what served before it can be brought back.
+    """
+    served = list[Generation]()
+    for each in reversed(history):
+        if each.was_ready and not any(each.selection.is_served_like(other.selection) for other in served):
+            served.append(each)
+    numbers = {each.number for each in (*history[-most:], *served[:most])}
+    return tuple(each for each in history if each.number in numbers)
 
 
 def remove_unknown(layout: Layout, state: State) -> None:

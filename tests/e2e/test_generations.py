@@ -179,3 +179,15 @@ def test_on_a_first_up_or_without_a_rollback_what_failed_stays(quick: Fabric) ->
     assert failed.returncode == 1, failed.said
     assert "serves again" not in failed.said
     assert quick.succeed("status")["state"] == "failed"
+
+
+def test_a_run_that_ended_before_it_could_go_back_forgets_no_way_back(quick: Fabric) -> None:
+    before = up(quick)
+    wish = ("--no-smoke", "--model", f"file:{model_file(quick.home)}", "--json")
+    left = quick("up", *wish, "--no-rollback")  # as a run that was killed while it waited leaves it
+    assert left.returncode == 1, left.said
+    assert quick.succeed("status")["state"] == "failed"
+    failed = quick("up", *wish)
+    assert failed.returncode == 1, failed.said
+    assert "The previous server serves again" in failed.json["error"]["hint"]
+    serves_as_before(quick, before)

@@ -201,3 +201,20 @@ def test_a_state_without_records_knows_the_current_generation() -> None:
     assert [each.number for each in with_next(old, generation(8))] == [7, 8]
     many = replace(old, generations=tuple(generation(number) for number in range(1, 40)))
     assert len(with_next(many, generation(40))) == KNOWN_GENERATIONS
+
+
+def test_failures_and_what_came_back_after_them_push_nothing_out_that_has_served() -> None:
+    state = state_of(*(generation(number, context=number) for number in range(1, 5)))
+    for number in range(5, 45, 2):
+        for made in (generation(number, context=999, was_ready=False), generation(number + 1, context=4)):
+            state = state_of(*with_next(state, made))
+    assert [each.number for each in state.history] == [1, 2, 3, *range(35, 45)]
+    assert chosen_generation(state, None).number == 3
+
+
+def test_a_failure_does_not_count_among_those_that_are_kept(layout: Layout) -> None:
+    served = (generation(1, context=1), generation(2, context=2), generation(3, context=3))
+    state = state_of(*served, generation(4, context=9, was_ready=False), generation(5, context=3))
+    assert mark(layout, state, 3).kept == (1, 2, 3, 4, 5)
+    assert mark(layout, state, 2).kept == (2, 4, 5)
+    assert mark(layout, state, 1).kept == (5,)
