@@ -12,6 +12,7 @@ from provision.apply.pull import Intake, download_bytes
 from provision.apply.records import why_damaged
 from provision.apply.state import write_state
 from provision.apply.store import known_by, merged, model_path
+from provision.apply.touched import recognized
 from provision.apply.trash import discard
 from provision.changing import changing
 from provision.collecting import let_go_of_links
@@ -153,6 +154,7 @@ class ModelStore:
         """
         layout = self.fabric.layout
         here = state.entries.get(model_path(layout, model).name)
+        recognized(layout, state.entries, [model_path(layout, model).name], self.fabric.progress.say)
         if here is not None and not why_damaged(layout, here):
             if wish not in here.known_as or not here.pulled:
                 known = known_by(layout, state.entries, wish, model)

@@ -12,6 +12,7 @@ from pathlib import Path
 from provision.app import Fabric
 from provision.apply.records import why_damaged
 from provision.apply.state import read_state
+from provision.apply.touched import put_back
 from provision.apply.verify import Problem, Verified, verify
 from provision.bring_up import BringUp, UpOptions
 from provision.changing import changing, looking
@@ -91,7 +92,7 @@ class Verification:
             for problem in problems:
                 path = Path(problem.drift.path or "")
                 if problem.touched or problem.drift.kind is DriftKind.MODE:
-                    _put_back(path, layout.prefix, state.entries[problem.key])
+                    put_back(path, layout.prefix, state.entries[problem.key])
                 elif problem.key and problem.drift.kind in _SET_ASIDE and problem.drift.resource in _STORED:
                     aside = aside or unused_name(layout.quarantine / time.strftime("%Y-%m-%d-%H%M%S"))
                     target = aside / path.relative_to(layout.prefix)
@@ -147,12 +148,3 @@ def _only(plan: Plan, kinds: Iterable[Kind]) -> Plan:
     """Return a plan that leaves alone what is of other kinds."""
     changes = tuple(each if each.kind in kinds else replace(each, action=Action.NONE) for each in plan.changes)
     return replace(plan, changes=changes)
-
-
-def _put_back(path: Path, prefix: Path, entry: StoreEntry) -> None:
-    """Give a file the mode and the time that are recorded; its bytes are right."""
-    relative = path.relative_to(prefix / entry.path).as_posix()
-    file = next(each for each in entry.files if (each.path or ".") == relative)
-    if file.mode is not None and not path.is_symlink():
-        path.chmod(file.mode)
-    os.utime(path, ns=(file.modified_ns, file.modified_ns), follow_symlinks=False)

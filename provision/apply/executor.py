@@ -18,6 +18,7 @@ from provision.apply.preflight import EngineUnfitError
 from provision.apply.records import record, why_damaged
 from provision.apply.state import write_state
 from provision.apply.store import converted_path, engine_path_of, known_by, merged, model_path
+from provision.apply.touched import recognized
 from provision.artifacts.fetch import Fetcher
 from provision.domain.plan import Action, Change, Kind, Plan
 from provision.domain.selection import Selection
@@ -33,10 +34,9 @@ class Job:
     """One run of a plan; the lock is held meanwhile.
 
     ``render`` returns the files of a generation by its number, ``keep`` stops the server and makes the service that
-    keeps it running as it should be, ``restart`` stops the old server and starts a
-    generation, unless somebody else runs what takes its place; both are told the selection, because hashes that
-    nobody had told are learnt on the way. ``clock`` is a steady one. ``made_by`` and ``restores`` are noted of the
-    generation that this makes. ``timings_s`` collects the seconds of ``install`` and ``pull``.
+    keeps it running as it should be, ``restart`` stops the old server and starts a generation, unless somebody else
+    runs what takes its place; both are told the selection, because hashes that nobody had told are learnt on the way.
+    ``clock`` is steady. ``made_by`` and ``restores`` are noted of what is made, ``timings_s`` tells how long it took.
     """
 
     layout: Layout
@@ -65,6 +65,9 @@ class Job:
             return
         self._set_modes(journal)
         engine, model = (self._replaced(kind) for kind in (Kind.ENGINE, Kind.MODEL))
+        if engine or model:
+            whole = recognized(self.layout, self.state.entries, self._installed_keys(), self.installer.progress.say)
+            engine, model = None if Kind.ENGINE in whole else engine, None if Kind.MODEL in whole else model
         if engine or model:
             self._install(journal, engine, model)
         if self._lacks_conversion():

@@ -16,7 +16,9 @@ from provision.domain.state import StoredFile, StoreEntry
 from provision.host.files import sha256_of_file
 from provision.host.layout import Layout
 
-REHASH_BYTES = 64 << 20  # what is larger and has another time counts as changed; `fabric verify` reads all of it
+REHASH_BYTES = (
+    64 << 20
+)  # what is larger and has another time is read before it is made anew; `fabric verify` reads all of it
 _OF_ENVIRONMENTS = "lib64"  # a link to lib, which is recorded in full
 
 
@@ -137,16 +139,19 @@ class _Comparison:
             return [(changed, "was changed")]
         wrong_mode = ours and file.mode is not None and mode != file.mode
         if (touched or wrong_mode or self.deep) and self._is_changed(path, file, touched=touched):
-            return [(changed, "was changed")]
+            return [(changed, "was touched" if self._is_unread(file) else "was changed")]
         if ours and own.st_uid != self.owner:
             return [(DriftKind.OWNER, f"belongs to user {own.st_uid}")]
         if wrong_mode:
             return [(DriftKind.MODE, f"has mode {mode:04o} instead of {file.mode:04o}")]
         return ()
 
+    def _is_unread(self, file: StoredFile) -> bool:
+        return file.size_bytes > REHASH_BYTES and not self.deep
+
     def _is_changed(self, path: Path, file: StoredFile, *, touched: bool) -> bool:
         """Tell whether it has another content; unless all are read, of a large one its time alone tells."""
-        if file.sha256 is None or (file.size_bytes > REHASH_BYTES and not self.deep):
+        if file.sha256 is None or self._is_unread(file):
             return touched
         try:
             found = self.hashes.get(str(path)) or content_sha256(path, follows_links=self.follows_links)

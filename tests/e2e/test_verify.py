@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -175,3 +177,17 @@ def test_where_nothing_is_there_all_is_well_and_nothing_is_made(quick: Fabric, f
     outcome = quick("verify", *(["--json"] if form == "json" else []))
     assert outcome.returncode == 0, outcome.said
     assert not quick.prefix.exists()
+
+
+def test_up_does_not_fetch_a_large_model_again_that_was_only_touched(quick: Fabric) -> None:
+    reads_nothing = "import provision.apply.records as r; r.REHASH_BYTES = 1; import provision.cli.main as m; m.run()"
+    strict = replace(quick, program=(sys.executable, "-c", reads_nothing))
+    strict.succeed("up", "--no-smoke")
+    model = model_of(quick)
+    inode = model.stat().st_ino
+    os.utime(model)
+    (drift,) = strict.succeed("status")["drift"]
+    assert drift["detail"] == f"{model.name} was touched"
+    strict.succeed("up", "--no-smoke", "--offline", env={"PIP_INDEX_URL": NOBODY})
+    assert model.stat().st_ino == inode
+    assert strict.succeed("status")["drift"] == []
