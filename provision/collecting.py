@@ -6,9 +6,13 @@ import time
 from dataclasses import dataclass
 
 from provision.app import Fabric
+from provision.apply.edits import keep_edits
 from provision.apply.garbage import Mark, Marked, freed_bytes
+from provision.apply.records import entry_drift
 from provision.apply.trash import discard
 from provision.changing import changing
+from provision.domain.drift import DriftKind
+from provision.domain.resource import Kind
 from provision.domain.state import State
 from provision.engines.registry import ENGINES
 from provision.errors import FabricError
@@ -46,9 +50,19 @@ class Collector:
         with changing(self.fabric, "gc") as state:
             found = self._weighed(state)
             if found.marked.garbage or found.marked.state != state:
+                self._keep_added(state, found.marked.state)
                 discard(layout, [each.path for each in found.marked.garbage], found.marked.state, "gc")
                 let_go_of_links(self.fabric, state)
             return found
+
+    def _keep_added(self, state: State, left: State) -> None:
+        """Keep what somebody has added inside an engine that goes."""
+        layout = self.fabric.layout
+        going = [entry for key, entry in state.entries.items() if key not in left.entries]
+        with explained("keeping what was added"):
+            found = [each for entry in going for each in entry_drift(layout, entry) if each.kind is DriftKind.EXTRA]
+            for added, copy in keep_edits(layout, found, (Kind.ENGINE, Kind.MODEL)).items():
+                self.fabric.progress.say(f"{added} was added by somebody; it is kept as {copy}")
 
     def _weighed(self, state: State) -> Collected:
         mark = Mark(self.fabric.layout, state, self.keep, self._running(), self.pulled_models, time.time())

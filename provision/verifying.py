@@ -13,6 +13,7 @@ from provision.app import Fabric
 from provision.apply.records import why_damaged
 from provision.apply.state import read_state
 from provision.apply.touched import put_back
+from provision.apply.trash import discard
 from provision.apply.verify import Problem, Verified, verify
 from provision.bring_up import BringUp, UpOptions
 from provision.changing import changing, looking
@@ -20,7 +21,7 @@ from provision.domain.drift import DriftKind
 from provision.domain.plan import Action, Kind, Plan
 from provision.domain.state import Generation, State, StoreEntry
 from provision.errors import FabricError
-from provision.host.files import explained, make_private_dir, unused_name
+from provision.host.files import explained, make_private_dir, point, unused_name
 from provision.model_store import ModelStore
 from provision.serve.observation import Server
 
@@ -31,13 +32,17 @@ _NO_MORE_THAN_FILES = UpOptions(smoke=False)
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found, what of it was put right, and what was not; ``quarantine`` holds the files that were wrong."""
+    """What was found, what of it was put right, and what was not.
+
+    ``quarantine`` holds the files that were wrong, ``kept`` those that somebody had added.
+    """
 
     found: Verified
     repaired: tuple[Problem, ...] = ()
     left: tuple[Problem, ...] = ()
     quarantine: Path | None = None
     restarted: bool = False
+    kept: Path | None = None
 
 
 @dataclass
@@ -65,13 +70,13 @@ class Verification:
             found = self._verify(state)
             if not found.problems:
                 return Checked(found)
-            quarantine = self._set_aside(found.problems, state)
+            quarantine, kept = self._set_aside(found.problems, state)
             with _telling(quarantine):
                 restarted = self._fetch_again(state)
             now = read_state(self.fabric.layout) or state
             left = tuple(problem for problem in found.problems if self._is_wrong(problem, now))
             repaired = tuple(problem for problem in found.problems if problem not in left)
-            return Checked(found, repaired, left, quarantine, restarted)
+            return Checked(found, repaired, left, quarantine, restarted, kept)
 
     def _verify(self, state: State) -> Verified:
         return verify(self.fabric.layout, state, lambda size_bytes: self.reading("the store", size_bytes))
@@ -82,23 +87,28 @@ class Verification:
             return problem.drift.path is not None and os.path.lexists(problem.drift.path)
         return entry is not None and bool(why_damaged(self.fabric.layout, entry))
 
-    def _set_aside(self, problems: Iterable[Problem], state: State) -> Path | None:
+    def _set_aside(self, problems: Iterable[Problem], state: State) -> tuple[Path | None, Path | None]:
         """Move away what is wrong of the store, so that it is missing; put back modes and times.
 
         Files of others stay, and rendered files as well: applying a plan keeps what a person has written there.
+        Return where the files are that were wrong, and those that somebody had added.
         """
-        layout, aside = self.fabric.layout, None
+        layout, aside, now = self.fabric.layout, dict[bool, Path](), time.strftime("%Y-%m-%d-%H%M%S")
         with explained("setting aside what is wrong"):
             for problem in problems:
                 path = Path(problem.drift.path or "")
                 if problem.touched or problem.drift.kind is DriftKind.MODE:
                     put_back(path, layout.prefix, state.entries[problem.key])
+                elif path == layout.current:
+                    point(path, str(layout.generation(state.generation).relative_to(layout.prefix)))
                 elif problem.key and problem.drift.kind in _SET_ASIDE and problem.drift.resource in _STORED:
-                    aside = aside or unused_name(layout.quarantine / time.strftime("%Y-%m-%d-%H%M%S"))
-                    target = aside / path.relative_to(layout.prefix)
+                    added = problem.drift.kind is DriftKind.EXTRA
+                    place = unused_name((layout.kept if added else layout.quarantine) / now)
+                    place = aside.setdefault(added, place)
+                    target = place / path.relative_to(layout.prefix)
                     make_private_dir(target.parent)
                     path.rename(target)
-        return aside
+        return aside.get(False), aside.get(True)
 
     def _fetch_again(self, state: State) -> bool:
         """Bring back what is missing by the path that brought it here; return whether the server was restarted."""
@@ -109,10 +119,20 @@ class Verification:
                 restarted = self._carry_out(made, state) or restarted
                 state = read_state(self.fabric.layout) or state
         for entry in self._damaged(state).values():
-            if entry.pulled is not False:
-                for wish, model in list(entry.known_as.items())[:1]:
-                    _, _, state = ModelStore(self.fabric).bring(wish, model, state, offline=False)
+            if entry.known_as and entry.pulled is not False:
+                wish, model = next(iter(entry.known_as.items()))
+                _, _, state = ModelStore(self.fabric).bring(wish, model, state, offline=False)
+            elif entry.kind != Kind.CONFIG.value and not _is_needed(entry, state):
+                state = self._forget(entry, state)
         return restarted
+
+    def _forget(self, entry: StoreEntry, state: State) -> State:
+        """Remove what is damaged and nobody needs: nothing would bring it back."""
+        self.fabric.progress.say(f"{entry.name} ({entry.key}) is not needed any more, and is removed")
+        left = {key: each for key, each in state.entries.items() if key != entry.key}
+        return discard(
+            self.fabric.layout, [self.fabric.layout.prefix / entry.path], replace(state, entries=left), "verify"
+        )
 
     def _damaged(self, state: State) -> dict[str, StoreEntry]:
         layout = self.fabric.layout
@@ -131,6 +151,10 @@ class Verification:
         kinds = (*_STORED, Kind.CONFIG) if made == state.current else _STORED
         work.job(_only(plan, kinds), state, offline=False).run("verify")
         return False
+
+
+def _is_needed(entry: StoreEntry, state: State) -> bool:
+    return entry.key in {*state.in_use, *(key for each in state.history for key in each.needs)}
 
 
 @contextmanager

@@ -9,16 +9,22 @@ from pathlib import Path
 from provision.apply.config_copies import BEFORE, known_files, parts_of, unnamed_copies
 from provision.apply.config_files import TakenBack, take_each_back
 from provision.apply.prefix_check import check_prefix
+from provision.apply.records import record
 from provision.apply.state import read_marker, restore_state, write_state
-from provision.domain.state import State
+from provision.apply.store import unrecorded
+from provision.domain.resource import Kind
+from provision.domain.state import State, StoreEntry
 from provision.errors import RefusedError
-from provision.host.files import explained, make_private_dir, remove_tree, unused_name
+from provision.host.files import explained, make_private_dir, remove_tree, sha256_of_file, unused_name
+from provision.host.host_id import host_id
 from provision.host.layout import Layout
+
+_SHOWN = 12  # characters of a hash, where nobody knows a name
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What went, and what became of the user's files that were written on request.
+    """What went, by its path, and what became of the user's files that were written on request.
 
     ``unknown`` are names of files of the user's of which nobody knows any more where they are: they may still hold
     fabric's values. What stood in them before lies in the directory ``kept``, if there was anything.
@@ -52,25 +58,41 @@ def remove_prefix(layout: Layout, state: State | None, *, keep_models: bool) -> 
         removed = tuple(each.path for each in taken if each.outcome == "removed")
         kept = {layout.marker, layout.lock, layout.lock_holder}
         if keep_models and marker is not None:
-            _describe_models_only(layout, state or State(marker.lineage))
+            _describe_models_only(layout, state, marker.lineage)
             kept |= {layout.models, layout.state}
+        gone = list[str]()
         for entry in layout.prefix.iterdir() if layout.prefix.is_dir() else ():
             if entry not in kept:
                 remove_tree(entry)
+                gone.append(str(entry))
         if keep_models and marker is not None:
-            return replace(removal, removed=removed, taken_back=tuple(taken))
+            return replace(removal, removed=(*removed, *sorted(gone)), taken_back=tuple(taken))
         _remove_frame(layout, marker.made_parents if marker else ())
     return replace(removal, removed=(*removed, str(layout.prefix)), taken_back=tuple(taken))
 
 
-def _describe_models_only(layout: Layout, state: State) -> None:
+def _describe_models_only(layout: Layout, state: State | None, lineage: str) -> None:
     """Write the state of a prefix that has nothing but models, first of all: what goes after it is nobody's then.
 
     Whoever says that they stay does not want `fabric gc` to take them.
     """
-    models = {key: replace(entry, pulled=True) for key, entry in state.entries.items() if entry.kind == "model"}
+    state = state or State(lineage, entries=_named_by_content(layout), host=host_id())
+    models = {key: entry for key, entry in state.entries.items() if entry.kind == "model"}
+    models = {key: replace(entry, pulled=entry.pulled or bool(entry.known_as)) for key, entry in models.items()}
     known = State(state.lineage, state.serial, entries=models, unfit=state.unfit, tried=dict(state.unfit))
     write_state(layout, replace(known, host=state.host))
+
+
+def _named_by_content(layout: Layout) -> dict[str, StoreEntry]:
+    """Return the models of which no record is left: the name of one file is the hash of what is in it."""
+    found = {}
+    for kind, path in unrecorded(layout, ()):
+        if kind is Kind.MODEL and path.is_file() and not path.is_symlink():
+            sha256 = sha256_of_file(path)
+            if path.stem == sha256:
+                entry = record(layout, kind.value, sha256[:_SHOWN], path, known={"": sha256})
+                found[entry.key] = replace(entry, pulled=True)
+    return found
 
 
 def _keep_copies(layout: Layout, state: State | None) -> Removal:

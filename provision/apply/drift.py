@@ -35,9 +35,22 @@ def config_drift(layout: Layout, state: State, rendered: Callable[[], Mapping[st
     entry = state.entries.get(str(state.generation))
     if entry is None or entry.kind != Kind.CONFIG.value:
         return
+    yield from current_drift(layout, state)
     for drift in entry_drift(layout, entry, deep=True):
         edited = drift.kind is DriftKind.CONTENT and drift.path is not None
         yield replace(drift, diff=_edit(entry, Path(drift.path or ""), rendered())) if edited else drift
+
+
+def current_drift(layout: Layout, state: State) -> Iterator[Drift]:
+    """Yield a difference where ``current``, which the server is started from, does not lead to what is configured."""
+    wanted = layout.generation(state.generation).relative_to(layout.prefix)
+    if not state.generation or state.selection is None:
+        return
+    found = layout.current.readlink() if layout.current.is_symlink() else None
+    if found != wanted:
+        kind = DriftKind.MISSING if found is None else DriftKind.GENERATION
+        detail = f"{layout.current.name} is missing" if found is None else f"current leads to {found}, not {wanted}"
+        yield Drift(kind, Kind.CONFIG, state.selection.backend, detail, str(layout.current))
 
 
 def _edit(entry: StoreEntry, path: Path, rendered: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from provision.apply.generations import files_besides, worth_keeping
+from provision.apply.store import unrecorded
 from provision.domain.plan import Kind
 from provision.domain.state import Generation, State, StoreEntry
 from provision.errors import FabricError
@@ -16,7 +17,7 @@ from provision.host.layout import Layout
 from provision.host.part import untouched
 
 IDLE_S = 86400.0  # what nobody has gone on with for a day was given up
-_OUR_NAMES = {Kind.ENGINE.value: r"[a-z]+-.+-[0-9a-f]{12}", Kind.MODEL.value: r"[0-9a-f]{64}\.\w+"}
+_OUR_NAMES = {Kind.ENGINE.value: r"[a-z]+-.+-[0-9a-f]{12}", Kind.MODEL.value: r"[0-9a-f]{64}\.(gguf|safetensors)"}
 
 
 @dataclass(frozen=True)
@@ -103,15 +104,11 @@ class Mark:
     def _unrecorded(self) -> tuple[list[Garbage], list[Path]]:
         """Return what a killed run has left in the store, by its name, and what is somebody else's."""
         ours, strangers = list[Garbage](), list[Path]()
-        known = {self.layout.prefix / entry.path for entry in self.state.entries.values()}
-        for kind, directory in ((Kind.ENGINE, self.layout.engines), (Kind.MODEL, self.layout.models)):
-            for path in _inside(directory):
-                if path in known:
-                    continue
-                if re.fullmatch(_OUR_NAMES[kind.value], path.name):
-                    ours.append(Garbage(kind.value, path.name, path, "a run that was killed has left it"))
-                else:
-                    strangers.append(path)
+        for kind, path in unrecorded(self.layout, self.state.entries.values()):
+            if re.fullmatch(_OUR_NAMES[kind.value], path.name):
+                ours.append(Garbage(kind.value, path.name, path, "a run that was killed has left it"))
+            else:
+                strangers.append(path)
         return ours, strangers
 
     def _engine_directories(self, kept: Iterable[Generation]) -> Iterator[Garbage]:
@@ -149,7 +146,7 @@ def freed_bytes(garbage: Iterable[Garbage]) -> int:
 
 def _was_pulled(entry: StoreEntry) -> bool:
     """Tell whether the user has asked for this very model; older versions did not say, and then it stays."""
-    return entry.kind == Kind.MODEL.value and bool(entry.known_as) and entry.pulled is not False
+    return entry.kind == Kind.MODEL.value and (bool(entry.known_as) if entry.pulled is None else entry.pulled)
 
 
 def _inside(directory: Path) -> list[Path]:

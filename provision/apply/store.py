@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from provision.domain.engine import EngineRelease
 from provision.domain.model import Model
+from provision.domain.resource import Kind
 from provision.domain.selection import Selection
 from provision.domain.state import StoreEntry
 from provision.engines.engine import Engine
@@ -85,6 +86,15 @@ def paths_of(layout: Layout, engine: Engine, selection: Selection, generation: i
         state=layout.engine_state(selection.backend),
         api_key=layout.api_key,
     )
+
+
+def unrecorded(layout: Layout, entries: Iterable[StoreEntry]) -> Iterator[tuple[Kind, Path]]:
+    """Yield what lies in the store and belongs to none of its ``entries``."""
+    known = {layout.prefix / entry.path for entry in entries}
+    for kind, directory in ((Kind.ENGINE, layout.engines), (Kind.MODEL, layout.models)):
+        for path in sorted(directory.iterdir()) if directory.is_dir() else ():
+            if path not in known:
+                yield kind, path
 
 
 def known_by(layout: Layout, entries: Mapping[str, StoreEntry], wish: str, model: Model) -> dict[str, StoreEntry]:

@@ -46,9 +46,12 @@ def discard(layout: Layout, paths: Iterable[Path], state: State, verb: str) -> S
 def settle(layout: Layout) -> None:
     """Finish what was killed after the state was written, and take back what was killed before. The lock is held."""
     for trash in layout.prefix.glob(f"{_TRASH}*"):
+        serial = trash.name.removeprefix(_TRASH)
+        if not serial.isdecimal():  # somebody else's
+            continue
         state = read_state(layout)
         with explained("clearing what an interrupted run left"):
-            if state is None or state.serial < int(trash.name.removeprefix(_TRASH)):
+            if state is None or state.serial < int(serial):
                 _move(trash.glob("*/*"), trash, layout.prefix)
             remove_tree(trash)
 

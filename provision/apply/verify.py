@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from provision.apply.drift import current_drift
 from provision.apply.records import content_sha256, entry_drift, pinned_sha256
+from provision.apply.store import unrecorded
 from provision.domain.drift import Drift, DriftKind
-from provision.domain.resource import Kind
 from provision.domain.state import State, StoreEntry
 from provision.errors import InterruptedByUserError
 from provision.host.files import explained
@@ -33,6 +34,11 @@ class Problem:
     expected_sha256: str | None = None
     sha256: str | None = None
     touched: bool = False
+
+    @property
+    def kind(self) -> str:
+        """What is wrong, in a word."""
+        return "touched" if self.touched else self.drift.kind.value
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ def verify(layout: Layout, state: State, reading: Callable[[int], Callable[[int]
         hashes = _hashed(files, reading(size_bytes))
         problems = [problem for entry in entries for problem in _problems(layout, entry, hashes)]
         problems += _strangers(layout, state)
+        problems += [Problem("", drift) for drift in current_drift(layout, state)]
     unhashed = {entry.name for entry in entries if any(file.sha256 is None for file in entry.files)}
     return Verified(tuple(problems), tuple(sorted(unhashed)), len(files), size_bytes)
 
@@ -123,9 +130,6 @@ def _problems(layout: Layout, entry: StoreEntry, hashes: dict[str, str]) -> Iter
 
 def _strangers(layout: Layout, state: State) -> Iterator[Problem]:
     """Yield what lies in the store and belongs to no entry."""
-    known = {layout.prefix / entry.path for entry in state.entries.values()}
-    for kind, directory in ((Kind.ENGINE, layout.engines), (Kind.MODEL, layout.models)):
-        for path in sorted(directory.iterdir()) if directory.is_dir() else ():
-            if path not in known:
-                detail = f"{path.name} is in no record; `fabric gc` removes it if it is fabric's"
-                yield Problem("", Drift(DriftKind.EXTRA, kind, path.name, detail, str(path)))
+    for kind, path in unrecorded(layout, state.entries.values()):
+        detail = f"{path.name} is in no record; `fabric gc` removes it if it is fabric's"
+        yield Problem("", Drift(DriftKind.EXTRA, kind, path.name, detail, str(path)))

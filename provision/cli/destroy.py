@@ -37,6 +37,8 @@ def command(
     lines = ["Removed:", *(f"  {path}" for path in removal.removed)] if removal.removed else ["Nothing was there."]
     lines += [told(each) for each in removal.taken_back if each.outcome != "removed"]
     lines += _unknown(removal)
+    if keep_models and session.layout.models.is_dir():
+        lines.append(f"The models stay in {session.layout.models}.")
     document = {
         "removed": list(removal.removed),
         "taken_back": [asdict(each) for each in removal.taken_back],

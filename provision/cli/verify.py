@@ -39,6 +39,7 @@ def command(
         "repaired": [problem.drift.path for problem in checked.repaired],
         "left": [problem.drift.path for problem in checked.left],
         "quarantine": str(checked.quarantine) if checked.quarantine else None,
+        "kept": str(checked.kept) if checked.kept else None,
         "restarted": checked.restarted,
     }
     return Result(document, lambda: _show(checked, repair=repair), int(bool(checked.left)))
@@ -47,7 +48,7 @@ def command(
 def _document(problem: Problem) -> dict[str, Any]:
     drift = problem.drift
     return {
-        "kind": drift.kind.value,
+        "kind": problem.kind,
         "resource": f"{drift.resource.value}/{drift.name}",
         "path": drift.path,
         "detail": drift.detail,
@@ -61,7 +62,10 @@ def _show(checked: Checked, *, repair: bool) -> None:
     for problem in found.problems:
         style = output.BAD if problem in checked.left else output.GOOD
         drift = problem.drift
-        output.line(f"{drift.kind.value}: {drift.resource.value}/{drift.name}: {drift.detail}", style)
+        output.line(
+            f"{problem.kind}: {drift.resource.value}/{drift.name}: {drift.detail}",
+            style,
+        )
         output.line(f"  {drift.path}{'' if problem in checked.left else ': put right'}", output.DIM)
         if problem.sha256 and problem.sha256 != problem.expected_sha256:
             output.line(f"  expected {problem.expected_sha256}, found {problem.sha256}", output.DIM)
@@ -69,8 +73,10 @@ def _show(checked: Checked, *, repair: bool) -> None:
         output.line(f"{name} was recorded by an older version without hashes: only its sizes and times were compared.")
     if checked.quarantine:
         output.line(f"What was wrong is in {checked.quarantine}; `fabric gc` removes it.")
+    if checked.kept:
+        output.line(f"What somebody had added is in {checked.kept}.")
     if checked.left:
-        more = "That stays as it is." if repair else "`fabric verify --repair` fetches it again."
+        more = "That stays as it is." if repair else "`fabric verify --repair` puts it right."
         output.line(f"Not everything is what was installed: {len(checked.left)} found. {more}", output.BAD)
     else:
         output.line(f"{found.files} files, {output.size(found.size_bytes)}: as installed.", output.GOOD)

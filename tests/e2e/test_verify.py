@@ -76,7 +76,7 @@ def test_what_is_missing_changed_or_added_in_an_engine_is_told_and_put_right(qui
     assert found == {"xllamacpp.py": "content", "pyvenv.cfg": "missing", "notes.txt": "extra"}
     repaired = quick.succeed("verify", "--repair")
     assert (repaired["ok"], repaired["restarted"], len(repaired["repaired"])) == (True, True, 3)
-    (kept,) = Path(repaired["quarantine"]).rglob("notes.txt")
+    (kept,) = Path(repaired["kept"]).rglob("notes.txt")
     assert kept.read_text(encoding="utf-8") == "of mine"
     assert quick.succeed("verify")["ok"] is True
     assert quick.server_pid() not in (None, up["pid"])
@@ -180,8 +180,9 @@ def test_where_nothing_is_there_all_is_well_and_nothing_is_made(quick: Fabric, f
 
 
 def test_up_does_not_fetch_a_large_model_again_that_was_only_touched(quick: Fabric) -> None:
-    reads_nothing = "import provision.apply.records as r; r.REHASH_BYTES = 1; import provision.cli.main as m; m.run()"
-    strict = replace(quick, program=(sys.executable, "-c", reads_nothing))
+    reads_nothing = "import runpy, provision.apply.records as r; r.REHASH_BYTES = 1; "
+    run = f"{reads_nothing}runpy.run_path({quick.program[1]!r}, {{}}, '__main__')"
+    strict = replace(quick, program=(sys.executable, "-c", run))
     strict.succeed("up", "--no-smoke")
     model = model_of(quick)
     inode = model.stat().st_ino

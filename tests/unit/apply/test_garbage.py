@@ -95,13 +95,14 @@ def test_another_form_of_a_model_goes_although_an_older_version_did_not_say_what
 
 
 def test_what_a_killed_run_left_goes_and_what_is_of_others_stays(layout: Layout) -> None:
-    for name in ("0" * 64 + ".gguf", "mine.gguf", "0" * 63 + ".gguf", "notes"):
+    for name in ("0" * 64 + ".gguf", "mine.gguf", "0" * 63 + ".gguf", "0" * 64 + ".bak", "notes"):
         put(layout, name)
     put(layout, "llamacpp-0.2.1-0123456789ab", "engine")
     put(layout, "llamacpp-0.2.1-mine", "engine")
     marked = mark(layout, state_of(generation(1)))
     assert {each.name for each in marked.garbage} == {"0" * 64 + ".gguf", "llamacpp-0.2.1-0123456789ab"}
-    assert {path.name for path in marked.strangers} == {"mine.gguf", "0" * 63 + ".gguf", "notes", "llamacpp-0.2.1-mine"}
+    others = {"mine.gguf", "0" * 63 + ".gguf", "0" * 64 + ".bak", "notes", "llamacpp-0.2.1-mine"}
+    assert {path.name for path in marked.strangers} == others
 
 
 @pytest.mark.parametrize(("age_s", "goes"), [(IDLE_S - 60, False), (IDLE_S + 60, True)])
@@ -218,3 +219,9 @@ def test_a_failure_does_not_count_among_those_that_are_kept(layout: Layout) -> N
     assert mark(layout, state, 3).kept == (1, 2, 3, 4, 5)
     assert mark(layout, state, 2).kept == (2, 4, 5)
     assert mark(layout, state, 1).kept == (5,)
+
+
+def test_a_directory_that_only_looks_like_a_trash_is_left_alone(layout: Layout) -> None:
+    (layout.prefix / ".trash-mine").mkdir()
+    settle(layout)
+    assert (layout.prefix / ".trash-mine").is_dir()
