@@ -188,7 +188,37 @@ def test_up_does_not_fetch_a_large_model_again_that_was_only_touched(quick: Fabr
     inode = model.stat().st_ino
     os.utime(model)
     (drift,) = strict.succeed("status")["drift"]
-    assert drift["detail"] == f"{model.name} was touched"
+    assert drift["reason"] == f"{model.name} was touched"
     strict.succeed("up", "--no-smoke", "--offline", env={"PIP_INDEX_URL": NOBODY})
     assert model.stat().st_ino == inode
     assert strict.succeed("status")["drift"] == []
+
+
+def test_what_is_damaged_and_needed_by_nobody_goes(quick: Fabric) -> None:
+    quick.succeed("up", "--no-smoke")
+    state = json.loads((quick.prefix / "state.json").read_text(encoding="utf-8"))
+    needed = model_of(quick)
+    other = needed.with_name(f"{'0' * 64}.gguf")
+    other.write_bytes(b"other")
+    entry = {**state["entries"][needed.name], "key": other.name, "path": f"models/{other.name}", "pulled": False}
+    entry["known_as"] = {}
+    state["entries"][other.name] = entry
+    (quick.prefix / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    repaired = quick.succeed("verify", "--repair", env={"PIP_INDEX_URL": NOBODY})
+    assert (repaired["ok"], len(repaired["repaired"])) == (True, 1)
+    assert quick.succeed("verify")["ok"] is True
+    assert model_of(quick) == needed
+
+
+def test_current_is_repaired_by_a_look_at_the_store_and_by_up(quick: Fabric) -> None:
+    quick.succeed("up", "--no-smoke")
+    current = quick.prefix / "current"
+    current.unlink()
+    assert quick.succeed("verify", "--repair")["repaired"] == [str(current)]
+    assert current.readlink() == Path("gen/1")
+    current.unlink()
+    current.symlink_to("gen/0")
+    (drift,) = quick.succeed("status")["drift"]
+    assert drift["reason"] == "current leads to gen/0, not gen/1"
+    quick.succeed("up", "--no-smoke")
+    assert quick.succeed("status")["drift"] == []
