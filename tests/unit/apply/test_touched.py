@@ -7,7 +7,7 @@ import pytest
 
 from provision.apply import records
 from provision.apply.records import record, why_damaged
-from provision.apply.touched import recognized
+from provision.apply.touched import put_back, recognized
 from provision.domain.resource import Kind
 from provision.domain.state import StoreEntry
 from provision.host.layout import Layout
@@ -59,3 +59,14 @@ def test_one_that_is_damaged_is_not_made_up_for_by_another_that_was_touched(layo
         == set()
     )
     assert why_damaged(layout, entries[0]) == ""
+
+
+def test_a_directory_that_others_could_write_to_is_its_owners_again(layout: Layout) -> None:
+    engine = layout.engines / "llamacpp-1-abc"
+    engine.mkdir(parents=True)
+    (engine / "program").touch()
+    entry = record(layout, "engine", "llamacpp", engine)
+    engine.chmod(0o777)
+    assert why_damaged(layout, entry)
+    put_back(engine, layout.prefix, entry)
+    assert why_damaged(layout, entry) == ""
