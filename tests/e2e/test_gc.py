@@ -134,3 +134,18 @@ def test_where_nothing_is_set_up_there_is_nothing_to_collect(quick: Fabric) -> N
     assert quick.succeed("gc")["removed"] == []
     assert not quick.prefix.exists()
     assert quick("gc", "--keep", "0").returncode == 64
+
+
+def test_what_somebody_added_inside_an_engine_outlives_it(quick: Fabric) -> None:
+    quick.succeed("up", "--no-smoke")
+    document = json.loads((quick.prefix / "state.json").read_text(encoding="utf-8"))
+    (used,) = (each for each in document["entries"].values() if each["kind"] == "engine")
+    old = quick.prefix / "engines" / "llamacpp-0.1-0123456789ab"
+    old.mkdir()
+    (old / "mine.txt").write_text("of mine", encoding="utf-8")
+    document["entries"][old.name] = {**used, "key": old.name, "path": f"engines/{old.name}", "files": []}
+    (quick.prefix / "state.json").write_text(json.dumps(document), encoding="utf-8")
+    assert [each["name"] for each in quick.succeed("gc")["removed"]] == ["llamacpp"]
+    assert not old.exists()
+    (kept,) = (path for path in (quick.prefix / "kept").rglob("*") if path.is_file())
+    assert kept.read_text(encoding="utf-8") == "of mine"
