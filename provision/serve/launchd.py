@@ -20,6 +20,7 @@ class Launchd:
     """The agent with this ``label``, which the file at ``path`` describes."""
 
     poll_s = 0.1
+    restarts_within_s = 12.0  # launchd.plist(5): no more often than every ten seconds
 
     def __init__(self, label: str, path: str, env: Mapping[str, str]) -> None:
         self._path, self._env = path, {**env, "LC_ALL": "C"}

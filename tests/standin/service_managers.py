@@ -18,6 +18,7 @@ from pathlib import Path
 
 _SCRIPT = '#!/bin/sh\nexec "{python}" "{here}" {name} "$@"\n'
 STOP_S = 10.0
+LINGERING = "linger"  # the directory, in which ``loginctl`` marks whose services linger
 
 
 def programs(place: Path) -> Path:
@@ -99,6 +100,12 @@ def loginctl(_services: _Services, words: list[str]) -> int:
     if "STANDIN_POLKIT" in os.environ:
         print(f"Could not {words[-1]}: Interactive authentication required.", file=sys.stderr)
         return 1
+    mark = Path(os.environ["STANDIN_SERVICES"], LINGERING, "root")
+    if words[-1] == "enable-linger":
+        mark.parent.mkdir(exist_ok=True)
+        mark.touch()
+    else:
+        mark.unlink()
     return 0
 
 
