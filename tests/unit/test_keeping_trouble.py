@@ -7,11 +7,14 @@ import resource
 import shutil
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from provision.domain.server import ProcessIdentity, Runtime
@@ -22,6 +25,7 @@ from provision.plan.service_unit import supervisor_argv
 from provision.serve import control
 from provision.serve.keeper import Builtin
 from provision.serve.runtime import read_runtime
+from provision.serve.systemd import Systemd
 from tests.standin.command import eventually
 from tests.standin.kept_place import Place, kept_place
 from tests.standin.service_managers import LINGERING, calls
@@ -131,6 +135,45 @@ def test_a_supervisor_that_has_not_spoken_yet_is_found_and_ended(place: Place, m
     with frozen(supervisor):
         assert place.keeping.stop() is True
         assert not process.is_running(supervisor)
+
+
+def test_a_killed_supervisor_that_its_silent_manager_starts_again_is_ended_too(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd does so a second later, whether or not ``systemctl`` gets through to it."""
+    monkeypatch.setattr(control, "STOP_MARGIN_S", 0.1)
+    monkeypatch.setattr(Systemd, "restarts_within_s", 1.0)
+    place.change("systemd")
+    place.keeping.start(1)
+    (supervisor,) = supervisors(place)
+    runtime = read_runtime(place.layout)
+    assert runtime is not None
+    place.layout.runtime.write_bytes(msgspec.json.encode(replace(runtime, stop_grace_s=0)))
+    again = Builtin(place.layout, place.keeping.env)
+
+    def restart() -> None:
+        process.wait_gone(supervisor, 10)
+        time.sleep(0.3)
+        again.start()
+
+    manager = threading.Thread(target=restart)
+    manager.start()
+    with frozen(supervisor):
+        assert replace(place.keeping, env={**place.keeping.env, "PATH": "/nowhere"}).stop() is True
+    manager.join()
+    assert not again.is_up()
+
+
+def test_launchd_is_waited_for_where_it_says_too_early_that_a_service_has_ended(place: Place) -> None:
+    place.change("launchd")
+    place.keeping.start(1)
+    hasty = replace(place.keeping, env={**place.keeping.env, "STANDIN_HASTE": "1"})
+    (supervisor,) = supervisors(place)
+    with frozen(supervisor):
+        threading.Timer(1.0, process.send, (supervisor, signal.SIGCONT)).start()
+        hasty.start(1)
+    assert not process.is_running(supervisor)
+    place.keeping.stop()
 
 
 class Slow(Builtin):
