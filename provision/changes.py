@@ -22,6 +22,7 @@ from provision.domain.state import State
 from provision.errors import FabricError, InvalidInputError, UnreachableError, UsageError
 from provision.fallback import Fallback
 from provision.generations import check_set_up, plan_rollback
+from provision.host.files import read_private
 from provision.plan.diff import digest
 from provision.select.choose import CannotRunError
 from provision.select.service import ABSENT, SILENT
@@ -160,7 +161,7 @@ class Changes:
 
     def down(self) -> bool:
         """Stop the server; ``False`` where none ran. Keeps what is installed."""
-        if not self.fabric.layout.marker.exists():
+        if read_private(self.fabric.layout.marker) is None:
             return False
         with changing(self.fabric, "down"):
             return BringUp(self.fabric).keeping.stop()
