@@ -15,7 +15,8 @@ from provision.domain.lock import LOCK_FILE, NO_PINS, Lock, LockedPlatform, Pins
 from provision.domain.lock_change import LockChange, lock_changes
 from provision.domain.spec import EXTERNAL, Spec
 from provision.errors import InvalidInputError, UsageError
-from provision.host.files import commit, explained, read_bounded, read_bytes, remove_tree, unused_name
+from provision.host.files import explained, read_bounded, read_bytes, remove_tree, unused_name
+from provision.host.named_output import write_output
 from provision.plan.lock_file import MAX_LOCK_BYTES, check_complete, check_wish, lock_text, parse_lock, said
 
 LOCK_MODE = 0o644
@@ -76,15 +77,18 @@ class Locks:
             if text == read_bytes(path):
                 return
             self._keep_unreadable(path)
-            commit(path, text, LOCK_MODE)
+            write_output(path, text, LOCK_MODE)
 
     def _keep_unreadable(self, path: Path) -> None:
+        import shutil
+
         try:
             _parsed(path)
         except InvalidInputError:
-            bad = unused_name(path.with_name(f"{path.name}.bad"))
-            path.rename(bad)
-            self._say(f"What was there is kept as {bad}: the entries of other machines are in there alone now")
+            if path.is_file():
+                bad = unused_name(path.with_name(f"{path.name}.bad"))
+                shutil.copyfile(path, bad)
+                self._say(f"What was there is kept as {bad}: the entries of other machines are in there alone now")
 
     def check(self, spec: Spec, path: Path) -> Lock:
         """Return a lock that is complete and made for ``spec``. Raises ``InvalidInputError`` for any other."""
