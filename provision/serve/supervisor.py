@@ -32,6 +32,7 @@ from provision.host import children, process, shared_memory
 from provision.host.confinement import confine
 from provision.host.files import commit, read_private
 from provision.host.layout import Layout
+from provision.host.place import place_of
 from provision.host.process_search import with_environment
 from provision.serve.backoff import next_delay
 from provision.serve.environment import kept_environment
@@ -62,6 +63,7 @@ class Supervisor:
             process.myself(),
             stop_grace_s=self._server.stop_grace_s,
             log_start=ServerLog(layout.server_log).end(),
+            place=place_of(layout.prefix),
         )
         self._stopping = False
         self._woken, self._wake = os.pipe()
