@@ -20,6 +20,7 @@ from tests.unit.engines.conftest import tiny_gguf
 UNKNOWN_USER = 54321
 
 
+@pytest.mark.faults
 @pytest.mark.fault("umask")
 @pytest.mark.parametrize("umask", [0o077, 0o000, 0o777], ids=oct)
 def test_whatever_the_umask_all_is_for_the_user_alone(quick: Fabric, oracle: Oracle, umask: int) -> None:
@@ -81,6 +82,7 @@ ODD = {
 }
 
 
+@pytest.mark.faults
 @pytest.mark.fault("odd-names")
 @pytest.mark.parametrize("name", ODD.values(), ids=ODD.keys())
 def test_a_prefix_of_an_odd_name_works_or_is_refused_before_anything_is_made(
@@ -95,6 +97,7 @@ def test_a_prefix_of_an_odd_name_works_or_is_refused_before_anything_is_made(
         assert not odd.prefix.exists(), outcome.said
 
 
+@pytest.mark.faults
 @pytest.mark.fault("odd-names")
 @pytest.mark.parametrize("name", [name for key, name in ODD.items() if key != "long"])
 def test_a_model_of_an_odd_name_works_or_is_refused(quick: Fabric, oracle: Oracle, tmp_path: Path, name: str) -> None:
@@ -108,6 +111,7 @@ def test_a_model_of_an_odd_name_works_or_is_refused(quick: Fabric, oracle: Oracl
     assert model.exists()
 
 
+@pytest.mark.faults
 @pytest.mark.fault("odd-text")
 @pytest.mark.parametrize("locale", ["C", "POSIX", "xx_YY.UTF-8", "de_DE.ISO-8859-1"])
 def test_whatever_the_locale(quick: Fabric, oracle: Oracle, locale: str) -> None:
@@ -183,6 +187,7 @@ LIMITS = {
 }
 
 
+@pytest.mark.faults
 @pytest.mark.fault("few-resources")
 @pytest.mark.parametrize(("which", "limit"), LIMITS.values(), ids=LIMITS.keys())
 def test_with_few_resources_it_works_or_says_so(quick: Fabric, oracle: Oracle, which: int, limit: int) -> None:
@@ -193,6 +198,7 @@ def test_with_few_resources_it_works_or_says_so(quick: Fabric, oracle: Oracle, w
     oracle.nothing_left(quick)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("no-sys")
 @pytest.mark.parametrize("options", ["", "-o mode=000"], ids=["empty", "closed"])
 def test_without_sys_what_is_not_known_is_not_guessed(quick: Fabric, oracle: Oracle, options: str) -> None:
@@ -202,6 +208,7 @@ def test_without_sys_what_is_not_known_is_not_guessed(quick: Fabric, oracle: Ora
         oracle.nothing_left(hidden.fabric)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("no-shared-memory")
 def test_without_shared_memory(quick: Fabric, oracle: Oracle) -> None:
     with inside(quick, "mount -t tmpfs -o ro,mode=000 none /dev/shm", quick.home) as hidden:
@@ -209,6 +216,7 @@ def test_without_shared_memory(quick: Fabric, oracle: Oracle) -> None:
         oracle.nothing_left(hidden.fabric)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("tmp-read-only")
 def test_a_read_only_tmp_is_not_needed(quick: Fabric, oracle: Oracle, tmp_path: Path) -> None:
     """Everything that the test needs lies in /tmp as well, so it is mounted in there again, to be written."""
@@ -221,6 +229,7 @@ def test_a_read_only_tmp_is_not_needed(quick: Fabric, oracle: Oracle, tmp_path: 
         oracle.nothing_left(hidden.fabric)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("no-proc")
 def test_without_proc_nothing_is_started_that_could_not_be_found_again(quick: Fabric, oracle: Oracle) -> None:
     with inside(quick, "mount -t tmpfs none /proc", quick.home) as hidden:
@@ -233,6 +242,7 @@ def test_without_proc_nothing_is_started_that_could_not_be_found_again(quick: Fa
     oracle.nothing_left(quick)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("no-proc")
 def test_others_that_proc_hides_are_not_needed(quick: Fabric, oracle: Oracle) -> None:
     with inside(quick, "mount -t proc -o hidepid=2 proc /proc", quick.home) as hidden:
