@@ -15,7 +15,8 @@ from provision.domain.lock import LOCK_FILE, NO_PINS, Lock, LockedPlatform, Pins
 from provision.domain.lock_change import LockChange, lock_changes
 from provision.domain.spec import EXTERNAL, Spec
 from provision.errors import InvalidInputError, UsageError
-from provision.host.files import commit, explained, read_bounded, read_bytes, remove_tree
+from provision.host.files import explained, read_bounded, read_bytes, remove_tree
+from provision.host.named_output import write_output
 from provision.plan.lock_file import MAX_LOCK_BYTES, check_complete, check_wish, lock_text, parse_lock, said
 
 LOCK_MODE = 0o644
@@ -74,7 +75,7 @@ class Locks:
         text = lock_text(resolved.lock).encode()
         if text != read_bytes(resolved.path):
             with explained(f"writing {resolved.path}"):
-                commit(resolved.path, text, LOCK_MODE)
+                write_output(resolved.path, text, LOCK_MODE)
 
     def check(self, spec: Spec, path: Path) -> Lock:
         """Return a lock that is complete and made for ``spec``. Raises ``InvalidInputError`` for any other."""

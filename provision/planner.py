@@ -97,8 +97,13 @@ class Planner:
         before = recall(spec, state, refresh=False, offline=True)
         plan = self._plan_here(state, facts, spec, before, pins=pins, port=chosen.port)
         selection = replace(plan.selection, locked=chosen.locked, why=chosen.why, why_not=chosen.why_not)
-        told = replace(saved, selection=selection, changes=plan.changes, findings=plan.findings)
-        return replace(told, lineage=plan.lineage, serial=plan.serial, digest=plan.digest)
+        return replace(
+            plan,
+            selection=selection,
+            recommended=saved.recommended,
+            alternatives=saved.alternatives,
+            tried=saved.tried,
+        )
 
     def _plan_here(
         self, state: State | None, facts: Facts, spec: Spec, before: Before, *, pins: Pins, port: int | None

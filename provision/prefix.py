@@ -54,7 +54,7 @@ class Prefix:
             desired_files=desired,
             running=seen.runtime.generation if seen.runtime else None,
             server_detail=seen.detail,
-            places=self._places(selection, keys, generation),
+            places=self._places(selection, keys),
             unit=look(
                 self.layout, self.env, state.unit if state else None, None if selection.is_remote else selection.spec
             ),
@@ -95,22 +95,21 @@ class Prefix:
         known = state.entries if state else {}
         return "" if all(key in known for key in keys) else NOT_INSTALLED
 
-    def _places(
-        self, selection: Selection, keys: Mapping[Kind, Sequence[str]], generation: int
-    ) -> dict[Kind, tuple[str, ...]]:
+    def _places(self, selection: Selection, keys: Mapping[Kind, Sequence[str]]) -> dict[Kind, tuple[str, ...]]:
         """Return the paths that making each resource may touch, relative to the prefix."""
         layout, release = self.layout, selection.release
         state = layout.engine_state(selection.backend)
         named = {
-            Kind.ENGINE: [*(layout.engines / key for key in keys.get(Kind.ENGINE, ())), layout.child_home],
-            Kind.MODEL: [layout.models / key for key in keys.get(Kind.MODEL, ())],
-            Kind.CONFIG: [layout.generation(generation + 1), layout.current, layout.kept, layout.secrets],
+            Kind.ENGINE: [*(layout.engines / key for key in keys.get(Kind.ENGINE, ())), layout.child_home, layout.kept],
+            Kind.MODEL: [*(layout.models / key for key in keys.get(Kind.MODEL, ())), layout.kept],
+            # Those generations that are forgotten go, with the logs of those that failed.
+            Kind.CONFIG: [layout.generations, layout.current, layout.kept, layout.secrets, layout.logs],
             Kind.SERVER: [layout.run, layout.logs, layout.child_home, layout.secrets, layout.current, state],
         }
         if release.method is Method.BUILD:
             named[Kind.ENGINE] += [layout.builds, layout.logs]
         if not selection.model.verified:  # it is named by the hash of what comes
-            named[Kind.MODEL] = [layout.models]
+            named[Kind.MODEL] = [layout.models, layout.kept]
         return {kind: tuple(str(path.relative_to(layout.prefix)) for path in paths) for kind, paths in named.items()}
 
     def render(self, selection: Selection, generation: int) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from provision.apply.records import OTHERS_WRITE
 from provision.domain.drift import Drift, DriftKind
 from provision.domain.resource import Kind
 from provision.domain.state import StoreEntry
@@ -42,13 +43,21 @@ def _is_a_persons(drift: Drift) -> bool:
 
 
 def set_modes(layout: Layout, entries: Mapping[str, StoreEntry], drift: Iterable[Drift]) -> None:
-    """Give files of the store the permissions again that they were recorded with. Raises ``OSError``."""
+    """Give files the permissions again that they were recorded with, and directories back to their owner alone.
+
+    Raises ``OSError``.
+    """
     recorded = {
         str(layout.prefix / entry.path / file.path if file.path else layout.prefix / entry.path): file.mode
         for entry in entries.values()
         for file in entry.files
     }
     for each in drift:
-        mode = recorded.get(each.path or "")
-        if each.kind is DriftKind.MODE and mode is not None:
-            Path(each.path or "").chmod(mode)
+        if each.kind is not DriftKind.MODE or each.path is None:
+            continue
+        path = Path(each.path)
+        mode = recorded.get(each.path)
+        if mode is not None:
+            path.chmod(mode)
+        elif path.is_dir():
+            path.chmod(path.stat().st_mode & ~OTHERS_WRITE)

@@ -64,19 +64,19 @@ class Job:
             self._adopt(journal)
             return
         self._set_modes(journal)
-        engine, model = (self._replaced(kind) for kind in (Kind.ENGINE, Kind.MODEL))
+        engine, model = self._made_anew(Kind.ENGINE), self._made_anew(Kind.MODEL)
         if engine or model:
             self._install(journal, engine, model)
         if self._lacks_conversion():
             self._make(journal, "convert", self.installer.convert_model)
-        if self.plan.pending(Kind.CONFIG):
+        if self._made_anew(Kind.CONFIG):
             with journal.step("config"):
                 self._configure()
         self._serve(journal)
 
     def _keep_edits(self, journal: Journal) -> None:
         """Keep what a person has edited or added where something else takes its place."""
-        replaced = [change.kind for change in self.plan.changes if change.action in (Action.REPLACE, Action.UPDATE)]
+        replaced = [kind for kind in Kind if (change := self._made_anew(kind)) and change.action is not Action.CREATE]
         if not any(drift.path and drift.resource in replaced for drift in self.plan.drift):
             return
         with journal.step("keep"), explained("keeping what was edited"):
@@ -84,17 +84,17 @@ class Job:
                 self.installer.progress.say(f"{edited} was edited or added by somebody; it is kept as {copy}")
 
     def _set_modes(self, journal: Journal) -> None:
-        """Set permissions again where nothing else of an engine or a model differs."""
-        updated = {change.kind for change in self.plan.changes if change.action is Action.UPDATE} - {Kind.CONFIG}
-        drifted = [drift for drift in self.plan.drift if drift.resource in updated]
+        """Set permissions again where nothing else differs."""
+        wrong = {change.kind for change in self.plan.changes if change.modes_only}
+        drifted = [drift for drift in self.plan.drift if drift.resource in wrong]
         if drifted:
             with journal.step("modes"), explained("setting permissions again"):
                 set_modes(self.layout, self.state.entries, drifted)
 
-    def _replaced(self, kind: Kind) -> Change | None:
-        """Return the change that makes a resource anew, if any: where only permissions differ, nothing is made."""
+    def _made_anew(self, kind: Kind) -> Change | None:
+        """Return the change that makes a resource anew, if any."""
         change = self.plan.pending(kind)
-        return None if change is None or change.action is Action.UPDATE else change
+        return None if change is None or change.modes_only else change
 
     def _adopt(self, journal: Journal) -> None:
         """Use a server that somebody else runs; ours is stopped when all else is done, and known by what runs."""

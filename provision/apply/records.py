@@ -17,6 +17,7 @@ from provision.host.files import sha256_of_file
 from provision.host.layout import Layout
 
 REHASH_BYTES = 64 << 20  # what is larger and has another time counts as changed; `fabric verify` reads all of it
+OTHERS_WRITE = 0o022
 _OF_ENVIRONMENTS = "lib64"  # a link to lib, which is recorded in full
 
 
@@ -80,6 +81,11 @@ def files_of(path: Path) -> list[Path]:
     )
 
 
+def directories_of(path: Path) -> list[Path]:
+    """Return every directory of an entry, itself first."""
+    return [Path(directory) for directory, _, _ in os.walk(path)]
+
+
 def why_damaged(layout: Layout, entry: StoreEntry | None) -> str:
     """Return what is missing or differs from the record; empty where everything is as it was."""
     if entry is None:
@@ -107,6 +113,11 @@ def entry_drift(
         if str(path.relative_to(root)) not in recorded:
             detail = f"{path.relative_to(root)} was added by somebody"
             yield Drift(DriftKind.EXTRA, Kind(entry.kind), entry.name, detail, str(path))
+    for place in directories_of(root):
+        mode = stat.S_IMODE(place.lstat().st_mode)
+        if mode & OTHERS_WRITE:
+            detail = f"{place.name} may be written to by others (mode {mode:04o})"
+            yield Drift(DriftKind.MODE, Kind(entry.kind), entry.name, detail, str(place))
 
 
 @dataclass(frozen=True)

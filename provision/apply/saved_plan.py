@@ -11,9 +11,10 @@ import msgspec
 from provision import __version__
 from provision.domain.plan import Plan
 from provision.errors import InvalidInputError
-from provision.host.files import commit, explained, read_bounded, sha256_of_file
+from provision.host.files import explained, read_bounded, sha256_of_file
 from provision.host.host_id import host_id
 from provision.host.json_document import decoded
+from provision.host.named_output import write_output
 
 PLAN_FILE_VERSION = 2
 MAX_PLAN_BYTES = 16 << 20
@@ -42,7 +43,7 @@ def save(plan: Plan, path: Path, timeout_s: float | None, files: Iterable[Path])
     with explained("saving the plan"):
         bound = {str(file.absolute()): _sha256(file) for file in files}
         data = msgspec.json.encode(PlanFile(plan, __version__, timeout_s, host_id(), bound))
-        commit(path.absolute(), msgspec.json.format(data, indent=1))
+        write_output(path, msgspec.json.format(data, indent=1))
 
 
 def load(path: Path) -> PlanFile:

@@ -55,12 +55,12 @@ def _repair(drift: Drift) -> Action:
     )
 
 
-def show_drift(drift: Sequence[Drift]) -> None:
-    """Show what differs from what was set up, with the diff of each edit."""
+def show_drift(drift: Sequence[Drift], *, diffs: bool = True) -> None:
+    """Show what differs from what was set up, and with ``diffs`` each edit."""
     for each in drift:
         action = f"`fabric up` would {_repair(each).value} it" if each.repaired else "it stays"
         output.line(f"drift: {each.shown}: {each.detail} ({each.kind.value}; {action})", output.WARN)
-        show_diff(each.diff)
+        show_diff(each.diff if diffs else "")
 
 
 def show_diff(diff: str) -> None:

@@ -13,7 +13,7 @@ from provision.domain.artifacts import PinnedFile
 from provision.domain.choice import Alternative, Recommendation
 from provision.domain.measure import SmokeReport
 from provision.domain.model import Model
-from provision.domain.plan import Action, Change, Plan
+from provision.domain.plan import Action, Change, Kind, Plan
 from provision.domain.selection import Selection
 
 EXIT_PENDING = 2
@@ -218,7 +218,7 @@ def show_plan(plan: Plan) -> None:
         show_drift(plan.drift)
         output.line("No changes: everything is as it should be.", output.GOOD)
         return
-    show_drift(plan.drift)
+    show_drift(plan.drift, diffs=False)
     rows = [(c.action.value, c.resource, c.reason, _cost(c)) for c in plan.changes]
     styles = [_STYLES.get(change.action) for change in plan.changes]
     output.table(("action", "resource", "reason", "cost"), rows, styles)
@@ -227,7 +227,7 @@ def show_plan(plan: Plan) -> None:
     memory = sum(change.memory_bytes for change in plan.changes)
     output.line(f"To fetch: {output.size(download)}. Disk: {output.size(disk)}. Memory: {output.size(memory)}.")
     for change in plan.changes:
-        if change.action is Action.UPDATE and change.diff:
+        if change.diff and (change.action is not Action.CREATE or change.kind is Kind.SERVICE):
             output.line(f"{change.resource}, from what is there to what is wanted:")
             show_diff(change.diff)
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from provision.errors import CannotCreateError, InvalidInputError, RefusedError
 from provision.host.capture_files import cannot_write, check_parent
 from provision.host.capture_format import PLATFORM_FILE
-from provision.host.files import PRIVATE_DIR, PRIVATE_FILE, commit
+from provision.host.files import PRIVATE_DIR, PRIVATE_FILE
+from provision.host.named_output import write_output
 
 if TYPE_CHECKING:
     import tarfile
@@ -44,7 +45,7 @@ def write(files: Mapping[str, bytes], path: Path) -> int:
     check_place(path)
     data = pack(files)
     try:
-        commit(Path(os.path.abspath(path)), data)
+        write_output(path, data)
     except OSError as error:
         raise cannot_write(error, path) from error
     return len(data)

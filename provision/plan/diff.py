@@ -61,6 +61,7 @@ def digest(plan: Plan) -> str:
         plan.lineage,
         plan.serial,
         [(change.action, change.kind, change.name, change.paths, change.diff) for change in plan.changes],
+        [(drift.kind, drift.resource, drift.path) for drift in plan.drift],
         (selection.release, selection.provided_libraries, selection.model, selection.spec),
         (selection.context, selection.parallel, selection.threads, selection.spin_count),
         (selection.host, selection.port, selection.devices),
@@ -87,7 +88,7 @@ def _engine(selection: Selection, observed: Observed) -> Change:
         reason = _OTHERS if selection.is_remote else f"{release.version} is installed"
         return Change(Action.NONE, Kind.ENGINE, name, reason)
     if not lacking and _is_of_modes(drifted):
-        return Change(Action.UPDATE, Kind.ENGINE, name, _reason(drifted))
+        return Change(Action.UPDATE, Kind.ENGINE, name, _reason(drifted), modes_only=True)
     old = observed.state.selection if observed.state else None
     reason = lacking or _reason(drifted)
     action = Action.CREATE if lacking else Action.REPLACE
@@ -118,7 +119,7 @@ def _model(selection: Selection, observed: Observed) -> Change:
     if selection.is_remote:
         return Change(Action.CREATE, Kind.MODEL, model.name, lacking)
     if not lacking and _is_of_modes(drifted):
-        return Change(Action.UPDATE, Kind.MODEL, model.name, _reason(drifted))
+        return Change(Action.UPDATE, Kind.MODEL, model.name, _reason(drifted), modes_only=True)
     download = model.source.download_bytes if model.source else 0 if model.path else model.size_bytes
     action, reason = (Action.CREATE, lacking) if lacking else (Action.REPLACE, _reason(drifted))
     unknown = () if model.verified or model.path else ("sha256",)
@@ -145,6 +146,8 @@ def _config(selection: Selection, observed: Observed) -> Change:
     reread = (asked_anew or Kind.ENGINE in observed.lacking) and selection.release.method is Method.EXISTING
     if not diff and not reread and not drifted:
         return Change(Action.NONE, Kind.CONFIG, name, f"generation {observed.state.generation}")
+    if not diff and not reread and _is_of_modes(drifted):
+        return Change(Action.UPDATE, Kind.CONFIG, name, _reason(drifted), modes_only=True)
     reasons = list(differences(observed.state.selection, selection))
     reasons += [_edited(drifted)] if drifted else []
     if not reasons and diff:
@@ -193,7 +196,7 @@ def _server_action(observed: Observed, before: tuple[Change, ...]) -> tuple[Acti
     if observed.server not in _UP:
         detail = f": {observed.server_detail}" if observed.server_detail else ""
         return Action.RESTART, f"it is {observed.server.value}{detail}"
-    changed = [change for change in before if change.action is not Action.NONE and not _keeps_running(change)]
+    changed = [change for change in before if change.action is not Action.NONE and not change.modes_only]
     if changed:
         return Action.RESTART, f"its {changed[-1].kind.value} changes"
     drifted = observed.drifted(Kind.SERVER)
@@ -203,8 +206,3 @@ def _server_action(observed: Observed, before: tuple[Change, ...]) -> tuple[Acti
     if observed.running != generation:
         return Action.RESTART, f"it runs generation {observed.running}, not {generation}"
     return Action.NONE, f"it is {observed.server.value}"
-
-
-def _keeps_running(change: Change) -> bool:
-    """Tell whether a server may go on over a change: only permissions are set again."""
-    return change.action is Action.UPDATE and change.kind in (Kind.ENGINE, Kind.MODEL)

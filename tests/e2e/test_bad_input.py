@@ -401,6 +401,30 @@ def test_a_plan_of_another_prefix_is_refused(quick: Fabric, tmp_path: Path) -> N
 
 
 @pytest.mark.fault("plan-stale")
+def test_a_plan_does_not_fit_where_somebody_has_added_a_file_since(quick: Fabric, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    quick.succeed("up", "--no-smoke")
+    (engine,) = (quick.prefix / "engines").iterdir()
+    next(engine.rglob("METADATA")).unlink()
+    quick.succeed("plan", "--out", str(path))
+    mine = engine / "mine"
+    mine.write_text("mine", encoding="utf-8")
+    refused(quick("apply", "--json", str(path)), INVALID)
+    assert mine.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_plan_goes_into_what_is_there_and_is_no_file(quick: Fabric, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    linked.symlink_to(tmp_path / "plan.json")
+    quick.succeed("plan", "--out", str(linked))
+    assert linked.is_symlink()
+    assert json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["plan"]
+    outcome = quick("plan", "--out", "/dev/stderr")
+    assert outcome.returncode == 0
+    assert json.loads(outcome.stderr[outcome.stderr.index("{") :])["plan"]
+
+
+@pytest.mark.fault("plan-stale")
 def test_a_plan_made_on_another_machine_is_refused(quick: Fabric, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     quick.succeed("plan", "--out", str(path))

@@ -45,7 +45,7 @@ def is_named(path: str, named: tuple[str, ...]) -> bool:
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not here")
-@pytest.mark.parametrize("before", [None, ("up", "--no-smoke"), ("down",)], ids=["first", "change", "start"])
+@pytest.mark.parametrize("before", [None, ("up",), ("down",), ("damage",)], ids=["first", "change", "start", "repair"])
 def test_carrying_out_a_plan_touches_only_what_it_names(
     quick: Fabric, tmp_path: Path, before: tuple[str, ...] | None
 ) -> None:
@@ -55,6 +55,10 @@ def test_carrying_out_a_plan_touches_only_what_it_names(
     if before == ("down",):
         quick.succeed("up", "--no-smoke", *options)
         quick.succeed("down")
+    if before == ("damage",):
+        (engine,) = (quick.prefix / "engines").iterdir()
+        next(engine.rglob("METADATA")).unlink()
+        (engine / "mine").write_text("mine", encoding="utf-8")
     plan = quick.succeed("plan", *options)
     trace, told = tmp_path / "trace", tmp_path / "told"
     strace = ("strace", "-f", "-y", "-o", str(trace), "-e", f"trace=open,openat,{WRITING}")
@@ -67,4 +71,5 @@ def test_carrying_out_a_plan_touches_only_what_it_names(
     named = tuple(path for change in plan["changes"] for path in change["paths"])
     seen = set(touched(trace, quick.prefix))
     assert any(path.startswith("run") for path in seen), "the trace was understood"
+    assert before != ("damage",) or any(path.startswith("kept") for path in seen)
     assert sorted(path for path in seen if not is_named(path, (*named, *BOOKKEEPING))) == []

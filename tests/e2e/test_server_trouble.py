@@ -247,6 +247,20 @@ def test_permissions_are_set_again_and_nothing_else_is_touched(quick: Fabric) ->
     assert quick.succeed("status")["drift"] == []
 
 
+def test_permissions_of_what_is_configured_are_set_again_and_the_server_goes_on(quick: Fabric) -> None:
+    up = quick.succeed("up", "--no-smoke")
+    rendered, directory = quick.prefix / "gen" / "1" / "server.json", quick.prefix / "gen" / "1"
+    rendered.chmod(0o644)
+    directory.chmod(0o777)
+    assert {drift["kind"] for drift in quick.succeed("status")["drift"]} == {"mode"}
+    repaired = quick.succeed("up", "--no-smoke")
+    assert [change["action"] for change in repaired["changes"] if change["action"] != "none"] == ["update"]
+    assert (repaired["pid"], quick.succeed("status")["generation"]) == (up["pid"], 1)
+    assert rendered.stat().st_mode & 0o777 == 0o600
+    assert directory.stat().st_mode & 0o022 == 0
+    assert quick.succeed("plan")["drift"] == []
+
+
 def test_what_somebody_adds_is_shown_and_stays(quick: Fabric) -> None:
     quick.succeed("up", "--no-smoke")
     mine = quick.prefix / "gen" / "1" / "notes"

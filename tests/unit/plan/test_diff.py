@@ -16,6 +16,7 @@ from provision.domain.server import ServerState
 from provision.domain.spec import Spec
 from provision.plan.diff import digest, make_plan, summary
 from provision.plan.observed import Observed, nothing_there
+from provision.plan.text_diff import unified
 
 CASES = json.loads((Path(__file__).parents[2] / "cases" / "plan" / "diff.json").read_text(encoding="utf-8"))
 
@@ -156,3 +157,21 @@ def test_what_only_carrying_it_out_can_tell_is_named(selection: Selection) -> No
         "sha256",
         "download_bytes",
     )
+
+
+def test_the_digest_binds_what_was_found_to_differ(selection: Selection, settled: Observed) -> None:
+    added = Drift(DriftKind.EXTRA, Kind.ENGINE, "llamacpp", "mine was added", "/p/engines/x/mine")
+    assert make_plan(selection, settled).digest != make_plan(selection, replace(settled, drift=(added,))).digest
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("a\n", "b\n", "-a\n+b\n"),
+        ("a", "a\n", "-a\n\\ No newline at end of file\n+a\n"),
+        ("", "a\n", "+a\n"),
+        ("a\x0cb\u2028c\n", "a\x0cb\u2028d\n", "-a\x0cb\u2028c\n+a\x0cb\u2028d\n"),
+    ],
+)
+def test_a_diff_has_the_lines_that_a_file_has(before: str, after: str, told: str) -> None:
+    assert unified(before, after, "f").partition("@@\n")[2] == told
