@@ -18,6 +18,7 @@ EVERY_SECOND = range(1, 60, 2)
 EVERY_THIRD = range(1, 60, 3)
 EVERY_SIXTH = range(1, 60, 6)
 SOME_FSYNCS = range(2, 200, 40)
+AT_JOURNAL, AT_WRITE = pytest.mark.fault("killed-at-journal"), pytest.mark.fault("killed-at-write")
 
 
 def heals(quick: Fabric, *arguments: str) -> int | None:
@@ -34,16 +35,15 @@ def heals(quick: Fabric, *arguments: str) -> int | None:
     return int(up["pid"])
 
 
-@pytest.mark.fault("killed-at-journal", "killed-at-write")
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("point", "moments"),
     [
-        ("journal", ALL),
-        ("torn", EVERY_SIXTH),
-        ("replace", EVERY_THIRD),
-        ("rename", ALL),
-        ("fsync", SOME_FSYNCS),
+        pytest.param("journal", ALL, marks=AT_JOURNAL),
+        pytest.param("torn", EVERY_SIXTH, marks=AT_JOURNAL),
+        pytest.param("replace", EVERY_THIRD, marks=AT_WRITE),
+        pytest.param("rename", ALL, marks=AT_WRITE),
+        pytest.param("fsync", SOME_FSYNCS, marks=AT_WRITE),
     ],
 )
 def test_a_first_up_killed_anywhere_is_finished_by_the_next(quick: Fabric, point: str, moments: range) -> None:
@@ -61,10 +61,15 @@ def test_a_first_up_killed_anywhere_is_finished_by_the_next(quick: Fabric, point
     assert killed >= 2
 
 
-@pytest.mark.fault("killed-at-journal", "killed-at-write")
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
-    ("point", "moments"), [("journal", ALL), ("replace", EVERY_SECOND), ("rename", ALL), ("unlink", EVERY_SIXTH)]
+    ("point", "moments"),
+    [
+        pytest.param("journal", ALL, marks=AT_JOURNAL),
+        pytest.param("replace", EVERY_SECOND, marks=AT_WRITE),
+        pytest.param("rename", ALL, marks=AT_WRITE),
+        pytest.param("unlink", EVERY_SIXTH, marks=AT_WRITE),
+    ],
 )
 def test_a_change_killed_anywhere_is_finished_by_the_next(quick: Fabric, point: str, moments: range) -> None:
     quick.succeed("up", "--no-smoke", "--context", "512")

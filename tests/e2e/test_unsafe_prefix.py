@@ -55,18 +55,21 @@ def with_a_link_for_a_lock(prefix: Path) -> None:
     (prefix / "lock").symlink_to(prefix.parent / "precious")
 
 
-@pytest.mark.fault("prefix-open", "prefix-of-others")
+OPEN, OF_OTHERS = pytest.mark.fault("prefix-open"), pytest.mark.fault("prefix-of-others")
+LINKED = pytest.mark.fault("prefix-linked")
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
-        open_to_all,
-        open_to_a_group,
-        below_an_open_directory,
-        pytest.param(of_somebody_else, marks=needs_root),
-        pytest.param(below_somebody_elses, marks=needs_root),
-        full_of_somebody_elses_files,
-        with_a_link_for_a_marker,
-        with_a_link_for_a_lock,
+        pytest.param(open_to_all, marks=OPEN),
+        pytest.param(open_to_a_group, marks=OPEN),
+        pytest.param(below_an_open_directory, marks=OPEN),
+        pytest.param(of_somebody_else, marks=(needs_root, OF_OTHERS)),
+        pytest.param(below_somebody_elses, marks=(needs_root, OF_OTHERS)),
+        pytest.param(full_of_somebody_elses_files, marks=OF_OTHERS),
+        pytest.param(with_a_link_for_a_marker, marks=LINKED),
+        pytest.param(with_a_link_for_a_lock, marks=LINKED),
     ],
     ids=lambda spoil: spoil.__name__,
 )

@@ -6,18 +6,16 @@ import os
 import resource
 import stat
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.faults.another_user import another_user
 from tests.faults.mounts import inside
 from tests.faults.oracle import WISH, Oracle
 from tests.standin.command import Fabric
 from tests.unit.engines.conftest import tiny_gguf
-
-UNKNOWN_USER = 54321
 
 
 @pytest.mark.faults
@@ -41,24 +39,20 @@ def test_without_a_home_a_prefix_has_to_be_named(quick: Fabric, oracle: Oracle, 
     oracle.nothing_left(quick)
 
 
+@pytest.mark.fault("no-home")
+def test_a_home_that_is_the_root_is_not_written_to(quick: Fabric, oracle: Oracle) -> None:
+    before = sorted(Path("/").iterdir())
+    oracle.survived(quick, quick("up", *WISH, env={"HOME": "/"}), 0)
+    assert sorted(Path("/").iterdir()) == before
+    oracle.nothing_left(quick)
+
+
 @pytest.mark.fault("unknown-user")
-def test_a_user_that_has_no_name_can_use_it(quick: Fabric, oracle: Oracle, tmp_path: Path) -> None:
-    as_nobody = ("setpriv", f"--reuid={UNKNOWN_USER}", f"--regid={UNKNOWN_USER}", "--clear-groups")
-    can = subprocess.run(
-        [*as_nobody, sys.executable, "-c", "import provision"], check=False, cwd="/", stderr=subprocess.DEVNULL
-    )
-    if can.returncode != 0:
-        pytest.skip("another user may not run the interpreter of these tests")
-    theirs = tmp_path / "theirs"
-    theirs.mkdir()
-    os.chown(theirs, UNKNOWN_USER, UNKNOWN_USER)
-    for parent in (tmp_path, *tmp_path.parents):
-        if not parent.stat().st_mode & stat.S_IXOTH:
-            pytest.skip(f"another user may not enter {parent}")
-    unknown = replace(quick, program=(*as_nobody, *quick.program), prefix=theirs / "prefix")
-    oracle.met(unknown("up", *WISH, env={"HOME": None, "FABRIC_HOME": None}, cwd=theirs), 64, ["--home DIR"])
-    oracle.survived(unknown, unknown("up", *WISH, env={"HOME": None}, cwd=theirs), 0)
-    oracle.nothing_left(unknown)
+def test_a_user_that_has_no_name_can_use_it(quick: Fabric, theirs: Path, oracle: Oracle) -> None:
+    with another_user(quick, theirs) as unknown:
+        oracle.met(unknown("up", *WISH, env={"HOME": None, "FABRIC_HOME": None}, cwd=unknown.home), 64, ["--home DIR"])
+        oracle.survived(unknown, unknown("up", *WISH, env={"HOME": None}, cwd=unknown.home), 0)
+        oracle.nothing_left(unknown)
 
 
 @pytest.mark.fault("no-temporary-directory")
@@ -175,27 +169,6 @@ def test_a_specification_that_grows_is_refused_at_once(quick: Fabric, oracle: Or
     oracle.met(outcome, within_s=10)
     assert outcome.json["error"]["message"]
     assert not quick.prefix.exists()
-
-
-LIMITS = {
-    "16 open files": (resource.RLIMIT_NOFILE, 16),
-    "10 open files": (resource.RLIMIT_NOFILE, 10),
-    "150 MB of memory": (resource.RLIMIT_AS, 150 << 20),
-    "60 MB of memory": (resource.RLIMIT_AS, 60 << 20),
-    "1 MB of stack": (resource.RLIMIT_STACK, 1 << 20),
-    "2 s of processor time": (resource.RLIMIT_CPU, 2),
-}
-
-
-@pytest.mark.faults
-@pytest.mark.fault("few-resources")
-@pytest.mark.parametrize(("which", "limit"), LIMITS.values(), ids=LIMITS.keys())
-def test_with_few_resources_it_works_or_says_so(quick: Fabric, oracle: Oracle, which: int, limit: int) -> None:
-    def limited() -> None:
-        resource.setrlimit(which, (limit, limit))
-
-    oracle.survived(quick, quick("up", *WISH, preexec_fn=limited))
-    oracle.nothing_left(quick)
 
 
 @pytest.mark.faults
