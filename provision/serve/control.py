@@ -34,7 +34,7 @@ def start(layout: Layout, generation: int, env: Mapping[str, str], keeper: Keepe
         for path in (layout.run, layout.logs, layout.child_home / "tmp"):
             make_private_dir(path)
         keep_environment(layout, env)
-        _lead_to(layout, generation)
+        lead_to(layout, generation)
         keeper.start()
     deadline = time.monotonic() + SPAWN_TIMEOUT_S
     while time.monotonic() < deadline:
@@ -50,8 +50,11 @@ def start(layout: Layout, generation: int, env: Mapping[str, str], keeper: Keepe
     raise FabricError(f"The server's supervisor did not start: {said[0]}.", f"Its output is in {log}.")
 
 
-def _lead_to(layout: Layout, generation: int) -> None:
-    """The supervisor serves what ``current`` leads to, which is this unless a run was killed between the two."""
+def lead_to(layout: Layout, generation: int) -> None:
+    """Have ``current`` lead to this generation, which the supervisor serves from its next start on.
+
+    It leads to another where a run ended between the two: it was killed, or the disk refused what came next.
+    """
     target = str(layout.generation(generation).relative_to(layout.prefix))
     if not layout.current.is_symlink() or str(layout.current.readlink()) != target:
         point(layout.current, target)

@@ -74,6 +74,8 @@ class Oracle:
         plan = fabric.succeed("plan", *(word for word in wish if word != "--no-smoke"))
         assert {change["action"] for change in plan["changes"]} == {"none"}, plan["changes"]
         fabric.succeed("verify")
+        state = json.loads((fabric.prefix / "state.json").read_bytes())
+        assert (fabric.prefix / "current").readlink().name == str(state["generation"])
         running = fabric.processes()
         assert len(running) == PROCESSES, [process.cmdline() for process in running]
         assert up.json["pid"] in {process.pid for process in running}

@@ -6,7 +6,6 @@ everywhere else with 73 for a disk that is full and 1 for one that is broken.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import cycle
@@ -34,11 +33,6 @@ def refused(oracle: Oracle, outcome: Outcome, blow: str, moment: Moment) -> None
     """Check how the command ended: well, or with the code of this error."""
     oracle.met(outcome)
     assert outcome.returncode in (0, CODES[blow]), f"{blow} at {moment}: {outcome.said}"
-
-
-def served_context(fabric: Fabric) -> object:
-    """Return what the generation that is served was rendered with."""
-    return json.loads((fabric.prefix / "current" / "parameters.json").read_text(encoding="utf-8"))["n_ctx"]
 
 
 @dataclass
@@ -80,8 +74,6 @@ def test_a_change_that_the_disk_refuses_leaves_what_served_before(
             assert_whole(quick.prefix)
             assert not temporary(quick.prefix) or moment.point in REMOVING, f"{blow} at {moment}"
             assert quick.succeed("status")["state"] == "ready", f"{blow} at {moment}: {outcome.said}"
-            if outcome.returncode:
-                assert served_context(quick) == 512, f"{blow} at {moment}: {outcome.said}"
             oracle.converges(quick, up(512)[1:])
     blows.told(record_property)
     oracle.nothing_left(quick)
