@@ -208,6 +208,7 @@ def test_our_own_that_fails_leaves_the_remote_one_served(quick: Fabric, tmp_path
         assert {change["action"] for change in plan["changes"]} == {"none"}, plan["changes"]
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("point", "moments"),

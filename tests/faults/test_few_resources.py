@@ -12,6 +12,8 @@ from tests.faults.another_user import another_user
 from tests.faults.oracle import WISH, Oracle
 from tests.standin.command import Fabric
 
+pytestmark = pytest.mark.faults
+
 LIMITS = {
     "16 open files": (resource.RLIMIT_NOFILE, 16),
     "10 open files": (resource.RLIMIT_NOFILE, 10),

@@ -86,6 +86,7 @@ def test_a_supervisor_that_is_killed_right_after_it_began_is_replaced(
     oracle.nothing_left(quick)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("gc-during-up")
 def test_gc_during_an_up_waits_and_takes_nothing_that_lives(
     quick: Fabric, oracle: Oracle, standin_index: IndexServer
@@ -116,6 +117,7 @@ def test_a_plan_is_carried_out_once(quick: Fabric, oracle: Oracle) -> None:
     oracle.nothing_left(quick)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("plan-stale")
 @pytest.mark.parametrize("between", ["up", "destroy", "down"])
 def test_a_plan_of_a_state_that_is_gone_is_refused(quick: Fabric, oracle: Oracle, between: str) -> None:

@@ -18,6 +18,7 @@ from tests.standin.command import Fabric
 from tests.unit.engines.conftest import tiny_gguf
 
 
+@pytest.mark.faults
 @pytest.mark.fault("umask")
 @pytest.mark.parametrize("umask", [0o077, 0o000, 0o777], ids=oct)
 def test_whatever_the_umask_all_is_for_the_user_alone(quick: Fabric, oracle: Oracle, umask: int) -> None:
@@ -75,6 +76,7 @@ ODD = {
 }
 
 
+@pytest.mark.faults
 @pytest.mark.fault("odd-names")
 @pytest.mark.parametrize("name", ODD.values(), ids=ODD.keys())
 def test_a_prefix_of_an_odd_name_works_or_is_refused_before_anything_is_made(
@@ -89,6 +91,7 @@ def test_a_prefix_of_an_odd_name_works_or_is_refused_before_anything_is_made(
         assert not odd.prefix.exists(), outcome.said
 
 
+@pytest.mark.faults
 @pytest.mark.fault("odd-names")
 @pytest.mark.parametrize("name", [name for key, name in ODD.items() if key != "long"])
 def test_a_model_of_an_odd_name_works_or_is_refused(quick: Fabric, oracle: Oracle, tmp_path: Path, name: str) -> None:
@@ -102,6 +105,7 @@ def test_a_model_of_an_odd_name_works_or_is_refused(quick: Fabric, oracle: Oracl
     assert model.exists()
 
 
+@pytest.mark.faults
 @pytest.mark.fault("odd-text")
 @pytest.mark.parametrize("locale", ["C", "POSIX", "xx_YY.UTF-8", "de_DE.ISO-8859-1"])
 def test_whatever_the_locale(quick: Fabric, oracle: Oracle, locale: str) -> None:
@@ -167,6 +171,7 @@ def test_a_specification_that_grows_is_refused_at_once(quick: Fabric, oracle: Or
     assert not quick.prefix.exists()
 
 
+@pytest.mark.faults
 @pytest.mark.fault("no-sys")
 @pytest.mark.parametrize("options", ["", "-o mode=000"], ids=["empty", "closed"])
 def test_without_sys_what_is_not_known_is_not_guessed(quick: Fabric, oracle: Oracle, options: str) -> None:
@@ -176,6 +181,7 @@ def test_without_sys_what_is_not_known_is_not_guessed(quick: Fabric, oracle: Ora
         oracle.nothing_left(hidden.fabric)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("no-shared-memory")
 def test_without_shared_memory(quick: Fabric, oracle: Oracle) -> None:
     with inside(quick, "mount -t tmpfs -o ro,mode=000 none /dev/shm", quick.home) as hidden:
@@ -183,6 +189,7 @@ def test_without_shared_memory(quick: Fabric, oracle: Oracle) -> None:
         oracle.nothing_left(hidden.fabric)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("tmp-read-only")
 def test_a_read_only_tmp_is_not_needed(quick: Fabric, oracle: Oracle, tmp_path: Path) -> None:
     """Everything that the test needs lies in /tmp as well, so it is mounted in there again, to be written."""
@@ -195,6 +202,7 @@ def test_a_read_only_tmp_is_not_needed(quick: Fabric, oracle: Oracle, tmp_path: 
         oracle.nothing_left(hidden.fabric)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("no-proc")
 def test_without_proc_nothing_is_started_that_could_not_be_found_again(quick: Fabric, oracle: Oracle) -> None:
     with inside(quick, "mount -t tmpfs none /proc", quick.home) as hidden:
@@ -207,6 +215,7 @@ def test_without_proc_nothing_is_started_that_could_not_be_found_again(quick: Fa
     oracle.nothing_left(quick)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("no-proc")
 def test_others_that_proc_hides_are_not_needed(quick: Fabric, oracle: Oracle) -> None:
     with inside(quick, "mount -t proc -o hidepid=2 proc /proc", quick.home) as hidden:
