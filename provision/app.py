@@ -55,7 +55,8 @@ class PlannedMachine:
 class Fabric:
     """Everything that fabric can do with one prefix on one machine. ``own_models`` is the user's file of models.
 
-    ``take_over`` says that a prefix which was set up on another machine is this one's from now on.
+    ``take_over`` says that a prefix which was set up on another machine or in another place is at home
+    here from now on.
     """
 
     layout: Layout
@@ -170,12 +171,14 @@ class Fabric:
 
         The other arguments are those of ``Planner``.
         """
-        from provision.apply.state import check_host
+        from provision.apply.whereabouts import check_whereabouts, taken_over
         from provision.domain.lock import NO_PINS
 
         state = self.state()
         if not self.take_over:
-            check_host(state)
+            check_whereabouts(self.layout, state)
+        elif state is not None:
+            state = taken_over(self.layout, state)
         planner = replace(self.planner, offline=offline, looks_up=looks_up)
         return planner.plan(spec, state, facts or self.facts(), refresh=refresh, pins=pins or NO_PINS)
 

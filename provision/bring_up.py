@@ -193,8 +193,9 @@ class BringUp:
 
         try:
             check_sockets(self.fabric.layout, selection)
-        except ExposedError:
+        except ExposedError as error:
             self.keeping.stop()
+            error.message += " It was stopped."
             raise
 
     def _restart(self, selection: Selection, generation: int) -> None:

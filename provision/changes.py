@@ -12,7 +12,8 @@ from provision.app import Fabric
 from provision.apply.generations import chosen_generation
 from provision.apply.prefix_check import check_prefix
 from provision.apply.saved_plan import PLAN_AGAIN
-from provision.apply.state import check_host, read_state
+from provision.apply.state import read_state
+from provision.apply.whereabouts import check_whereabouts, taken_over
 from provision.bring_up import BringUp, UpOptions, UpResult
 from provision.changing import changing, locked
 from provision.domain.plan import Kind, Plan
@@ -22,6 +23,7 @@ from provision.domain.state import State
 from provision.errors import FabricError, InvalidInputError, UnreachableError, UsageError
 from provision.fallback import Fallback
 from provision.generations import check_set_up, plan_rollback
+from provision.host.files import read_private
 from provision.plan.diff import digest
 from provision.select.choose import CannotRunError
 from provision.select.service import ABSENT, SILENT
@@ -160,7 +162,7 @@ class Changes:
 
     def down(self) -> bool:
         """Stop the server; ``False`` where none ran. Keeps what is installed."""
-        if not self.fabric.layout.marker.exists():
+        if read_private(self.fabric.layout.marker) is None:
             return False
         with changing(self.fabric, "down"):
             return BringUp(self.fabric).keeping.stop()
@@ -179,8 +181,9 @@ class Changes:
             except InvalidInputError:  # what it owned elsewhere is not known any more; the prefix is ours all the same
                 state = None
             if not self.fabric.take_over:
-                check_host(state)
+                check_whereabouts(self.fabric.layout, state)
             if state is not None:
+                state = taken_over(self.fabric.layout, state)
                 settle(self.fabric.layout)
             units = BringUp(self.fabric).keeping.take_away(state)
             removal = remove_prefix(self.fabric.layout, state, keep_models=keep_models)

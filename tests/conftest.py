@@ -14,10 +14,14 @@ if str(ROOT) not in sys.path:
 
 # These hold assertions, which pytest explains only where it is told to.
 pytest.register_assert_rewrite(
-    "tests.e2e.traces", "tests.e2e.openai_client", "tests.standin.command", "tests.faults.oracle"
+    "tests.e2e.traces",
+    "tests.e2e.openai_client",
+    "tests.standin.command",
+    "tests.faults.oracle",
+    "tests.faults.aftermath",
 )
 
-pytest_plugins = ["tests.faults.tally"]
+pytest_plugins = ["tests.faults.tally", "tests.faults.aftermath"]
 
 # How long an example takes says something of the machine, and nothing of the code.
 settings.register_profile("untimed", deadline=None)

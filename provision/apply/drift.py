@@ -54,10 +54,13 @@ def current_drift(layout: Layout, state: State) -> Iterator[Drift]:
 
 
 def _edit(entry: StoreEntry, path: Path, rendered: Mapping[str, str]) -> str:
-    """Return the diff of an edit; empty where this version would render something else than what was edited."""
+    """Return the diff of an edit; empty where there is no file any more.
+
+    It is empty as well where this version would render something else than what was edited.
+    """
     recorded = next((file.sha256 for file in entry.files if file.path == path.name), None)
     text = rendered.get(path.name, "")
-    if hashlib.sha256(text.encode()).hexdigest() != recorded:
+    if hashlib.sha256(text.encode()).hexdigest() != recorded or path.is_symlink() or not path.is_file():
         return ""
     try:
         return unified(text, path.read_text(encoding="utf-8", errors="replace"), path.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -9,31 +10,43 @@ from provision.apply.records import OTHERS_WRITE
 from provision.domain.drift import Drift, DriftKind
 from provision.domain.resource import Kind
 from provision.domain.state import StoreEntry
-from provision.host.files import commit, make_private_dir, read_bytes, unused_name
+from provision.host.files import commit, make_private_dir, unused_name
 from provision.host.layout import Layout
 
 
 def keep_edits(layout: Layout, drift: Iterable[Drift], replaced: Collection[Kind]) -> dict[Path, Path]:
-    """Copy what a person has edited or added in resources that are ``replaced``; return the copy of each.
+    """Copy what a person has edited or added in resources that are ``replaced``; return where each is kept.
 
     Of engines and models only what was added counts: their own content comes from elsewhere. A copy that is there
-    already, because a run was killed after it, is not made again. Raises ``OSError``.
+    already, because a run was killed after it, is not made again. What is no file, such as a link or a pipe, is moved.
+    Raises ``OSError``.
     """
     kept = {}
     for each in drift:
         if each.path is None or each.resource not in replaced or not _is_a_persons(each):
             continue
         path = Path(each.path)
-        data = read_bytes(path)
-        if data is None:
-            continue
         name = layout.kept / "-".join(path.relative_to(layout.prefix).parts)
-        target = name if read_bytes(name) == data else unused_name(name)
-        if target != name or read_bytes(name) is None:
-            make_private_dir(layout.kept)
-            commit(target, data)
-        kept[path] = target
+        if os.path.lexists(path):
+            kept[path] = _copied(path, name) if path.is_file() and not path.is_symlink() else _moved(path, name)
     return kept
+
+
+def _copied(path: Path, name: Path) -> Path:
+    data, there = path.read_bytes(), name.read_bytes() if name.is_file() else None
+    if there == data:
+        return name
+    target = unused_name(name)
+    make_private_dir(target.parent)
+    commit(target, data)
+    return target
+
+
+def _moved(path: Path, name: Path) -> Path:
+    target = unused_name(name)
+    make_private_dir(target.parent)
+    path.rename(target)
+    return target
 
 
 def _is_a_persons(drift: Drift) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from provision.errors import RefusedError
@@ -71,20 +72,31 @@ def _unmarked(layout: Layout, entries: list[os.DirEntry[str]]) -> Iterator[Objec
 
 
 def _led_elsewhere(layout: Layout, entries: list[os.DirEntry[str]]) -> Iterator[Objection]:
-    """What fabric makes in the prefix are files and directories; only ``current`` is a link, into the prefix."""
+    """What fabric makes in the prefix are files and directories; only ``current`` is a link, into the prefix.
+
+    What lies in the store is never a link as a whole; the links inside of it are on record, one by one.
+    """
     on_its_way = f".{layout.current.name}.tmp-"  # which a killed run has left, and the next one clears
     for entry in entries:
         mode = entry.stat(follow_symlinks=False).st_mode
         if stat.S_ISLNK(mode) and entry.name != layout.current.name and not entry.name.startswith(on_its_way):
-            yield Objection(
-                INSIDE,
-                f"{entry.path} is a link, and fabric would write, and remove, what lies elsewhere",
-                "Remove the link; to have everything on another disk, use --home DIR there.",
-            )
+            yield _link(entry.path)
         elif entry.name == layout.current.name and not stat.S_ISLNK(mode):
             yield Objection(
                 INSIDE, f"{entry.path} is not the link that fabric made", "Move it away; `fabric up` makes it anew."
             )
+    for directory in (layout.engines, layout.models, layout.generations):
+        with suppress(OSError):  # not there, or not to be read
+            if not directory.is_symlink():
+                yield from (_link(entry.path) for entry in os.scandir(directory) if entry.is_symlink())
+
+
+def _link(path: str) -> Objection:
+    return Objection(
+        INSIDE,
+        f"{path} is a link, and fabric would write, and remove, what lies elsewhere",
+        "Remove the link; to have everything on another disk, use --home DIR there.",
+    )
 
 
 def _is_left_by_a_killed_run(name: str) -> bool:

@@ -102,18 +102,21 @@ def entry_drift(
     files that were just read, by their absolute paths.
     """
     root, compare = layout.prefix / entry.path, _Comparison(entry.follows_links, deep, _owner(layout), hashes or {})
+    recorded = {file.path for file in entry.files}
+    is_tree = "" not in recorded and root.is_dir() and not root.is_symlink()
+    strangers = [path for path in files_of(root) if str(path.relative_to(root)) not in recorded] if is_tree else []
+    led = {path for path in (root, *strangers) if path.is_symlink()}
     for file in entry.files:
         path = root / file.path if file.path else root
+        if led and not led.isdisjoint(path.parents):  # what is there is not what lies here
+            yield Drift(DriftKind.MISSING, Kind(entry.kind), entry.name, f"{path.name} is led elsewhere", str(path))
+            continue
         for kind, detail in compare.differences(path, file):
             yield Drift(kind, Kind(entry.kind), entry.name, f"{path.name} {detail}", str(path))
-    recorded = {file.path for file in entry.files}
-    if "" in recorded or not root.is_dir():
-        return
-    for path in files_of(root):
-        if str(path.relative_to(root)) not in recorded:
-            detail = f"{path.relative_to(root)} was added by somebody"
-            yield Drift(DriftKind.EXTRA, Kind(entry.kind), entry.name, detail, str(path))
-    for place in directories_of(root):
+    for path in strangers:
+        detail = f"{path.relative_to(root)} was added by somebody"
+        yield Drift(DriftKind.EXTRA, Kind(entry.kind), entry.name, detail, str(path))
+    for place in directories_of(root) if is_tree else ():
         mode = stat.S_IMODE(place.lstat().st_mode)
         if mode & OTHERS_WRITE:
             detail = f"{place.name} may be written to by others (mode {mode:04o})"
@@ -143,6 +146,8 @@ class _Comparison:
         mode, changed = stat.S_IMODE(status.st_mode), DriftKind.CONTENT if ours else DriftKind.PROGRAM
         if status.st_size != file.size_bytes:
             return [(changed, f"has {status.st_size} bytes instead of {file.size_bytes}")]
+        if stat.S_IFMT(status.st_mode) not in (stat.S_IFREG, stat.S_IFLNK):  # to read a pipe is to wait for ever
+            return [(changed, "is no file any more")]
         touched = status.st_mtime_ns != file.modified_ns
         if not ours and touched:  # put there anew, it is asked anew, whatever its bytes
             return [(changed, "was changed")]

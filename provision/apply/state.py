@@ -10,12 +10,14 @@ import msgspec
 
 from provision import __version__
 from provision.apply.prefix_check import check_prefix
+from provision.apply.whereabouts import check_whereabouts, taken_over
 from provision.domain.state import STATE_VERSION, State
 from provision.errors import InvalidInputError, RefusedError
 from provision.host.files import commit, explained, make_private_dir, read_private
 from provision.host.host_id import host_id
 from provision.host.json_document import decoded
 from provision.host.layout import Layout
+from provision.host.place import place_of
 
 
 def read_state(layout: Layout) -> State | None:
@@ -42,15 +44,16 @@ def read_state(layout: Layout) -> State | None:
 
 
 def restore_state(layout: Layout) -> State | None:
-    """Put the state before the one that cannot be read in its place, and return it; ``None`` where there is none."""
+    """Put the state before the one that cannot be read in its place; return what of it counts here, if there is one."""
     data = read_private(_previous(layout))
     try:
         state = None if data is None else decoded(data, State)
     except msgspec.MsgspecError:
         return None
-    if data is not None:
-        commit(layout.state, data)
-    return state
+    if state is None or data is None:
+        return None
+    commit(layout.state, data)
+    return taken_over(layout, state)
 
 
 def _previous(layout: Layout) -> Path:
@@ -59,8 +62,9 @@ def _previous(layout: Layout) -> Path:
 
 def write_state(layout: Layout, state: State) -> State:
     """Write the state with the next serial, keep the one before it, and return it."""
-    following = replace(state, serial=state.serial + 1, fabric_version=__version__)
     with explained("writing the state"):
+        place = place_of(layout.prefix)
+        following = replace(state, serial=state.serial + 1, fabric_version=__version__, place=place)
         previous = read_private(layout.state)
         if previous is not None:
             commit(_previous(layout), previous)
@@ -85,41 +89,28 @@ def read_marker(layout: Layout) -> Marker | None:
         raise InvalidInputError(f"{layout.marker} is damaged: {error}.", "Remove the directory by hand.") from error
 
 
-def check_host(state: State | None) -> None:
-    """Raise ``InvalidInputError`` for the state of another machine: what it says of processes and programs is not here.
-
-    A machine without an id of its own, such as many containers, is taken for the right one.
-    """
-    here = host_id()
-    if state is not None and None not in (state.host, here) and state.host != here:
-        raise InvalidInputError(
-            "This prefix was set up on another machine: its disk was copied, or several machines share it.",
-            "Use another --home on each. Where the other is gone: `fabric up --take-over`, or `destroy --take-over`.",
-        )
-
-
 def open_prefix(layout: Layout, made_parents: tuple[str, ...], *, take_over: bool = False) -> State:
     """Make the prefix where it is missing and return its state. The lock is held.
 
     Raises ``RefusedError`` where the directory is not fabric's or others could write to it, ``InvalidInputError``
-    where it was set up on another machine and this one does not ``take_over``.
+    where it was set up on another machine or in another place and this one does not ``take_over``.
     """
     check_prefix(layout)
     state = read_state(layout)
-    if not take_over:
-        check_host(state)
     marker = read_marker(layout)
+    if state is not None and marker is not None and state.lineage != marker.lineage:
+        raise RefusedError(
+            f"{layout.prefix} holds the state of another prefix ({state.lineage}, not {marker.lineage}).",
+            "It was copied by hand. Use another --home.",
+        )
+    if not take_over:
+        check_whereabouts(layout, state)
     if marker is None:
         marker = Marker(state.lineage if state else uuid.uuid4().hex, made_parents)
         with explained("making the prefix"):
             make_private_dir(layout.prefix)
             commit(layout.marker, msgspec.json.encode(marker))
-    if state is not None and state.lineage != marker.lineage:
-        raise RefusedError(
-            f"{layout.prefix} holds the state of another prefix ({state.lineage}, not {marker.lineage}).",
-            "It was copied by hand. Use another --home.",
-        )
     if state is None:
         return State(marker.lineage, host=host_id())
-    here = host_id() or state.host
-    return state if here == state.host else write_state(layout, replace(state, host=here))
+    here = taken_over(layout, state)
+    return state if here == state else write_state(layout, here)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -91,7 +92,8 @@ def _to_read(layout: Layout, entry: StoreEntry) -> Iterator[_Read]:
         path = root / file.path if file.path else root
         if file.sha256 and os.path.lexists(path):
             status = path.stat() if entry.follows_links and path.exists() else path.lstat()
-            if status.st_size == file.size_bytes:
+            is_file = stat.S_IFMT(status.st_mode) in (stat.S_IFREG, stat.S_IFLNK)
+            if is_file and status.st_size == file.size_bytes:
                 yield _Read(path, entry.follows_links, file.size_bytes)
 
 

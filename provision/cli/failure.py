@@ -90,6 +90,9 @@ def explain(error: BaseException, arguments: list[str], verbs: list[str]) -> Fab
         from provision.host.layout import NOT_UNICODE
 
         return UsageError(f"{error.object!r} has bytes that are no letters.", NOT_UNICODE)
+    if isinstance(error, MemoryError) or "can't start new thread" in str(error):
+        what = "memory" if isinstance(error, MemoryError) else "threads"
+        return FabricError(f"This process may not have more {what}.", "Something limits what may be used: `ulimit -a`.")
     return FabricError(
         f"Something unexpected happened: {type(error).__name__}: {error}",
         "This is a bug in fabric. Run the command again with --debug and report what it shows.",

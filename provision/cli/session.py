@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 Home = Annotated[str | None, typer.Option("--home", metavar="DIR", help="Where everything lives; or FABRIC_HOME.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 TakeOver = Annotated[
-    bool, typer.Option("--take-over", help="Of a prefix that was set up on another machine, such as a copied disk.")
+    bool,
+    typer.Option("--take-over", help="Of a prefix that was copied or moved here, or is another machine's."),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
 

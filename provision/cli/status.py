@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from provision.apply.whereabouts import why_elsewhere
 from provision.cli import output
 from provision.cli.differences import drift_document, show_drift
 from provision.cli.session import Result, Session, verb
@@ -19,11 +20,12 @@ def command(session: Session) -> Result:
     fabric = session.fabric
     state = fabric.state()
     seen, drift = fabric.drift()
+    detail = seen.detail or why_elsewhere(session.layout, state) or None
     selection = state.selection if state else None
     age_s = process.age_s(seen.runtime.server) if seen.runtime and seen.runtime.server else None
     document = {
         "state": seen.state.value,
-        "detail": seen.detail,
+        "detail": detail,
         "pid": seen.pid,
         "base_url": selection.base_url if selection else None,
         "model": selection.model.name if selection else None,
@@ -40,7 +42,7 @@ def command(session: Session) -> Result:
 
     def show() -> None:
         style = output.GOOD if document["state"] == "ready" else output.BAD
-        output.line(f"{document['state']}{': ' + seen.detail if seen.detail else ''}", style)
+        output.line(f"{document['state']}{': ' + detail if detail else ''}", style)
         remote = selection is not None and selection.is_remote
         about = ("engine", "engine_version") if remote else ("pid", "uptime_s", "service")
         shown = ("base_url", "model", "backend", *about, "prefix")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from provision.domain.place import Place
+
 
 class ServerState(str, Enum):
     """The states of the contract."""
@@ -72,7 +74,7 @@ class Runtime:
     ``instance`` is the random id in the environment of every process of this server; ``server`` is ``None``
     between two attempts. ``stop_grace_s`` is how long the server may take to stop,
     ``log_start`` where its log begins: ``None`` where that was empty. ``shared_memory`` is what its processes made and
-    were seen to use, which a server that is killed leaves behind.
+    were seen to use, which a server that is killed leaves behind. ``place`` is the prefix that it serves.
     """
 
     instance: str
@@ -85,6 +87,7 @@ class Runtime:
     stop_grace_s: int = 10
     log_start: LogPlace | None = None
     shared_memory: tuple[SharedFile, ...] = ()
+    place: Place | None = None
 
 
 @dataclass(frozen=True)

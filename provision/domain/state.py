@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from provision.domain.model import Model
+from provision.domain.place import Place
 from provision.domain.selection import Selection
 
 STATE_VERSION = 1
@@ -114,6 +115,7 @@ class State:
     ``written_files`` are files that older versions wrote as a whole; ``config_files`` replaces it. ``generations`` are
     those that are still known, oldest first; ask ``history``, because older versions did not record them. ``unit`` is
     what was told to a service manager, ``None`` where the supervisor is started by fabric itself.
+    ``place`` is where the prefix lay when this was written; ``None`` in records of older versions.
     """
 
     lineage: str
@@ -131,6 +133,7 @@ class State:
     generations: tuple[Generation, ...] = ()
     unit: ServiceUnit | None = None
     host: str | None = None
+    place: Place | None = None
 
     @property
     def history(self) -> tuple[Generation, ...]:

@@ -42,7 +42,7 @@ def exposures(path: Path) -> Iterator[Exposure]:
     if status is not None and status.st_uid != os.geteuid():
         yield _owned(path, status)
     elif status is not None:
-        yield from _writable(path, status, is_empty=not any(path.iterdir()) if stat.S_ISDIR(status.st_mode) else False)
+        yield from _writable(path, status, is_empty=_is_empty(path))
 
 
 def _on_the_way(path: Path) -> Iterator[Exposure]:
@@ -84,6 +84,13 @@ def _writable(path: Path, status: os.stat_result, *, is_empty: bool) -> Iterator
         yield Exposure(path, f"Everybody may write to {path}", f"chmod o-w {path}, or use another --home.")
     elif status.st_mode & stat.S_IWGRP and not (is_empty and _is_own_group(status.st_gid)):
         yield Exposure(path, f"Group {status.st_gid} may write to {path}", f"chmod g-w {path}, or use another --home.")
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return not any(path.iterdir())
+    except OSError:  # no directory, or one that nobody may read
+        return False
 
 
 def _is_trusted(uid: int) -> bool:

@@ -166,7 +166,9 @@ def append_synced(path: Path, data: bytes) -> None:
     """Append ``data`` to ``path`` and fsync it."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
     try:
-        os.write(handle, data)
+        left = memoryview(data)
+        while left:  # a disk that is nearly full takes a part, and says so of the next only
+            left = left[os.write(handle, left) :]
         os.fsync(handle)
     finally:
         os.close(handle)
@@ -201,7 +203,8 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
 def read_private(path: Path) -> bytes | None:
     """Return the content of a file of fabric's own, ``None`` where there is none.
 
-    Raises ``RefusedError`` where something else has its name: a link, a pipe, a device, a file of somebody else's.
+    Raises ``RefusedError`` where it may not be read, or something else has its name: a link, a pipe, a device, a
+    file of somebody else's.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -210,6 +213,8 @@ def read_private(path: Path) -> bytes | None:
     except OSError as error:
         if error.errno == _LINK:
             raise explain(error, f"reading {path.name}") from error
+        if isinstance(error, PermissionError):
+            raise RefusedError(f"{path} cannot be read: {error.strerror}.", "See whose it is, and its mode.") from error
         raise
     with os.fdopen(handle, "rb") as file:
         status = os.fstat(handle)

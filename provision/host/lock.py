@@ -134,10 +134,12 @@ def _try_shared(path: Path) -> int | None:
         return _NO_LOCK
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    return handle
+        if os.fstat(handle).st_ino == os.stat(path).st_ino:
+            return handle
+    except (BlockingIOError, FileNotFoundError):  # the latter after a `destroy` that held it until now
+        pass
+    os.close(handle)
+    return None
 
 
 def _describe(holder: Path) -> str:

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from provision.domain.spec import EngineName
 from provision.knowledge.load import load, refuse_twins
-from provision.knowledge.versions import numbers
+from provision.knowledge.versions import MOST_PARTS, numbers
 
 Day = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="A day, such as 2026-11-22.")]
 
@@ -36,8 +36,8 @@ class Advisory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Advisories(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. ``checked`` is the day on which its sources were last read.
 
-    It is to be read again after ``stale_after_days``. ``versions`` are patterns, by engine, whose one group is what is
-    compared of a version.
+    It is to be read again after ``stale_after_days``. ``versions`` are patterns, by engine, whose first group is what
+    is compared of a version; what their second group finds makes it one from before that number was released.
     """
 
     version: int
@@ -67,15 +67,22 @@ class Advisories(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def _has(self, advisory: Advisory, known: tuple[int, ...]) -> bool:
         since = self.comparable(advisory.engine, advisory.introduced)
         until = self.comparable(advisory.engine, advisory.fixed_in)
-        return since <= known and (not until or known < until)
+        return since[:-1] <= known[:-1] and (
+            not until or known < until
+        )  # the fault may be older than what has the number
 
     def comparable(self, engine: str, version: str | None) -> tuple[int, ...]:
-        """Return what is compared of a version; ``()`` where it does not read like one of that engine."""
+        """Return what is compared of a version; ``()`` where it does not read like one of that engine.
+
+        0.18 and 0.18.0 are the same. What is not released yet comes just before its number: the last part tells it.
+        """
         matches = (re.fullmatch(pattern, version or "") for pattern in _patterns(self, engine))
-        parts = next((numbers(match[1]) for match in matches if match), ())
-        while parts and parts[-1] == 0:  # 0.18 and 0.18.0 are the same
-            parts = parts[:-1]
-        return parts
+        match = next(filter(None, matches), None)
+        parts = numbers(match[1]) if match else ()
+        if match is None or not any(parts):
+            return ()
+        is_early = match.re.groups > 1 and match[2] is not None
+        return (*parts, *(0,) * (MOST_PARTS - len(parts)), -1 if is_early else 0)
 
 
 def _patterns(advisories: Advisories, engine: str) -> tuple[str, ...]:

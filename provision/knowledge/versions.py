@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-_MAX_PARTS, _MAX_DIGITS = 8, 9
+MOST_PARTS, _MAX_DIGITS = 8, 9
 
 
 def numbers(version: str | None) -> tuple[int, ...]:
     """Return the parts of a version as numbers, ``()`` where it has others, or absurd ones."""
     parts = (version or "").split(".")
-    sound = len(parts) <= _MAX_PARTS and all(
+    sound = len(parts) <= MOST_PARTS and all(
         part.isascii() and part.isdigit() and len(part) <= _MAX_DIGITS for part in parts
     )
     return tuple(map(int, parts)) if sound else ()

@@ -20,4 +20,6 @@ def check(selection: Selection | None) -> SecurityCheck:
     why = why_refused(engine, version)
     if why:
         return SecurityCheck(CODE, Outcome.FAILED, f"{said} {why}", "fabric lock --upgrade, or fabric up --refresh")
-    return SecurityCheck(CODE, Outcome.OK, f"no advisory of {known.checked} is about {said}")
+    rest = [f"{each.id} needs {each.needs}" for each in known.of(engine, version)]
+    told = f"; {', '.join(rest)}: fabric sets none of that up" if rest else ""
+    return SecurityCheck(CODE, Outcome.OK, f"no advisory of {known.checked} counts against {said}{told}")

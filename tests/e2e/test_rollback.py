@@ -208,9 +208,15 @@ def test_our_own_that_fails_leaves_the_remote_one_served(quick: Fabric, tmp_path
         assert {change["action"] for change in plan["changes"]} == {"none"}, plan["changes"]
 
 
-@pytest.mark.fault("killed-at-journal", "killed-at-write")
+@pytest.mark.faults
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize(("point", "moments"), [("journal", range(1, 60, 2)), ("replace", range(2, 60, 2))])
+@pytest.mark.parametrize(
+    ("point", "moments"),
+    [
+        pytest.param("journal", range(1, 60, 2), marks=pytest.mark.fault("killed-at-journal")),
+        pytest.param("replace", range(2, 60, 2), marks=pytest.mark.fault("killed-at-write")),
+    ],
+)
 def test_going_back_killed_anywhere_is_healed_by_the_next_up(
     quick: Fabric, tmp_path: Path, point: str, moments: range
 ) -> None:

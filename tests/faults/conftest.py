@@ -39,6 +39,14 @@ def oracle(request: pytest.FixtureRequest, tmp_path: Path, quick: Fabric) -> Ora
 
 
 @pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    """A directory for another user; asked for before the oracle looks."""
+    path = tmp_path / "theirs"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
 def failing_model(tmp_path: Path) -> Path:
     """A model that fabric takes, and on which the stand-in engine fails at once; asked for before the oracle looks."""
     path = tmp_path / "failing.gguf"

@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,15 @@ _TEMPORARY = ("**/.*.tmp-*", "staging", "journal.jsonl", "lock.holder")
 
 
 class Oracle:
-    """``exits`` are the codes that the faults of the test allow; ``place`` is the directory that is watched."""
+    """``exits`` are the codes that the faults of the test allow; ``place`` is the directory that is watched.
+
+    ``converged`` are the prefixes that were found well after a fault.
+    """
 
     def __init__(self, exits: frozenset[int], place: Path) -> None:
         self._exits = exits
         self._watch = Watch(place)
+        self.converged: set[Path] = set()
 
     def met(
         self, outcome: Outcome, code: int | None = None, mentions: Iterable[str] = (), within_s: float = TIME_LIMIT_S
@@ -37,8 +40,7 @@ class Oracle:
         assert code is None or outcome.returncode == code, outcome.said
         for words in mentions:
             assert words in outcome.said, f"{words!r} is not in {outcome.said}"
-        for unwanted in ("\nTraceback", "bug in fabric", CANARY):  # an engine's own traceback is quoted, indented
-            assert unwanted not in outcome.said, outcome.said
+        assert_said_well(outcome)
         assert outcome.took_s < within_s, f"{outcome.took_s:.1f} s: {outcome.said}"
         return outcome
 
@@ -71,14 +73,16 @@ class Oracle:
         assert "Waiting" not in up.stderr, up.said
         plan = fabric.succeed("plan", *(word for word in wish if word != "--no-smoke"))
         assert {change["action"] for change in plan["changes"]} == {"none"}, plan["changes"]
-        if has_verb(fabric, "verify"):
-            fabric.succeed("verify")
+        fabric.succeed("verify")
+        state = json.loads((fabric.prefix / "state.json").read_bytes())
+        assert (fabric.prefix / "current").readlink().name == str(state["generation"])
         running = fabric.processes()
         assert len(running) == PROCESSES, [process.cmdline() for process in running]
         assert up.json["pid"] in {process.pid for process in running}
         assert not temporary(fabric.prefix)
         assert not holding_secret(fabric.prefix)
         self._watch.note()
+        self.converged.add(fabric.prefix)
         return up.json
 
     def nothing_left(self, fabric: Fabric) -> None:
@@ -87,6 +91,12 @@ class Oracle:
         assert outcome.returncode == 0, outcome.said
         assert not gone_or_left(fabric.processes)
         self._watch.assert_nothing_left()
+
+
+def assert_said_well(outcome: Outcome) -> None:
+    """Check that neither a traceback nor a secret was printed."""
+    for unwanted in ("\nTraceback", "bug in fabric", CANARY):  # an engine's own traceback is quoted, indented
+        assert unwanted not in outcome.said, outcome.said
 
 
 def assert_unlocked(prefix: Path) -> None:
@@ -116,13 +126,3 @@ def holding_secret(prefix: Path) -> list[Path]:
     """Return the files that hold the key, and are not the one place for it."""
     files = (path for path in prefix.rglob("*") if path.is_file() and not path.is_symlink())
     return [path for path in files if "secrets" not in path.parts and CANARY.encode() in path.read_bytes()]
-
-
-@cache
-def _verbs(program: tuple[str, ...]) -> str:
-    return Fabric(Path("/"), Path("/"), "", program)("--help").stdout
-
-
-def has_verb(fabric: Fabric, verb: str) -> bool:
-    """Tell whether this version has a command of that name."""
-    return f" {verb} " in _verbs(fabric.program)

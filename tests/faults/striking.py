@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from tests.standin.command import Fabric, Outcome
 from tests.standin.moments import Moment
 
+MARK = "struck"
+ENOUGH = 0.9  # of the moments have to be reached again; what runs side by side takes other turns now and then
+
 
 def moments_of(fabric: Fabric, *words: str, code: int = 0) -> list[Moment]:
     """Run the command and return its moments in their order: the first and the last from every site."""
@@ -27,4 +30,12 @@ def elsewhere(moments: Iterable[Moment], struck: Iterable[Moment]) -> list[Momen
 
 def struck(fabric: Fabric, moment: Moment, blow: str, *words: str) -> Outcome:
     """Run the command and strike it at ``moment``; see ``tests/standin/moments.py``."""
-    return fabric(*words, env={"STANDIN_STRIKE": f"{blow} {moment}"})
+    return fabric(*words, env={"STANDIN_STRIKE": f"{blow} {moment}", "STANDIN_MARK": str(fabric.home / MARK)})
+
+
+def fell(fabric: Fabric) -> bool:
+    """Tell whether the error of the last ``struck`` was raised, and forget it; a process that was killed tells it."""
+    mark = fabric.home / MARK
+    did = mark.exists()
+    mark.unlink(missing_ok=True)
+    return did

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 TABLE = Path(__file__).with_name("faults.yaml")
+COMMAND, UNIT = "command", "unit"
 _PROBES = {
     "mount namespace": ("unshare", "-m", "true"),
     "network namespace": ("unshare", "-n", "true"),
@@ -24,8 +25,9 @@ _PROBES = {
 class Fault:
     """One fault. ``exits`` are the codes with which the command that meets it may end.
 
-    ``needs`` are programs on PATH, ``root``, or a kind of namespace. ``cannot`` says why no such machine as this can
-    inject it; such a fault has no test.
+    ``level`` is ``command`` where the whole command meets it and the whole oracle judges what is left, ``unit`` where
+    functions alone are tested. ``needs`` are programs on PATH, ``root``, or a kind of namespace. ``cannot`` says why no
+    such machine as this can inject it; such a fault has no test.
     """
 
     id: str
@@ -35,6 +37,7 @@ class Fault:
     exits: tuple[int, ...] = ()
     needs: tuple[str, ...] = ()
     cannot: str = ""
+    level: str = COMMAND
 
     def why_not(self) -> str:
         """Return what this machine lacks for it; empty where it can be injected."""

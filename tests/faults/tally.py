@@ -1,6 +1,7 @@
 """The marker ``fault(id, …)``: what a test injects; and, at the end of a run, what was injected and what survived.
 
-A test that injects more than once says how often with ``record_property("injections", N)``.
+Counted are the pairs of a fault and a test that ran (each parameter is a test of its own), whatever the test does. A
+test that strikes again and again says how often with ``record_property("blows", N)``; that is counted apart.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.faults.table import faults
+from tests.faults.aftermath import JUDGED
+from tests.faults.table import UNIT, faults
 
 COMMAND = "./bootstrap.sh test -m fault"
-_FAULTS, _INJECTIONS = "faults", "injections"
+_FAULTS, _BLOWS = "faults", "blows"
 
 
 def of(item: pytest.Item) -> tuple[str, ...]:
@@ -39,18 +41,23 @@ class Tally:
         self.injected: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self.skipped: dict[str, set[str]] = defaultdict(set)
+        self.judged: set[str] = set()
+        self.blows = 0
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count a test once: when it ran, or when it could not."""
         told: dict[str, Any] = dict(report.user_properties)
-        names = [name for name in str(told.get(_FAULTS, "")).split(",") if name]
+        names = {name for name in str(told.get(_FAULTS, "")).split(",") if name}
+        ran = report.when == "call" and not report.skipped
+        self.blows += int(told.get(_BLOWS, 0)) if ran and names else 0
         for name in names:
             if report.skipped:
                 self.skipped[name].add(_reason(report))
             elif report.failed:
                 self.failed[name] += 1
-            if report.when == "call" and not report.skipped:
-                self.injected[name] += int(told.get(_INJECTIONS, 1))
+            if ran:
+                self.injected[name] += 1
+                self.judged |= {name} if told.get(JUDGED) else set()
 
     def lines(self) -> Iterator[str]:
         """Yield what there is to tell."""
@@ -63,7 +70,16 @@ class Tally:
             f"{len(survived)} survived, {len(self.failed)} failed, {len(only_skipped)} skipped, "
             f"{len(cannot)} cannot be injected on such a machine"
         )
+        whole = [name for name in survived if name in self.judged]
+        yield (
+            f"Of those that survived, {len(whole)} were judged by the whole oracle and {len(survived) - len(whole)} "
+            f"by tests of functions alone. A way is a fault and a test; the sweeps struck {self.blows} times."
+        )
         yield from (f"FAILED  {name}: {known[name].name}" for name in self.failed)
+        for name in survived:
+            if name not in self.judged:
+                is_meant = known[name].level == UNIT
+                yield f"{'functions alone' if is_meant else 'NOT JUDGED'}  {name}: {known[name].name}"
         for name, reasons in self.skipped.items():
             how_much = "skipped" if name in only_skipped else "partly skipped"
             yield from (f"{how_much}  {name}: {reason}" for reason in sorted(reasons))

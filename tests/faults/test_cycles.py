@@ -128,7 +128,7 @@ DEATHS: tuple[Callable[[Lane], None], ...] = (
 def test_a_hundred_rounds_leave_nothing_behind(
     quick: Fabric, other: Fabric, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    record_property("injections", ROUNDS)
+    record_property("blows", ROUNDS)
     places = (tmp_path / "one", tmp_path / "two")
     lanes = []
     for number, (fabric, place) in enumerate(zip((quick, other), places, strict=True)):

@@ -34,6 +34,7 @@ STATES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.faults
 @pytest.mark.fault("state-corrupt")
 @pytest.mark.parametrize("spoil", STATES.values(), ids=STATES.keys())
 def test_a_state_that_makes_no_sense_is_refused_and_the_one_before_it_named(
@@ -69,6 +70,7 @@ def test_a_state_of_a_newer_fabric_is_left_alone(quick: Fabric, oracle: Oracle) 
     oracle.nothing_left(quick)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("lock-corrupt")
 @pytest.mark.parametrize("keep", [0, 40, 400, -3])
 def test_a_lock_that_was_cut_is_refused(quick: Fabric, oracle: Oracle, keep: int) -> None:
@@ -104,6 +106,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.faults
 @pytest.mark.fault("store-damaged")
 @pytest.mark.parametrize("which", [engine_file, model_file], ids=["engine", "model"])
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
@@ -139,6 +142,7 @@ def test_a_file_that_somebody_added_is_shown_and_kept(quick: Fabric, oracle: Ora
     oracle.nothing_left(quick)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("prefix-linked")
 def test_a_prefix_that_is_a_link_is_used_where_it_leads(quick: Fabric, oracle: Oracle, tmp_path: Path) -> None:
     target = tmp_path / "target"
@@ -155,6 +159,7 @@ def test_a_prefix_that_is_a_link_is_used_where_it_leads(quick: Fabric, oracle: O
     quick.prefix.unlink(missing_ok=True)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("prefix-linked")
 @pytest.mark.parametrize("files", [(), ("mine",)], ids=["empty", "with a file"])
 def test_a_directory_in_the_place_of_current(quick: Fabric, oracle: Oracle, files: tuple[str, ...]) -> None:
@@ -176,6 +181,7 @@ def test_a_directory_in_the_place_of_current(quick: Fabric, oracle: Oracle, file
     oracle.nothing_left(quick)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("prefix-linked")
 def test_an_engine_that_was_moved_out_and_linked_is_not_followed(quick: Fabric, oracle: Oracle, tmp_path: Path) -> None:
     quick.succeed("up", *WISH)

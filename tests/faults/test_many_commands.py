@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_interrupted import engine_wheel
-from tests.faults.oracle import WISH, Oracle, assert_unlocked, has_verb
+from tests.faults.oracle import WISH, Oracle, assert_unlocked
 from tests.faults.striking import moments_of, struck
 from tests.standin.command import Fabric, eventually
 from tests.standin.index_server import Fault, IndexServer
@@ -69,12 +69,28 @@ def test_the_server_of_a_killed_up_does_not_hold_the_lock(quick: Fabric, oracle:
     oracle.nothing_left(quick)
 
 
+@pytest.mark.faults
+@pytest.mark.fault("supervisor-killed")
+@pytest.mark.parametrize("delay_s", [0, 0.1])
+def test_a_supervisor_that_is_killed_right_after_it_began_is_replaced(
+    quick: Fabric, oracle: Oracle, delay_s: float
+) -> None:
+    up = quick.start("up", *WISH)
+    found = eventually(
+        lambda: [process for process in quick.processes() if "provision.serve.supervisor" in process.cmdline()]
+    )
+    time.sleep(delay_s)
+    for process in found:
+        process.kill()
+    oracle.survived(quick, up.finish())
+    oracle.nothing_left(quick)
+
+
+@pytest.mark.faults
 @pytest.mark.fault("gc-during-up")
 def test_gc_during_an_up_waits_and_takes_nothing_that_lives(
     quick: Fabric, oracle: Oracle, standin_index: IndexServer
 ) -> None:
-    if not has_verb(quick, "gc"):
-        pytest.skip("this version has no `fabric gc`")
     name = engine_wheel(standin_index)
     standin_index.faults[name] = Fault(stall_after=10, times=1)
     up = quick.start("up", *WISH)
@@ -101,6 +117,7 @@ def test_a_plan_is_carried_out_once(quick: Fabric, oracle: Oracle) -> None:
     oracle.nothing_left(quick)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("plan-stale")
 @pytest.mark.parametrize("between", ["up", "destroy", "down"])
 def test_a_plan_of_a_state_that_is_gone_is_refused(quick: Fabric, oracle: Oracle, between: str) -> None:

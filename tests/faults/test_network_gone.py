@@ -33,3 +33,11 @@ def test_what_is_not_fetched_is_told_at_once_without_a_network(quick: Fabric, or
     oracle.met(cut_off("up", *WISH), 69, ["network"], within_s=20)
     oracle.survived(quick, quick("up", *WISH), 0)
     oracle.nothing_left(quick)
+
+
+@pytest.mark.fault("dns-gone")
+def test_a_name_that_nobody_resolves_is_told_at_once(quick: Fabric, oracle: Oracle) -> None:
+    unnamed = Fabric(quick.prefix, quick.home, "http://index.invalid/simple/", quick.program, quick.variables)
+    oracle.met(unnamed("up", *WISH), 69, ["index.invalid"], within_s=30)
+    oracle.converges(quick)
+    oracle.nothing_left(quick)

@@ -6,20 +6,19 @@ import os
 import resource
 import stat
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.faults.another_user import another_user
 from tests.faults.mounts import inside
 from tests.faults.oracle import WISH, Oracle
 from tests.standin.command import Fabric
 from tests.unit.engines.conftest import tiny_gguf
 
-UNKNOWN_USER = 54321
 
-
+@pytest.mark.faults
 @pytest.mark.fault("umask")
 @pytest.mark.parametrize("umask", [0o077, 0o000, 0o777], ids=oct)
 def test_whatever_the_umask_all_is_for_the_user_alone(quick: Fabric, oracle: Oracle, umask: int) -> None:
@@ -40,24 +39,20 @@ def test_without_a_home_a_prefix_has_to_be_named(quick: Fabric, oracle: Oracle, 
     oracle.nothing_left(quick)
 
 
+@pytest.mark.fault("no-home")
+def test_a_home_that_is_the_root_is_not_written_to(quick: Fabric, oracle: Oracle) -> None:
+    before = sorted(Path("/").iterdir())
+    oracle.survived(quick, quick("up", *WISH, env={"HOME": "/"}), 0)
+    assert sorted(Path("/").iterdir()) == before
+    oracle.nothing_left(quick)
+
+
 @pytest.mark.fault("unknown-user")
-def test_a_user_that_has_no_name_can_use_it(quick: Fabric, oracle: Oracle, tmp_path: Path) -> None:
-    as_nobody = ("setpriv", f"--reuid={UNKNOWN_USER}", f"--regid={UNKNOWN_USER}", "--clear-groups")
-    can = subprocess.run(
-        [*as_nobody, sys.executable, "-c", "import provision"], check=False, cwd="/", stderr=subprocess.DEVNULL
-    )
-    if can.returncode != 0:
-        pytest.skip("another user may not run the interpreter of these tests")
-    theirs = tmp_path / "theirs"
-    theirs.mkdir()
-    os.chown(theirs, UNKNOWN_USER, UNKNOWN_USER)
-    for parent in (tmp_path, *tmp_path.parents):
-        if not parent.stat().st_mode & stat.S_IXOTH:
-            pytest.skip(f"another user may not enter {parent}")
-    unknown = replace(quick, program=(*as_nobody, *quick.program), prefix=theirs / "prefix")
-    oracle.met(unknown("up", *WISH, env={"HOME": None, "FABRIC_HOME": None}, cwd=theirs), 64, ["--home DIR"])
-    oracle.survived(unknown, unknown("up", *WISH, env={"HOME": None}, cwd=theirs), 0)
-    oracle.nothing_left(unknown)
+def test_a_user_that_has_no_name_can_use_it(quick: Fabric, theirs: Path, oracle: Oracle) -> None:
+    with another_user(quick, theirs) as unknown:
+        oracle.met(unknown("up", *WISH, env={"HOME": None, "FABRIC_HOME": None}, cwd=unknown.home), 64, ["--home DIR"])
+        oracle.survived(unknown, unknown("up", *WISH, env={"HOME": None}, cwd=unknown.home), 0)
+        oracle.nothing_left(unknown)
 
 
 @pytest.mark.fault("no-temporary-directory")
@@ -81,6 +76,7 @@ ODD = {
 }
 
 
+@pytest.mark.faults
 @pytest.mark.fault("odd-names")
 @pytest.mark.parametrize("name", ODD.values(), ids=ODD.keys())
 def test_a_prefix_of_an_odd_name_works_or_is_refused_before_anything_is_made(
@@ -95,6 +91,7 @@ def test_a_prefix_of_an_odd_name_works_or_is_refused_before_anything_is_made(
         assert not odd.prefix.exists(), outcome.said
 
 
+@pytest.mark.faults
 @pytest.mark.fault("odd-names")
 @pytest.mark.parametrize("name", [name for key, name in ODD.items() if key != "long"])
 def test_a_model_of_an_odd_name_works_or_is_refused(quick: Fabric, oracle: Oracle, tmp_path: Path, name: str) -> None:
@@ -108,6 +105,7 @@ def test_a_model_of_an_odd_name_works_or_is_refused(quick: Fabric, oracle: Oracl
     assert model.exists()
 
 
+@pytest.mark.faults
 @pytest.mark.fault("odd-text")
 @pytest.mark.parametrize("locale", ["C", "POSIX", "xx_YY.UTF-8", "de_DE.ISO-8859-1"])
 def test_whatever_the_locale(quick: Fabric, oracle: Oracle, locale: str) -> None:
@@ -173,26 +171,7 @@ def test_a_specification_that_grows_is_refused_at_once(quick: Fabric, oracle: Or
     assert not quick.prefix.exists()
 
 
-LIMITS = {
-    "16 open files": (resource.RLIMIT_NOFILE, 16),
-    "10 open files": (resource.RLIMIT_NOFILE, 10),
-    "150 MB of memory": (resource.RLIMIT_AS, 150 << 20),
-    "60 MB of memory": (resource.RLIMIT_AS, 60 << 20),
-    "1 MB of stack": (resource.RLIMIT_STACK, 1 << 20),
-    "2 s of processor time": (resource.RLIMIT_CPU, 2),
-}
-
-
-@pytest.mark.fault("few-resources")
-@pytest.mark.parametrize(("which", "limit"), LIMITS.values(), ids=LIMITS.keys())
-def test_with_few_resources_it_works_or_says_so(quick: Fabric, oracle: Oracle, which: int, limit: int) -> None:
-    def limited() -> None:
-        resource.setrlimit(which, (limit, limit))
-
-    oracle.survived(quick, quick("up", *WISH, preexec_fn=limited))
-    oracle.nothing_left(quick)
-
-
+@pytest.mark.faults
 @pytest.mark.fault("no-sys")
 @pytest.mark.parametrize("options", ["", "-o mode=000"], ids=["empty", "closed"])
 def test_without_sys_what_is_not_known_is_not_guessed(quick: Fabric, oracle: Oracle, options: str) -> None:
@@ -202,6 +181,7 @@ def test_without_sys_what_is_not_known_is_not_guessed(quick: Fabric, oracle: Ora
         oracle.nothing_left(hidden.fabric)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("no-shared-memory")
 def test_without_shared_memory(quick: Fabric, oracle: Oracle) -> None:
     with inside(quick, "mount -t tmpfs -o ro,mode=000 none /dev/shm", quick.home) as hidden:
@@ -209,6 +189,7 @@ def test_without_shared_memory(quick: Fabric, oracle: Oracle) -> None:
         oracle.nothing_left(hidden.fabric)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("tmp-read-only")
 def test_a_read_only_tmp_is_not_needed(quick: Fabric, oracle: Oracle, tmp_path: Path) -> None:
     """Everything that the test needs lies in /tmp as well, so it is mounted in there again, to be written."""
@@ -221,6 +202,7 @@ def test_a_read_only_tmp_is_not_needed(quick: Fabric, oracle: Oracle, tmp_path: 
         oracle.nothing_left(hidden.fabric)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("no-proc")
 def test_without_proc_nothing_is_started_that_could_not_be_found_again(quick: Fabric, oracle: Oracle) -> None:
     with inside(quick, "mount -t tmpfs none /proc", quick.home) as hidden:
@@ -233,6 +215,7 @@ def test_without_proc_nothing_is_started_that_could_not_be_found_again(quick: Fa
     oracle.nothing_left(quick)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("no-proc")
 def test_others_that_proc_hides_are_not_needed(quick: Fabric, oracle: Oracle) -> None:
     with inside(quick, "mount -t proc -o hidepid=2 proc /proc", quick.home) as hidden:

@@ -76,6 +76,7 @@ def test_a_disk_that_fills_during_the_download(disk: Disk, oracle: Oracle, stand
     heals(small, oracle)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("disk-full")
 def test_a_full_disk_changes_nothing_of_what_serves(disk: Disk, oracle: Oracle) -> None:
     small = disk("size=300m")
@@ -87,6 +88,7 @@ def test_a_full_disk_changes_nothing_of_what_serves(disk: Disk, oracle: Oracle) 
     heals(small, oracle)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("inodes-exhausted")
 @pytest.mark.parametrize("count", [6, 20, 40])
 def test_a_disk_without_inodes(disk: Disk, oracle: Oracle, count: int) -> None:
@@ -96,6 +98,7 @@ def test_a_disk_without_inodes(disk: Disk, oracle: Oracle, count: int) -> None:
     assert not small.prefix.exists()
 
 
+@pytest.mark.faults
 @pytest.mark.fault("inodes-exhausted")
 def test_no_inode_left_changes_nothing_of_what_serves(disk: Disk, oracle: Oracle) -> None:
     small = disk("size=300m,nr_inodes=1000")
@@ -112,6 +115,7 @@ def test_no_inode_left_changes_nothing_of_what_serves(disk: Disk, oracle: Oracle
     heals(small, oracle)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("prefix-read-only")
 def test_a_prefix_that_becomes_read_only_is_told_and_goes_on_serving(disk: Disk, oracle: Oracle) -> None:
     small = disk("size=300m")
@@ -137,6 +141,7 @@ def test_a_prefix_in_which_nothing_may_be_executed_is_told_before_anything_is_fe
     assert not small.prefix.exists()
 
 
+@pytest.mark.faults
 @pytest.mark.fault("file-size-limit")
 @pytest.mark.parametrize("limit", [64, 1000, 20_000])
 def test_no_file_may_grow_larger_than_the_limit_of_the_shell(

@@ -59,7 +59,7 @@ def test_a_command_that_is_killed_at_a_system_call_is_finished_by_the_next(
                 oracle.survived(quick, outcome, -signal.SIGKILL, wish=wish)
                 done += 1
     assert done >= len(CALLS[:4])
-    record_property("injections", done)
+    record_property("blows", done)
     oracle.nothing_left(quick)
 
 
@@ -76,5 +76,5 @@ def test_a_system_call_that_fails_is_told_and_finished_by_the_next(
             outcome = injected(quick, call, f"error={error}", number, "up", *WISH, "--context", "700")
             assert quick.succeed("status")["state"] == "ready", f"{call} {number} {error}: {outcome.said}"
             oracle.survived(quick, outcome)
-    record_property("injections", sum(len(samples(counts[call])) for call in CALLS))
+    record_property("blows", sum(len(samples(counts[call])) for call in CALLS))
     oracle.nothing_left(quick)

@@ -22,6 +22,19 @@ NOBODY = "http://127.0.0.1:9"
 _NOT_INHERITED = ("PIP_", "UV_", "FABRIC_", "XDG_", "STANDIN_", "OPENAI_")
 
 
+@dataclass
+class Ran:
+    """All that was run in this process since it was last cleared, for who looks at what one test has left."""
+
+    commands: list[tuple[Fabric, tuple[str, ...]]] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def clear(self) -> None:
+        """Forget all of it."""
+        self.commands.clear()
+        self.outcomes.clear()
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How one run ended."""
@@ -71,6 +84,7 @@ class Fabric:
 
     def start(self, *arguments: str, env: Mapping[str, str | None] | None = None, **options: Any) -> Running:
         """Start the command and return at once."""
+        RAN.commands.append((self, arguments))
         child = subprocess.Popen(
             [*self.program, *arguments],
             stdin=subprocess.DEVNULL,
@@ -129,7 +143,12 @@ class Running:
             self.child.kill()
             stdout, stderr = self.child.communicate()
             raise AssertionError(f"no end within {timeout_s} s: {stdout}\n{stderr}") from None
-        return Outcome(self.child.returncode, stdout, stderr, time.monotonic() - self.began)
+        outcome = Outcome(self.child.returncode, stdout, stderr, time.monotonic() - self.began)
+        RAN.outcomes.append(outcome)
+        return outcome
+
+
+RAN = Ran()
 
 
 def processes_of(prefix: Path) -> list[psutil.Process]:

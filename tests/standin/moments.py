@@ -55,13 +55,18 @@ def record(path: Path) -> None:
     _watch(POINTS, note)
 
 
-def strike(moment: Moment, blow: str) -> None:
-    """At ``moment`` end this process as the kernel would, or, where ``blow`` is the name of an error, raise that."""
+def strike(moment: Moment, blow: str, mark: Path | None = None) -> None:
+    """At ``moment`` end this process as the kernel would, or, where ``blow`` is the name of an error, raise that.
+
+    A process that is struck by an error and goes on leaves ``mark``, by which it is told that the blow fell.
+    """
 
     def act(reached: Moment, *arguments: Any) -> None:
         if reached == moment:
             if blow == KILL:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if mark:
+                mark.touch()
             number = getattr(errno, blow)
             raise OSError(
                 number, os.strerror(number), *(str(each) for each in arguments[:1] if isinstance(each, str | Path))

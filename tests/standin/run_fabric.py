@@ -5,7 +5,8 @@
 ``STANDIN_ASSETS`` names the data files to use. ``STANDIN_KILL`` is ``POINT:N``: the process kills itself with
 SIGKILL instead of the N-th call of POINT (``journal``, ``replace``, ``rename``, ``fsync``, ``unlink``), or, for
 ``torn``, after half of the N-th line of the journal. ``STANDIN_RECORD`` names a file that gets every moment of the
-run, ``STANDIN_STRIKE`` is one of them and what happens then, as ``BLOW MOMENT``; see ``moments.py``.
+run, ``STANDIN_STRIKE`` is one of them and what happens then, as ``BLOW MOMENT``; ``STANDIN_MARK`` is what an error
+leaves where it fell; see ``moments.py``.
 ``STANDIN_LOCK_WAIT_S`` bounds the wait for the lock.
 """
 
@@ -80,8 +81,9 @@ def main() -> int:
     if path := os.environ.pop("STANDIN_RECORD", ""):
         moments.record(Path(path))
     blow, _, moment = os.environ.pop("STANDIN_STRIKE", "").partition(" ")
+    mark = os.environ.pop("STANDIN_MARK", "")
     if moment:
-        moments.strike(moments.Moment.parse(moment), blow)
+        moments.strike(moments.Moment.parse(moment), blow, Path(mark) if mark else None)
     from provision.cli.main import main as fabric
 
     return fabric()

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from provision.apply.records import REHASH_BYTES, entry_drift, record, why_damaged
+from provision.apply.verify import verify
 from provision.domain.drift import DriftKind
-from provision.domain.state import StoreEntry
+from provision.domain.state import State, StoreEntry
 from provision.host.layout import Layout
 
 PROGRAM = "bin/server"
@@ -142,3 +143,22 @@ def test_a_single_file_is_recorded_as_itself(layout: Layout) -> None:
     assert found(layout, entry) == []
     model.unlink()
     assert [(drift.kind, drift.path) for drift in entry_drift(layout, entry)] == [(DriftKind.MISSING, str(model))]
+
+
+@pytest.mark.parametrize("part", ["", "bin"])
+def test_what_lies_behind_a_link_is_not_there(layout: Layout, tree: Path, entry: StoreEntry, part: str) -> None:
+    (tree / part).rename(layout.prefix / "elsewhere")
+    (tree / part).symlink_to(layout.prefix / "elsewhere")
+    missing = [drift.path for drift in entry_drift(layout, entry) if drift.kind is DriftKind.MISSING]
+    assert missing == [str(tree / file.path) for file in entry.files if file.path.startswith(part)]
+
+
+def test_a_pipe_in_place_of_an_empty_file_is_told_and_not_read(layout: Layout, tree: Path) -> None:
+    (tree / "empty").touch()
+    entry = record(layout, "engine", "llamacpp", tree)
+    (tree / "empty").unlink()
+    os.mkfifo(tree / "empty")
+    for deep in (False, True):
+        told = [(drift.kind, drift.path) for drift in entry_drift(layout, entry, deep=deep)]
+        assert told == [(DriftKind.CONTENT, str(tree / "empty"))]
+    assert verify(layout, State("l", entries={entry.key: entry}), lambda _size: lambda _count: None).problems

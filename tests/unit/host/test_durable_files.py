@@ -128,6 +128,13 @@ def test_appending_keeps_what_is_there(tmp_path: Path) -> None:
     assert (tmp_path / "journal").stat().st_mode & 0o777 == 0o600
 
 
+def test_what_a_disk_takes_in_parts_arrives_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, data[:3]))
+    files.append_synced(tmp_path / "journal", b"a whole line\n")
+    assert (tmp_path / "journal").read_bytes() == b"a whole line\n"
+
+
 def test_a_second_name_is_a_link_where_that_can_be_and_replaces_what_was_there(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(b"one")

@@ -142,3 +142,13 @@ print(exposure._is_unmapped(65534), exposure._is_unmapped(1000))
         pytest.skip(f"no user namespaces here: {done.stderr.strip()}")
     assert done.stdout.split() == ["True", "False"], done.stderr
     assert exposure._is_unmapped(65534) is False, "outside, it is the user nobody"
+
+
+def test_a_directory_that_nobody_may_read_is_judged_by_its_mode(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_path: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    assert found(place / "way" / "prefix") == []
+    (place / "way" / "prefix").chmod(0o770)
+    assert found(place / "way" / "prefix") == [place / "way" / "prefix"]

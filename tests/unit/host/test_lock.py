@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -192,6 +193,22 @@ def test_many_look_at_once_and_nobody_changes_anything_meanwhile(lock: Path) -> 
         assert Path(f"{lock}.holder").exists()
     assert not Path(f"{lock}.holder").exists()
     assert take(lock) == []
+
+
+def test_who_looks_holds_a_lock_that_still_has_its_name(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    take(lock)
+    flock = fcntl.flock
+
+    def after_a_destroy(handle: int, how: int) -> None:
+        flock(handle, how)
+        if how & fcntl.LOCK_SH:
+            monkeypatch.undo()
+            lock.rename(lock.with_name("removed"))
+            lock.touch()
+
+    monkeypatch.setattr(fcntl, "flock", after_a_destroy)
+    with look(lock, wait_s=5.0), pytest.raises(LockedError):
+        take(lock)
 
 
 def test_who_wants_to_look_waits_for_who_changes(lock: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,11 @@ import pytest
 from provision.domain.security_check import Outcome
 from provision.host.confinement import Confinement
 from provision.host.layout import Layout
-from provision.security import key_file, prefix
+from provision.knowledge.advisories import advisories_of
+from provision.security import key_file, prefix, versions
 from provision.security.checks import security_checks
 from provision.security.processes import judge
+from tests.standin.selections import select_for_small_machine
 
 CODES = [
     "prefix-owner", "prefix-parents", "prefix-marker", "prefix-links", "key-file", "key-required",
@@ -91,3 +95,23 @@ def test_one_process_that_may_dump_its_memory_is_enough() -> None:
     assert {check.outcome for check in found} == {Outcome.FAILED}
     assert all("process 2 " in check.evidence for check in found)
     assert {check.outcome for check in judge([])} == {Outcome.UNKNOWN}
+
+
+def test_a_prefix_that_may_not_be_read_is_told_and_not_an_end(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_arguments: object, **_named: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    for name in ("open", "scandir", "listdir"):
+        monkeypatch.setattr(os, name, refused)
+    found = {check.code: check for check in security_checks(layout, None)}
+    assert found["prefix-owner"].outcome is Outcome.FAILED
+    assert "cannot be read" in found["prefix-owner"].evidence
+
+
+def test_an_advisory_that_does_not_count_is_named_all_the_same() -> None:
+    chosen = select_for_small_machine()
+    told = versions.check(chosen)
+    beside = advisories_of(chosen.backend, chosen.release.version)
+    assert told.outcome is Outcome.OK
+    assert beside
+    assert all(f"{each.id} needs {each.needs}" in told.evidence for each in beside)
