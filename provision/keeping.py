@@ -12,7 +12,10 @@ from provision.apply.state import read_state, write_state
 from provision.domain.selection import Selection
 from provision.domain.spec import SYSTEMD
 from provision.domain.state import ServiceUnit, State
+from provision.errors import FabricError
+from provision.facts.services import lingers
 from provision.host.layout import Layout
+from provision.host.machine import LocalMachine
 from provision.serve import control
 from provision.serve.keeper import Keeper, keeper_of
 from provision.serve.systemd import set_linger
@@ -49,7 +52,7 @@ class Keeping:
             return state
         state, aside = install(self.layout, state, seen.wanted)
         self._tell(aside)
-        return self._lingering(state, wanted=seen.lingering, lingers=seen.lingers)
+        return self._lingering(state, wanted=seen.lingering, is_on=seen.lingers)
 
     def take_away(self, state: State | None) -> list[str]:
         """Stop the server, remove its service for good and return the files; ``None`` for a state that is lost."""
@@ -68,19 +71,42 @@ class Keeping:
 
     def _remove(self, unit: ServiceUnit) -> None:
         if unit.lingers:
-            set_linger(self.env, on=False)
+            self._stop_lingering()
         self._tell(remove(self.layout, unit))
         keeper_of(unit, self.layout, self.env).forget()
 
-    def _lingering(self, state: State, *, wanted: bool, lingers: bool | None) -> State:
+    def _lingering(self, state: State, *, wanted: bool, is_on: bool | None) -> State:
         """Turn lingering on where it is off and asked for; off where we had turned it on and nobody asks any more."""
         unit = state.unit
-        if unit is None or unit.service != SYSTEMD or wanted == bool(lingers if wanted else unit.lingers):
+        if unit is None or unit.service != SYSTEMD or wanted == bool(is_on if wanted else unit.lingers):
             return state
-        if wanted:  # on record before it is done, or a run that is killed here would leave it on for ever
-            state = write_state(self.layout, replace(state, unit=replace(unit, lingers=True)))
-        set_linger(self.env, on=wanted)
-        return state if wanted else write_state(self.layout, replace(state, unit=replace(unit, lingers=False)))
+        if wanted:
+            return self._start_lingering(state, unit)
+        return self._note_lingering(state, unit, lingers=False) if self._stop_lingering() else state
+
+    def _start_lingering(self, state: State, unit: ServiceUnit) -> State:
+        """It is on record before it is done, or a run that is killed here would leave it on for ever."""
+        state = self._note_lingering(state, unit, lingers=True)
+        try:
+            set_linger(self.env, on=True)
+        except FabricError:  # whoever turns it on now is not us
+            self._note_lingering(state, unit, lingers=False)
+            raise
+        return state
+
+    def _note_lingering(self, state: State, unit: ServiceUnit, *, lingers: bool) -> State:
+        return write_state(self.layout, replace(state, unit=replace(unit, lingers=lingers)))
+
+    def _stop_lingering(self) -> bool:
+        """Return whether it is off now. Where that is not allowed it is told: nothing else fails for it."""
+        if lingers(LocalMachine(self.env)) is False:
+            return True
+        try:
+            set_linger(self.env, on=False)
+        except FabricError as error:
+            self.progress.say(f"{error.message} {error.hint}")
+            return False
+        return True
 
     def _tell(self, aside: Path | None) -> None:
         if aside is not None:

@@ -212,31 +212,3 @@ def killed_for_memory() -> int:
             return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
     except OSError:
         return 0
-
-
-def with_environment(name: str, value: str) -> list[ProcessIdentity]:
-    """Find this user's processes that carry ``name=value`` in their environment (Linux; else psutil)."""
-    wanted = f"{name}={value}".encode()
-    pids = _linux_pids_with(wanted) if _LINUX else _psutil_pids_with(name, value)
-    return [found for pid in pids if pid != os.getpid() and (found := identify(pid))]
-
-
-def _linux_pids_with(wanted: bytes) -> list[int]:
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with suppress(OSError):
-                if wanted in Path("/proc", entry, "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry))
-    return found
-
-
-def _psutil_pids_with(name: str, value: str) -> list[int]:
-    import psutil
-
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.environ().get(name) == value:
-                found.append(process.pid)
-    return found

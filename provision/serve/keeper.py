@@ -17,6 +17,7 @@ class Keeper(Protocol):
     """One way to keep a supervisor running. What it says and how it ends is the same in every way."""
 
     poll_s: float  # how often it may be asked whether the supervisor is up
+    restarts_within_s: float  # how soon it starts another one in place of one that was killed; 0 for never
 
     def start(self) -> None:
         """Start the supervisor, now and whenever it shall run. Raises ``FabricError`` where that cannot be."""
@@ -35,6 +36,7 @@ class Builtin:
     """fabric itself starts the supervisor, in a session of its own; nobody starts it again."""
 
     poll_s = 0.01
+    restarts_within_s = 0.0
 
     def __init__(self, layout: Layout, env: Mapping[str, str]) -> None:
         self._layout, self._env = layout, env

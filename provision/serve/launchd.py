@@ -6,6 +6,7 @@ Sources: launchctl(1), launchd.plist(5).
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 
 from provision.errors import FabricError
@@ -20,6 +21,7 @@ class Launchd:
     """The agent with this ``label``, which the file at ``path`` describes."""
 
     poll_s = 0.1
+    restarts_within_s = 12.0  # launchd.plist(5): no more often than every ten seconds
 
     def __init__(self, label: str, path: str, env: Mapping[str, str]) -> None:
         self._path, self._env = path, {**env, "LC_ALL": "C"}
@@ -46,7 +48,12 @@ class Launchd:
         self._launchctl("enable", self._service)
 
     def _bootout(self) -> None:
-        self._launchctl("bootout", self._service, timeout_s=STOP_S + STOP_MARGIN_S)
+        """It may be said to be unloaded while it is still ending, and cannot be loaded again until it has."""
+        limit_s = STOP_S + STOP_MARGIN_S
+        self._launchctl("bootout", self._service, timeout_s=limit_s)
+        deadline = time.monotonic() + limit_s
+        while self.is_up() and time.monotonic() < deadline:
+            time.sleep(self.poll_s)
 
     def _must(self, *words: str) -> None:
         done = self._launchctl(*words)

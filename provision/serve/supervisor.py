@@ -32,6 +32,7 @@ from provision.host import children, process, shared_memory
 from provision.host.confinement import confine
 from provision.host.files import commit, read_private
 from provision.host.layout import Layout
+from provision.host.process_search import with_environment
 from provision.serve.backoff import next_delay
 from provision.serve.environment import kept_environment
 from provision.serve.logkeeper import LogKeeper
@@ -70,6 +71,7 @@ class Supervisor:
         """Return when the server is not to be started any more; the last word is in ``run/server.json``."""
         self._catch_signals()
         self._end_predecessor()
+        self._write()  # no server without it: nobody could tell how it is, or what to end
         crashes: list[float] = []
         while not self._told_to_stop():
             ended = self._run_once()
@@ -115,7 +117,7 @@ class Supervisor:
 
     def _note_shared_memory(self, not_ours: frozenset[SharedFile]) -> None:
         """Remember what the server's processes have made and use, for when they cannot remove it themselves."""
-        ours = process.with_environment(INSTANCE_VARIABLE, self._runtime.instance)
+        ours = with_environment(INSTANCE_VARIABLE, self._runtime.instance)
         known = frozenset(self._runtime.shared_memory)
         new = shared_memory.used_by(each.pid for each in ours) - not_ours - known
         if new:
@@ -184,11 +186,14 @@ class Supervisor:
     def _tell(self, **changes: object) -> None:
         self._runtime = replace(self._runtime, **changes)  # type: ignore[arg-type]  # one line for every field
         with suppress(OSError):  # a full disk makes the status old; that is no reason to end the server
-            commit(self._layout.runtime, msgspec.json.encode(self._runtime))
+            self._write()
+
+    def _write(self) -> None:
+        commit(self._layout.runtime, msgspec.json.encode(self._runtime))
 
 
 def _kill_all_of(instance: str) -> None:
-    found = process.with_environment(INSTANCE_VARIABLE, instance)
+    found = with_environment(INSTANCE_VARIABLE, instance)
     for left in found:
         process.send(left, signal.SIGKILL)
     for left in found:

@@ -22,6 +22,7 @@ class Systemd:
     """The unit ``name``, whose file lies where the manager looks for it."""
 
     poll_s = 0.1
+    restarts_within_s = 2.0  # RestartSec=1
 
     def __init__(self, name: str, env: Mapping[str, str]) -> None:
         self._name = name
@@ -68,5 +69,5 @@ def set_linger(env: Mapping[str, str], *, on: bool) -> None:
     if done.returncode:
         raise FabricError(
             f"Lingering was not turned {'on' if on else 'off'}: {done.why}.",
-            f"sudo loginctl {verb} $USER, and then this command again.",
+            f"An administrator can: sudo loginctl {verb} $USER" + (", and then this command again." if on else "."),
         )

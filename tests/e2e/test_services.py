@@ -238,6 +238,20 @@ def test_lingering_that_was_on_already_stays_on(kept: Fabric, manager: UserManag
 
 
 @slow
+def test_where_lingering_is_refused_the_old_server_serves_again(kept: Fabric) -> None:
+    kept.succeed("up", "--no-smoke")
+    tool = Path(kept.variables["PATH"].partition(":")[0], "loginctl")
+    tool.write_text("#!/bin/sh\necho Interactive authentication required. >&2; exit 1\n", encoding="ascii")
+    failed = kept("up", "--service", "systemd", "--linger", "--no-smoke", "--json")
+    assert failed.returncode == 1, failed.said
+    assert "serves again" in failed.json["error"]["hint"]
+    assert kept.succeed("status")["service"] == "builtin"
+    assert units(kept.home) == []
+    assert kept.succeed("up", "--no-smoke")["changed"] is False
+    kept.succeed("destroy", "--yes")
+
+
+@slow
 def test_where_the_service_cannot_be_made_the_old_server_serves_again(kept: Fabric) -> None:
     kept.succeed("up", "--no-smoke")
     obstacle = kept.home / ".config"

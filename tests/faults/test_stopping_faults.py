@@ -11,7 +11,7 @@ import pytest
 
 from provision.host import process
 from tests.e2e.test_server_trouble import supervisor_of
-from tests.faults.oracle import Oracle
+from tests.faults.oracle import WISH, Oracle
 from tests.faults.scripted import ScriptedModel, scripted_model
 from tests.standin.command import Fabric, eventually
 
@@ -122,6 +122,25 @@ def test_a_deaf_server_whose_supervisor_was_killed_is_told_and_replaced(
     assert again.json["changed"] is True
     assert is_gone(up["pid"])
     oracle.converges(quick, model.wish)
+    oracle.nothing_left(quick)
+
+
+@pytest.mark.fault("supervisor-unheard")
+@pytest.mark.parametrize("verb", ["up", "down", "destroy"])
+@pytest.mark.parametrize("left", [None, "{"])
+def test_a_supervisor_whose_word_is_lost_is_ended_all_the_same(
+    quick: Fabric, oracle: Oracle, verb: str, left: str | None
+) -> None:
+    up = quick.succeed("up", *WISH)
+    supervisor, told = supervisor_of(quick), quick.prefix / "run" / "server.json"
+    told.unlink()
+    if left is not None:
+        told.write_text(left, encoding="ascii")
+    outcome = quick(*{"up": ("up", *WISH), "down": ("down",), "destroy": ("destroy", "--yes")}[verb])
+    oracle.met(outcome, 0)
+    assert is_gone(supervisor.pid)
+    assert is_gone(up["pid"])
+    oracle.converges(quick, WISH)
     oracle.nothing_left(quick)
 
 

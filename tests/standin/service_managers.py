@@ -18,6 +18,7 @@ from pathlib import Path
 
 _SCRIPT = '#!/bin/sh\nexec "{python}" "{here}" {name} "$@"\n'
 STOP_S = 10.0
+LINGERING = "linger"  # the directory, in which ``loginctl`` marks whose services linger
 
 
 def programs(place: Path) -> Path:
@@ -58,14 +59,15 @@ class _Services:
             child.returncode = 0  # nobody waits for it
             (self._known / name).write_text(str(child.pid), encoding="ascii")
 
-    def stop(self, name: str) -> None:
+    def stop(self, name: str, wait_s: float = STOP_S) -> None:
         pid = self.pid(name)
         if pid is not None:
             os.kill(pid, signal.SIGTERM)
-            deadline = time.monotonic() + STOP_S
+            deadline = time.monotonic() + wait_s
             while self.pid(name) and time.monotonic() < deadline:
                 time.sleep(0.01)
-        (self._known / name).unlink(missing_ok=True)
+        if self.pid(name) is None:
+            (self._known / name).unlink(missing_ok=True)
 
 
 def systemctl(services: _Services, words: list[str]) -> int:
@@ -99,6 +101,12 @@ def loginctl(_services: _Services, words: list[str]) -> int:
     if "STANDIN_POLKIT" in os.environ:
         print(f"Could not {words[-1]}: Interactive authentication required.", file=sys.stderr)
         return 1
+    mark = Path(os.environ["STANDIN_SERVICES"], LINGERING, "root")
+    if words[-1] == "enable-linger":
+        mark.parent.mkdir(exist_ok=True)
+        mark.touch()
+    else:
+        mark.unlink()
     return 0
 
 
@@ -109,12 +117,12 @@ def launchctl(services: _Services, words: list[str]) -> int:
     known = Path(os.environ["STANDIN_SERVICES"])
     if verb == "bootstrap":
         said = plistlib.loads(Path(rest[0]).read_bytes())
-        if (known / f"{said['Label']}.disabled").exists():
+        if (known / f"{said['Label']}.disabled").exists() or services.pid(said["Label"]):
             print("Bootstrap failed: 5: Input/output error", file=sys.stderr)
             return 5
         services.start(said["Label"], said["ProgramArguments"], said["StandardOutPath"])
     elif verb == "bootout":
-        services.stop(label)
+        services.stop(label, wait_s=0.0 if "STANDIN_HASTE" in os.environ else STOP_S)
     elif verb == "disable":
         (known / f"{label}.disabled").touch()
     elif verb == "enable":

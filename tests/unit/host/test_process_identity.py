@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from provision.host import process
+from provision.host.process_search import with_environment
 
 
 @pytest.fixture
@@ -93,10 +94,10 @@ def test_processes_are_found_by_their_environment(sleeper: subprocess.Popen[byte
     with subprocess.Popen(["/bin/sleep", "30"], env=env) as marked:
         try:
             deadline = time.monotonic() + 5  # a new process has its environment only once it runs its program
-            while not (found := process.with_environment("FABRIC_TEST_MARK", "4711")) and time.monotonic() < deadline:
+            while not (found := with_environment("FABRIC_TEST_MARK", "4711")) and time.monotonic() < deadline:
                 time.sleep(0.01)
             assert [p.pid for p in found] == [marked.pid]
-            assert process.with_environment("FABRIC_TEST_MARK", "471") == []
+            assert with_environment("FABRIC_TEST_MARK", "471") == []
         finally:
             marked.kill()
 
