@@ -68,10 +68,12 @@ class Prefix:
     def _drift(
         self, state: State | None, selection: Selection, keys: Sequence[str], seen: Observation
     ) -> Iterator[Drift]:
-        if state is None or state.selection is None:
+        if state is None:
+            return
+        yield from stored_drift(self.layout, state, keys)
+        if state.selection is None:
             return
         configured, key = state.selection, selection.spec.api_key_env
-        yield from stored_drift(self.layout, state, keys)
         yield from config_drift(self.layout, state, partial(self.render, configured, state.generation))
         if key and fingerprint(key, self.env, self.layout) != stored_fingerprint(self.layout):
             yield Drift(DriftKind.MISSING, Kind.CONFIG, selection.backend, "the stored API key is not the one wanted")

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from provision.apply.generations import KNOWN_GENERATIONS
 from tests.standin.command import Fabric
 
 pytestmark = pytest.mark.faults  # the quick ones are in test_killed_once.py
@@ -89,7 +90,7 @@ def test_a_change_killed_anywhere_is_finished_by_the_next(quick: Fabric, point: 
         generations = [p.name for p in (quick.prefix / "gen").iterdir()]
         current = json.loads((quick.prefix / "state.json").read_text(encoding="utf-8"))["generation"]
         assert str(current) in generations
-        assert len(generations) <= 3, "two are kept; one whose removal was cut short may wait for the next change"
+        assert len(generations) <= 2 * KNOWN_GENERATIONS + 1, "the removal of one that was cut short may wait"
     else:
         pytest.fail("no run survived: there are more moments than were tried")
     assert killed >= 1

@@ -249,10 +249,14 @@ def test_a_locked_release_that_cannot_run_here_says_why(locked: Fabric) -> None:
     assert not (locked.prefix / "engines").exists()
 
 
-def test_a_plan_with_a_lock_is_applied_as_it_is(locked: Fabric, standin_index: IndexServer) -> None:
-    changed(locked, 'version = "0.1.2"', 'version = "0.1.2"')
+def test_a_plan_is_bound_to_its_lock(locked: Fabric) -> None:
     locked.succeed("plan", "--locked", *WISH, "--out", "plan.json")
+    lock = lock_of(locked).read_bytes()
     lock_of(locked).unlink()
+    refused = locked("apply", "plan.json", "--json")
+    assert refused.returncode == 65, refused.said
+    assert str(lock_of(locked)) in refused.json["error"]["message"]
+    lock_of(locked).write_bytes(lock)
     assert locked.succeed("apply", "plan.json", "--no-smoke")["changed"] is True
 
 
