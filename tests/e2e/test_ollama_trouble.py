@@ -18,6 +18,7 @@ import pytest
 from tests.e2e.conftest import RUNNER
 from tests.e2e.test_life import by_resource
 from tests.standin.command import Fabric, free_port
+from tests.standin.engine import StandIn
 from tests.standin.index_server import IndexServer
 from tests.standin.ollama_archive import ARCHIVE, lay_out
 from tests.standin.ollama_site import REPOSITORY, OllamaSite, serving_site, without_libraries, write_assets
@@ -29,9 +30,9 @@ TINY = (*UP, "--model", "ollama:tiny:1b")
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[OllamaSite]:
-    """The release and a model of a few kilobytes; each test may spoil them."""
-    with serving_site(tmp_path / "site") as site:
+def site(tmp_path: Path, standin: StandIn) -> Iterator[OllamaSite]:
+    """The release and a model of a few kilobytes; each test may spoil them. Llama.cpp is its stand-in."""
+    with serving_site(tmp_path / "site", data_files=standin.assets) as site:
         site.hub.add_ollama("library/tiny:1b", [("model", tiny_gguf()), ("template", b"{{ .Prompt }}")])
         yield site
 

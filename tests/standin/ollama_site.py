@@ -44,21 +44,26 @@ class OllamaSite:
 
 
 @contextmanager
-def serving_site(directory: Path, real: Path | None = None, xllamacpp: str | None = None) -> Iterator[OllamaSite]:
-    """Serve while the body runs. ``xllamacpp`` is an interpreter that has it: then answers are those of a model."""
+def serving_site(
+    directory: Path, real: Path | None = None, xllamacpp: str | None = None, data_files: Path = ROOT
+) -> Iterator[OllamaSite]:
+    """Serve while the body runs. ``xllamacpp`` is an interpreter that has it: then answers are those of a model.
+
+    ``data_files`` are those that its own differ from only in what is said of Ollama.
+    """
     directory.mkdir(parents=True)
     archive = make_archive(directory, real, xllamacpp or sys.executable)
     with serving_hub() as hub:
         site = OllamaSite(hub, archive.read_bytes(), directory / "assets")
-        write_assets(site.assets)
+        write_assets(site.assets, data_files=data_files)
         site.release()
         yield site
 
 
-def write_assets(directory: Path, installed_bytes: int = 1 << 20) -> None:
+def write_assets(directory: Path, installed_bytes: int = 1 << 20, data_files: Path = ROOT) -> None:
     """Write the data files, with releases of Ollama that take so much disk."""
     for name in ("profiles", "templates"):
-        shutil.copytree(ROOT / name, directory / name, dirs_exist_ok=True)
+        shutil.copytree(data_files / name, directory / name, dirs_exist_ok=True)
     profile = directory / "profiles" / "engines" / "ollama.yaml"
     document = yaml.safe_load(profile.read_text(encoding="utf-8"))
     for release in document["releases"]:
