@@ -116,6 +116,9 @@ def test_a_damaged_file_of_the_store_is_told_and_made_anew(
     quick.succeed("up", *WISH)
     path = which(quick.prefix)
     damage(path)
+    if path.is_symlink() and which is model_file:  # an entry of the store that leads elsewhere
+        oracle.met(quick("up", *WISH), 77, [str(path)])
+        path.unlink()
     told = json.dumps(quick.succeed("status")["drift"], ensure_ascii=False)
     assert path.name in told
     pending = {change["resource"]: change["action"] for change in quick.succeed("plan", *WISH[1:])["changes"]}
@@ -191,8 +194,9 @@ def test_an_engine_that_was_moved_out_and_linked_is_not_followed(quick: Fabric, 
     engine.rename(outside)
     engine.symlink_to(outside)
     before = sorted(path.name for path in outside.rglob("*"))
-    oracle.met(quick("up", *WISH), 0)
-    assert engine.name in json.dumps(quick.succeed("status")["drift"]), "it is shown, and not taken away"
+    oracle.met(quick("up", *WISH), 77, [str(engine)])
+    engine.unlink()
+    oracle.survived(quick, quick("up", *WISH), 0)
     quick.succeed("destroy", "--yes")
     assert sorted(path.name for path in outside.rglob("*")) == before, "what lies elsewhere stays"
     shutil.rmtree(outside)
