@@ -6,6 +6,7 @@ index on loopback, so that every cold ``up`` is a real one and takes seconds; vL
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
@@ -166,9 +167,15 @@ def vllm(vllm_installed: Installed, prefix: Path, home: Path) -> Iterator[Fabric
 
 
 def link_store(prefix: Path, target: Path) -> None:
-    """Copy a prefix whose server is stopped. What is installed is never edited, so links to it do."""
+    """Copy a prefix whose server is stopped. What is installed is never edited, so links to it do.
+
+    The copy says of itself that it was made here: fabric would have it taken over otherwise, and make the engine anew.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(prefix, target, symlinks=True, copy_function=_copy_small)
+    state = json.loads((target / "state.json").read_text(encoding="utf-8"))
+    (target / "state.json").write_text(json.dumps({**state, "place": None}), encoding="utf-8")
+    shutil.rmtree(target / "run")
 
 
 def _copy_small(source: str, target: str) -> None:
