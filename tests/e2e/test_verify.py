@@ -214,7 +214,8 @@ def test_current_is_repaired_by_a_look_at_the_store_and_by_up(quick: Fabric) -> 
     quick.succeed("up", "--no-smoke")
     current = quick.prefix / "current"
     current.unlink()
-    assert quick.succeed("verify", "--repair")["repaired"] == [str(current)]
+    assert quick("verify").returncode == 1
+    quick.succeed("verify", "--repair")
     assert current.readlink() == Path("gen/1")
     current.unlink()
     current.symlink_to("gen/0")
