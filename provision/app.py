@@ -55,8 +55,7 @@ class PlannedMachine:
 class Fabric:
     """Everything that fabric can do with one prefix on one machine. ``own_models`` is the user's file of models.
 
-    ``take_over`` says that a prefix which was set up on another machine or in another place is at home
-    here from now on.
+    ``take_over`` says that a prefix which was set up on another machine or in another place is this one's from now on.
     """
 
     layout: Layout
@@ -171,14 +170,10 @@ class Fabric:
 
         The other arguments are those of ``Planner``.
         """
-        from provision.apply.whereabouts import check_whereabouts, taken_over
+        from provision.apply.whereabouts import at_home
         from provision.domain.lock import NO_PINS
 
-        state = self.state()
-        if not self.take_over:
-            check_whereabouts(self.layout, state)
-        elif state is not None:
-            state = taken_over(self.layout, state)
+        state = at_home(self.layout, self.state(), take_over=self.take_over)
         planner = replace(self.planner, offline=offline, looks_up=looks_up)
         return planner.plan(spec, state, facts or self.facts(), refresh=refresh, pins=pins or NO_PINS)
 

@@ -17,9 +17,9 @@ from provision.errors import RefusedError
 from provision.facts.detect import detect
 from provision.host.capture import CapturingMachine
 from provision.host.capture_files import encode
-from provision.host.files import read_private
 from provision.host.layout import Layout
 from provision.host.machine import Machine
+from provision.host.reading import read_private
 from provision.host.redaction import Identity, Redactor, read_identity
 from provision.host.secret import stored_key
 from provision.serve.observation import Server

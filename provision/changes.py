@@ -13,7 +13,7 @@ from provision.apply.generations import chosen_generation
 from provision.apply.prefix_check import check_prefix
 from provision.apply.saved_plan import PLAN_AGAIN
 from provision.apply.state import read_state
-from provision.apply.whereabouts import check_whereabouts, taken_over
+from provision.apply.whereabouts import at_home
 from provision.bring_up import BringUp, UpOptions, UpResult
 from provision.changing import changing, locked
 from provision.domain.plan import Kind, Plan
@@ -23,7 +23,7 @@ from provision.domain.state import State
 from provision.errors import FabricError, InvalidInputError, UnreachableError, UsageError
 from provision.fallback import Fallback
 from provision.generations import check_set_up, plan_rollback
-from provision.host.files import read_private
+from provision.host.reading import read_private
 from provision.plan.diff import digest
 from provision.select.choose import CannotRunError
 from provision.select.service import ABSENT, SILENT
@@ -180,10 +180,8 @@ class Changes:
                 state = self.fabric.state()
             except InvalidInputError:  # what it owned elsewhere is not known any more; the prefix is ours all the same
                 state = None
-            if not self.fabric.take_over:
-                check_whereabouts(self.fabric.layout, state)
+            state = at_home(self.fabric.layout, state, take_over=self.fabric.take_over)
             if state is not None:
-                state = taken_over(self.fabric.layout, state)
                 settle(self.fabric.layout)
             units = BringUp(self.fabric).keeping.take_away(state)
             removal = remove_prefix(self.fabric.layout, state, keep_models=keep_models)

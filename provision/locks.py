@@ -15,8 +15,9 @@ from provision.domain.lock import LOCK_FILE, NO_PINS, Lock, LockedPlatform, Pins
 from provision.domain.lock_change import LockChange, lock_changes
 from provision.domain.spec import EXTERNAL, Spec
 from provision.errors import InvalidInputError, UsageError
-from provision.host.files import explained, read_bounded, read_bytes, remove_tree, unused_name
+from provision.host.files import explained, remove_tree, unused_name
 from provision.host.named_output import write_output
+from provision.host.reading import read_bounded, read_bytes
 from provision.plan.lock_file import MAX_LOCK_BYTES, check_complete, check_wish, lock_text, parse_lock, said
 
 LOCK_MODE = 0o644

@@ -21,9 +21,10 @@ from provision.domain.server import Observation, ServerState
 from provision.domain.spec import EXTERNAL
 from provision.domain.state import State
 from provision.engines.registry import ENGINES
-from provision.host.files import explained, sha256_of_file
+from provision.host.files import explained
 from provision.host.hashed import noted_hash
 from provision.host.layout import Layout
+from provision.host.reading import sha256_of_file
 from provision.host.secret import fingerprint, stored_fingerprint
 from provision.plan.desired import Paths, generation_files
 from provision.plan.diff import make_plan

@@ -25,8 +25,9 @@ from provision.domain.lock import LOCK_FILE, LockedPlatform, content, members
 from provision.domain.plan import Kind, Plan
 from provision.errors import CannotCreateError, InvalidInputError, RefusedError
 from provision.host.capture_files import cannot_write, check_parent
-from provision.host.files import PRIVATE_FILE, explained, make_private_dir, remove_tree, sha256_of_file, sync
+from provision.host.files import PRIVATE_FILE, explained, make_private_dir, remove_tree, sync
 from provision.host.layout import Layout
+from provision.host.reading import sha256_of_file
 from provision.plan.lock_file import MAX_LOCK_BYTES
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from pathlib import Path
 from provision.apply.state import write_state
 from provision.domain.state import ConfigFile, State
 from provision.errors import InvalidInputError
-from provision.host.files import commit, explained, make_private_dir, read_private
+from provision.host.files import commit, explained, make_private_dir
 from provision.host.layout import Layout
+from provision.host.reading import read_private
 
 NAME_CHARS = 50  # of a name go into another: with up to four bytes each that one is not too long either
 OURS, BEFORE = "ours", "before"

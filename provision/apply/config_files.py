@@ -26,8 +26,9 @@ from provision.apply.config_copies import (
 from provision.apply.user_file import explained_outside, read, real_path, replace_content, staged, writable
 from provision.domain.state import ConfigFile, State
 from provision.errors import FabricError, InvalidInputError
-from provision.host.files import commit, read_bytes, unused_name
+from provision.host.files import commit, unused_name
 from provision.host.layout import Layout
+from provision.host.reading import read_bytes
 from provision.plan.config_text import CannotMergeError, with_ours, without_ours
 
 ASIDE = ".before-fabric"

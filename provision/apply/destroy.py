@@ -15,9 +15,10 @@ from provision.apply.store import unrecorded
 from provision.domain.resource import Kind
 from provision.domain.state import State, StoreEntry
 from provision.errors import RefusedError
-from provision.host.files import explained, make_private_dir, remove_tree, sha256_of_file, unused_name
+from provision.host.files import explained, make_private_dir, remove_tree, unused_name
 from provision.host.host_id import host_id
 from provision.host.layout import Layout
+from provision.host.reading import sha256_of_file
 
 _SHOWN = 12  # characters of a hash, where nobody knows a name
 

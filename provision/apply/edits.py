@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -61,16 +62,21 @@ def set_modes(layout: Layout, entries: Mapping[str, StoreEntry], drift: Iterable
     Raises ``OSError``.
     """
     recorded = {
-        str(layout.prefix / entry.path / file.path if file.path else layout.prefix / entry.path): file.mode
-        for entry in entries.values()
-        for file in entry.files
+        str(layout.prefix / entry.path / file.path): file.mode for entry in entries.values() for file in entry.files
     }
     for each in drift:
-        if each.kind is not DriftKind.MODE or each.path is None:
-            continue
-        path = Path(each.path)
-        mode = recorded.get(each.path)
-        if mode is not None:
-            path.chmod(mode)
-        elif path.is_dir():
-            path.chmod(path.stat().st_mode & ~OTHERS_WRITE)
+        if each.kind is DriftKind.MODE and each.path is not None:
+            set_mode(Path(each.path), recorded.get(each.path))
+
+
+def set_mode(path: Path, recorded: int | None) -> None:
+    """Give a file its recorded permissions; of a directory, which has no record, those of others go.
+
+    A link has none of its own. Raises ``OSError``.
+    """
+    if path.is_symlink():
+        return
+    if recorded is not None:
+        path.chmod(recorded)
+    elif path.is_dir():
+        path.chmod(stat.S_IMODE(path.stat().st_mode) & ~OTHERS_WRITE)

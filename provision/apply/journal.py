@@ -15,8 +15,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from provision.errors import FabricError
-from provision.host.files import append_synced, explained, read_private, remove_tree, sync
+from provision.host.files import append_synced, explained, remove_tree, sync
 from provision.host.layout import Layout
+from provision.host.reading import read_private
 
 
 @dataclass(frozen=True)

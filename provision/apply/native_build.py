@@ -13,9 +13,10 @@ from provision.apply.build_output import error_lines, parse_step, tells_of_full_
 from provision.apply.toolchain import NINJA, Toolchain, require_toolchain
 from provision.errors import CannotCreateError, FabricError, InterruptedByUserError, InvalidInputError
 from provision.host.environment import without_secrets
-from provision.host.files import commit, explained, make_private_dir, read_bytes, remove_tree, sha256_of_file
+from provision.host.files import commit, explained, make_private_dir, remove_tree
 from provision.host.line_log import line_log
 from provision.host.program import Command, CommandResult, follow
+from provision.host.reading import read_bytes, sha256_of_file
 
 PROGRAM = "llama-server"
 TREE = "vendor/llama.cpp"  # inside the source distribution

@@ -16,7 +16,8 @@ from provision.domain.lock import LockedPlatform, every_wheel, lacking
 from provision.domain.model import Model
 from provision.domain.web_address import without_login
 from provision.errors import UnreachableError
-from provision.host.files import explained, make_private_dir, sha256_of_file
+from provision.host.files import explained, make_private_dir
+from provision.host.reading import sha256_of_file
 
 
 @dataclass

@@ -13,8 +13,8 @@ from provision.domain.drift import Drift, DriftKind
 from provision.domain.model import Model
 from provision.domain.resource import Kind
 from provision.domain.state import StoredFile, StoreEntry
-from provision.host.files import sha256_of_file
 from provision.host.layout import Layout
+from provision.host.reading import sha256_of_file
 
 REHASH_BYTES = 64 << 20  # what is larger and was touched is not read at each look, only before it is made anew
 OTHERS_WRITE = 0o022
@@ -107,7 +107,7 @@ def entry_drift(
     strangers = [path for path in files_of(root) if str(path.relative_to(root)) not in recorded] if is_tree else []
     led = {path for path in (root, *strangers) if path.is_symlink()}
     for file in entry.files:
-        path = root / file.path if file.path else root
+        path = root / file.path
         if led and not led.isdisjoint(path.parents):  # what is there is not what lies here
             yield Drift(DriftKind.MISSING, Kind(entry.kind), entry.name, f"{path.name} is led elsewhere", str(path))
             continue

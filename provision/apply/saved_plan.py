@@ -11,10 +11,11 @@ import msgspec
 from provision import __version__
 from provision.domain.plan import Plan
 from provision.errors import InvalidInputError
-from provision.host.files import explained, read_bounded, sha256_of_file
+from provision.host.files import explained
 from provision.host.host_id import host_id
 from provision.host.json_document import decoded
 from provision.host.named_output import write_output
+from provision.host.reading import read_bounded, sha256_of_file
 
 PLAN_FILE_VERSION = 2
 MAX_PLAN_BYTES = 16 << 20

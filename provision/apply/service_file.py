@@ -22,9 +22,10 @@ from provision.domain.spec import LAUNCHD, SYSTEMD, Spec
 from provision.domain.state import ServiceUnit, State
 from provision.errors import CannotCreateError, RefusedError, UsageError
 from provision.facts.services import lingers
-from provision.host.files import commit, explained, read_bytes, unused_name
+from provision.host.files import commit, explained, unused_name
 from provision.host.layout import Layout
 from provision.host.machine import LocalMachine
+from provision.host.reading import read_bytes
 from provision.plan.service_change import SeenUnit
 from provision.plan.service_unit import Unit, enabling_link, unit_for
 from provision.plan.text_diff import unified

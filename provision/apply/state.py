@@ -10,14 +10,15 @@ import msgspec
 
 from provision import __version__
 from provision.apply.prefix_check import check_prefix
-from provision.apply.whereabouts import check_whereabouts, taken_over
+from provision.apply.whereabouts import at_home, taken_over
 from provision.domain.state import STATE_VERSION, State
 from provision.errors import InvalidInputError, RefusedError
-from provision.host.files import commit, explained, make_private_dir, read_private
+from provision.host.files import commit, explained, make_private_dir
 from provision.host.host_id import host_id
 from provision.host.json_document import decoded
 from provision.host.layout import Layout
 from provision.host.place import place_of
+from provision.host.reading import read_private
 
 
 def read_state(layout: Layout) -> State | None:
@@ -103,14 +104,12 @@ def open_prefix(layout: Layout, made_parents: tuple[str, ...], *, take_over: boo
             f"{layout.prefix} holds the state of another prefix ({state.lineage}, not {marker.lineage}).",
             "It was copied by hand. Use another --home.",
         )
-    if not take_over:
-        check_whereabouts(layout, state)
+    here = at_home(layout, state, take_over=take_over)
     if marker is None:
         marker = Marker(state.lineage if state else uuid.uuid4().hex, made_parents)
         with explained("making the prefix"):
             make_private_dir(layout.prefix)
             commit(layout.marker, msgspec.json.encode(marker))
-    if state is None:
+    if here is None:
         return State(marker.lineage, host=host_id())
-    here = taken_over(layout, state)
-    return state if here == state else write_state(layout, here)
+    return here if here == state else write_state(layout, here)

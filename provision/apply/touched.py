@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from provision.apply.records import OTHERS_WRITE, entry_drift, why_damaged
+from provision.apply.edits import set_mode
+from provision.apply.records import entry_drift, why_damaged
 from provision.domain.drift import DriftKind
 from provision.domain.resource import Kind
 from provision.domain.state import StoreEntry
@@ -55,13 +55,10 @@ def _is_as_recorded(layout: Layout, entry: StoreEntry, paths: Iterable[Path]) ->
 def put_back(path: Path, prefix: Path, entry: StoreEntry) -> None:
     """Give a file the mode and the time that are recorded; its bytes are right. Raises ``OSError``.
 
-    Of a directory, which has no record, the permissions of others go.
+    A directory has no record, and gets none of the times.
     """
-    if path.is_dir() and not path.is_symlink():
-        path.chmod(stat.S_IMODE(path.stat().st_mode) & ~OTHERS_WRITE)
-        return
     relative = path.relative_to(prefix / entry.path).as_posix()
-    file = next(each for each in entry.files if (each.path or ".") == relative)
-    if file.mode is not None and not path.is_symlink():
-        path.chmod(file.mode)
-    os.utime(path, ns=(file.modified_ns, file.modified_ns), follow_symlinks=False)
+    file = next((each for each in entry.files if (each.path or ".") == relative), None)
+    set_mode(path, file.mode if file else None)
+    if file:
+        os.utime(path, ns=(file.modified_ns, file.modified_ns), follow_symlinks=False)

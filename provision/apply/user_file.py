@@ -10,8 +10,9 @@ from pathlib import Path
 
 from provision.apply.config_copies import NAME_CHARS, sha256
 from provision.errors import CannotCreateError, FabricError, InvalidInputError, RefusedError, UsageError
-from provision.host.files import PRIVATE_FILE, commit, explained, read_bytes
+from provision.host.files import PRIVATE_FILE, commit, explained
 from provision.host.layout import Layout
+from provision.host.reading import read_bytes
 
 MAX_BYTES = 4 << 20
 

@@ -89,7 +89,7 @@ def _with_pinned(entry: StoreEntry) -> StoreEntry:
 def _to_read(layout: Layout, entry: StoreEntry) -> Iterator[_Read]:
     root = layout.prefix / entry.path
     for file in entry.files:
-        path = root / file.path if file.path else root
+        path = root / file.path
         if file.sha256 and os.path.lexists(path):
             status = path.stat() if entry.follows_links and path.exists() else path.lstat()
             is_file = stat.S_IFMT(status.st_mode) in (stat.S_IFREG, stat.S_IFLNK)
@@ -120,9 +120,11 @@ def _hashed(files: Iterable[_Read], arrived: Callable[[int], None]) -> dict[str,
 
 def _problems(layout: Layout, entry: StoreEntry, hashes: dict[str, str]) -> Iterator[Problem]:
     root = layout.prefix / entry.path
-    expected = {str(root / file.path if file.path else root): file.sha256 for file in entry.files}
+    expected = {str(root / file.path): file.sha256 for file in entry.files}
     found = {drift.path: drift for drift in entry_drift(layout, entry, deep=True, hashes=hashes)}
-    for drift in entry_drift(layout, entry):  # what would be repaired without reading it, because its time is another
+    for drift in entry_drift(
+        layout, entry, hashes=hashes
+    ):  # what would be repaired without reading it, because its time is another
         if drift.path not in found:
             said = replace(drift, detail=f"{Path(drift.path or '').name} was touched; its bytes are what they were")
             yield Problem(entry.key, said, touched=True)

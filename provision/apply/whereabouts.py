@@ -31,6 +31,16 @@ def check_whereabouts(layout: Layout, state: State | None) -> None:
         )
 
 
+def at_home(layout: Layout, state: State | None, *, take_over: bool) -> State | None:
+    """Return what counts here of a state, if there is one.
+
+    Raises ``InvalidInputError`` for that of another machine or place, unless this one is to ``take_over``.
+    """
+    if not take_over:
+        check_whereabouts(layout, state)
+    return taken_over(layout, state) if state is not None else None
+
+
 def why_elsewhere(layout: Layout, state: State | None) -> str:
     """Return where a prefix was set up, if not here; else nothing."""
     here = host_id()

@@ -16,8 +16,9 @@ from provision.engines.ollama_store import (
     remove_model,
     write_manifest,
 )
-from provision.host.files import commit, explained, make_private_dir, read_bytes, remove_tree
+from provision.host.files import commit, explained, make_private_dir, remove_tree
 from provision.host.hashed import hash_file, note, noted_hash
+from provision.host.reading import read_bytes
 
 MANIFEST = "manifest.json"  # among the files of a model that came from Ollama's registry
 

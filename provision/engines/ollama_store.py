@@ -14,7 +14,8 @@ from pathlib import Path
 from provision.domain.ollama_name import OllamaName, name_of_path, parse_name, sha256_of
 from provision.engines.ollama_manifest import Layer, Manifest, parse_manifest
 from provision.errors import FabricError, InvalidInputError, RefusedError, UsageError
-from provision.host.files import commit, explained, link_or_copy, make_private_dir, read_bytes
+from provision.host.files import commit, explained, link_or_copy, make_private_dir
+from provision.host.reading import read_bytes
 
 
 @dataclass(frozen=True)

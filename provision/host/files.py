@@ -6,16 +6,15 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-from provision.errors import CannotCreateError, FabricError, InvalidInputError, RefusedError
+from provision.errors import CannotCreateError, FabricError, RefusedError
 
 PRIVATE_DIR = 0o700
 PRIVATE_FILE = 0o600
-READ_BYTES = 1 << 20
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FEW_FILES = 64  # a program that ran out of them has removed its own by the time that its failure is told
@@ -180,68 +179,9 @@ def unused_name(path: Path) -> Path:
     return next(name for name in names if not os.path.lexists(name))
 
 
-def read_bytes(path: Path) -> bytes | None:
-    """Return a file's content, ``None`` where there is none."""
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def read_bounded(path: Path, most_bytes: int) -> bytes:
-    """Return the content of a file that somebody gave us, which may be a pipe.
-
-    Raises ``InvalidInputError`` where it has more than ``most_bytes``, ``OSError`` where it cannot be read.
-    """
-    with path.open("rb") as file:
-        data = file.read(most_bytes + 1)
-    if len(data) > most_bytes:
-        raise InvalidInputError(f"{path} has more than {most_bytes} bytes: it is not what it should be.")
-    return data
-
-
-def read_private(path: Path) -> bytes | None:
-    """Return the content of a file of fabric's own, ``None`` where there is none.
-
-    Raises ``RefusedError`` where it may not be read, or something else has its name: a link, a pipe, a device, a
-    file of somebody else's.
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        if error.errno == _LINK:
-            raise explain(error, f"reading {path.name}") from error
-        if isinstance(error, PermissionError):
-            raise RefusedError(f"{path} cannot be read: {error.strerror}.", "See whose it is, and its mode.") from error
-        raise
-    with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid not in (os.geteuid(), 0):
-            raise RefusedError(f"{path} is not a file of fabric's.", "See what put it there, and remove it.")
-        return file.read()
-
-
 def open_private(path: str, flags: int) -> int:
     """Open a file of fabric's own for ``open(…, opener=open_private)``: for this user only, never through a link."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
-
-
-def sha256_of_file(path: Path, arrived: Callable[[int], None] | None = None) -> str:
-    """Return the SHA-256 of a file's content, as hexadecimal digits. Raises ``OSError``.
-
-    ``arrived`` is called with every number of bytes that was read.
-    """
-    import hashlib
-
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while data := file.read(READ_BYTES):
-            digest.update(data)
-            if arrived is not None:
-                arrived(len(data))
-    return digest.hexdigest()
 
 
 def link_or_copy(source: Path, target: Path, mode: int = PRIVATE_FILE) -> bool:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from provision.host.files import commit, make_private_dir, read_private, sha256_of_file
+from provision.host.files import commit, make_private_dir
 from provision.host.json_document import decoded
+from provision.host.reading import read_private, sha256_of_file
 
 NOTE = "hashed.json"
 

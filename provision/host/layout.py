@@ -31,8 +31,6 @@ from pathlib import Path
 from provision.errors import UsageError
 
 MARKER = "fabric-prefix"
-# What every change may touch besides what its plan names.
-BOOKKEEPING = (MARKER, "lock", "lock.holder", "state.json", "state.json.1", "journal.jsonl", "staging", "partial")
 NOT_UNICODE = "Use a name in UTF-8, in a UTF-8 locale (such as LC_ALL=C.UTF-8)."
 
 

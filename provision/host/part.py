@@ -20,7 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from provision.errors import LockedError
-from provision.host.files import PRIVATE_FILE, commit, explained, make_private_dir, read_bytes, sync
+from provision.host.files import PRIVATE_FILE, commit, explained, make_private_dir, sync
+from provision.host.reading import read_bytes
 
 KEPT_S = 14 * 86400.0
 LOCK_WAIT_S = 600.0

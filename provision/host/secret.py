@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from provision.errors import UsageError
-from provision.host.files import commit, explained, make_private_dir, read_private
+from provision.host.files import commit, explained, make_private_dir
 from provision.host.layout import Layout
+from provision.host.reading import read_private
 
 
 def fingerprint(variable: str | None, env: Mapping[str, str], layout: Layout) -> str | None:

@@ -11,9 +11,10 @@ from contextlib import suppress
 from provision.domain.server import INSTANCE_VARIABLE, ProcessIdentity, Runtime, ServerState
 from provision.errors import FabricError
 from provision.host import children, process, shared_memory
-from provision.host.files import commit, explained, make_private_dir, point, read_bytes
+from provision.host.files import commit, explained, make_private_dir, point
 from provision.host.layout import Layout
 from provision.host.process_search import with_arguments, with_environment
+from provision.host.reading import read_bytes
 from provision.plan.service_unit import supervisor_argv
 from provision.serve.environment import keep_environment
 from provision.serve.keeper import Keeper

@@ -8,9 +8,10 @@ import msgspec
 
 from provision.domain.measure import SmokeReport
 from provision.domain.server import Observation, ProcessIdentity, Runtime
-from provision.host.files import commit, explained, read_private
+from provision.host.files import commit, explained
 from provision.host.json_document import decoded
 from provision.host.layout import Layout
+from provision.host.reading import read_private
 
 
 @dataclass(frozen=True)

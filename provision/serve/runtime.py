@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from provision.domain.server import Runtime
-from provision.host.files import read_private
 from provision.host.json_document import decoded
 from provision.host.layout import Layout
 from provision.host.place import is_of
+from provision.host.reading import read_private
 
 
 def read_runtime(layout: Layout) -> Runtime | None:

@@ -30,10 +30,11 @@ from provision.domain.server import INSTANCE_VARIABLE, Exit, ProcessIdentity, Ru
 from provision.engines.exits import decode, why_not_started
 from provision.host import children, process, shared_memory
 from provision.host.confinement import confine
-from provision.host.files import commit, read_private
+from provision.host.files import commit
 from provision.host.layout import Layout
 from provision.host.place import place_of
 from provision.host.process_search import with_environment
+from provision.host.reading import read_private
 from provision.serve.backoff import next_delay
 from provision.serve.environment import kept_environment
 from provision.serve.logkeeper import LogKeeper

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from provision.host.layout import BOOKKEEPING
+from provision.host.layout import MARKER
 from tests.standin.command import Fabric, eventually
 
+# What every change may touch besides what its plan names.
+BOOKKEEPING = (MARKER, "lock", "lock.holder", "state.json", "state.json.1", "journal.jsonl", "staging", "partial")
 WRITING = "creat,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir,symlink,symlinkat,link,linkat,truncate"
 CALL = re.compile(r"\d+ +(?P<name>\w+)\((?P<arguments>.*)\) += (?P<result>-?\d+)")
 NAMED = re.compile(r'(?:(?:AT_FDCWD|\d+)(?:<(?P<directory>[^>]*)>)?, )?"(?P<path>(?:[^"\\]|\\.)*)"')

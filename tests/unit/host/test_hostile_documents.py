@@ -15,8 +15,8 @@ from provision.apply.state import read_marker, read_state, restore_state
 from provision.engines.ollama_answers import BadAnswerError, read_running
 from provision.engines.ollama_manifest import parse_manifest, without_context
 from provision.errors import InvalidInputError, RefusedError
-from provision.host.files import read_bounded, read_private
 from provision.host.layout import Layout
+from provision.host.reading import read_bounded, read_private
 from provision.knowledge.load import MAX_OWN_BYTES, read_yaml
 from provision.plan.lock_file import parse_lock
 from provision.serve.observation import Server
