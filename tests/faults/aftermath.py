@@ -88,8 +88,7 @@ def look(fabric: Fabric) -> None:
 def lift(fabric: Fabric, arguments: Iterable[object]) -> None:
     """End what the test broke outside the prefix, and let the stand-in engine behave."""
     for index in (value for value in arguments if isinstance(value, IndexServer)):
-        index.faults.clear()
-        index.released.set()
+        index.recover()
     for path in (*fabric.home.glob(USERS_OWN), *fabric.prefix.glob(MISBEHAVIOUR)):
         path.unlink()
 

@@ -37,12 +37,13 @@ class Ran:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one run ended."""
+    """How one run ended; ``debugged``: a traceback was asked for."""
 
     returncode: int
     stdout: str
     stderr: str
     took_s: float = 0.0
+    debugged: bool = False
 
     @property
     def json(self) -> Any:
@@ -143,7 +144,8 @@ class Running:
             self.child.kill()
             stdout, stderr = self.child.communicate()
             raise AssertionError(f"no end within {timeout_s} s: {stdout}\n{stderr}") from None
-        outcome = Outcome(self.child.returncode, stdout, stderr, time.monotonic() - self.began)
+        debugged = "--debug" in str(self.child.args)
+        outcome = Outcome(self.child.returncode, stdout, stderr, time.monotonic() - self.began, debugged)
         RAN.outcomes.append(outcome)
         return outcome
 

@@ -62,7 +62,8 @@ class IndexServer:
     """Serves the wheels in ``files`` (name to path), each under its project's page."""
 
     def __init__(self, files: dict[str, Path]) -> None:
-        self.files = files
+        self._published = files
+        self.files = dict(files)
         self.faults: dict[str, Fault] = {}
         self.seen: list[Seen] = []
         self.released = threading.Event()
@@ -97,6 +98,12 @@ class IndexServer:
     def requests_for(self, name: str) -> list[Seen]:
         """The requests for one file so far."""
         return [seen for seen in self.seen if seen.path == f"/files/{name}"]
+
+    def recover(self) -> None:
+        """End all that a test has made go wrong: what it took away is there again, and stalled answers go on."""
+        self.files = dict(self._published)
+        self.faults.clear()
+        self.released.set()
 
     def close(self) -> None:
         """Let stalled answers go and stop."""
