@@ -170,11 +170,13 @@ class Changes:
     def destroy(self, *, keep_models: bool) -> Removal:
         """Stop the server and remove everything that fabric made; return what was removed."""
         from provision.apply.destroy import Removal, remove_prefix
+        from provision.apply.parents import remove_noted
         from provision.apply.trash import settle
 
         check_prefix(self.fabric.layout)
         if not self.fabric.layout.prefix.is_dir() or not any(self.fabric.layout.prefix.iterdir()):
-            return Removal()  # an empty directory is not ours
+            remove_noted(self.fabric.layout)
+            return Removal()  # an empty directory is not ours, unless a `destroy` that was killed has left it
         with locked(self.fabric, "destroy"):
             try:
                 state = self.fabric.state()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
 from provision.app import Fabric
+from provision.apply.parents import make_prefix
 from provision.apply.prefix_check import check_prefix
 from provision.apply.state import open_prefix
 from provision.domain.state import State
@@ -21,9 +22,8 @@ def changing(fabric: Fabric, doing: str) -> Iterator[State]:
     from provision.serve.control import lead_to
 
     check_prefix(fabric.layout)
-    made = fabric.layout.missing_parents()
     with locked(fabric, doing):
-        state = open_prefix(fabric.layout, made, take_over=fabric.take_over)
+        state = open_prefix(fabric.layout, take_over=fabric.take_over)
         interrupted = recover(fabric.layout)
         settle(fabric.layout)
         if fabric.layout.generation(state.generation).is_dir():
@@ -41,7 +41,10 @@ def locked(fabric: Fabric, doing: str) -> AbstractContextManager[None]:
     """Hold the lock of the prefix; whoever has to wait is told for whom."""
     from provision.host.lock import exclusive
 
-    return exclusive(fabric.layout.lock, fabric.layout.lock_holder, doing, LOCK_WAIT_S, _telling(fabric, doing))
+    layout, telling = fabric.layout, _telling(fabric, doing)
+    return exclusive(
+        layout.lock, layout.lock_holder, doing, LOCK_WAIT_S, telling, make_place=lambda _: make_prefix(layout)
+    )
 
 
 def looking(fabric: Fabric, doing: str) -> AbstractContextManager[None]:

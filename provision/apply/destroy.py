@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from provision.apply.config_copies import BEFORE, known_files, parts_of, unnamed_copies
 from provision.apply.config_files import TakenBack, take_each_back
+from provision.apply.parents import noted_parents, remove_frame
 from provision.apply.prefix_check import check_prefix
 from provision.apply.records import record
 from provision.apply.state import read_marker, restore_state, write_state
@@ -68,7 +67,7 @@ def remove_prefix(layout: Layout, state: State | None, *, keep_models: bool) -> 
                 gone.append(str(entry))
         if keep_models and marker is not None:
             return replace(removal, removed=(*removed, *sorted(gone)), taken_back=tuple(taken))
-        _remove_frame(layout, marker.made_parents if marker else ())
+        remove_frame(layout, marker.made_parents if marker else noted_parents(layout))
     return replace(removal, removed=(*removed, str(layout.prefix)), taken_back=tuple(taken))
 
 
@@ -106,12 +105,3 @@ def _keep_copies(layout: Layout, state: State | None) -> Removal:
         copy.rename(kept / copy.name)
     names = sorted({parts_of(copy)[1] for copy in copies})
     return Removal(unknown=tuple(names), kept=str(kept) if before else None)
-
-
-def _remove_frame(layout: Layout, made_parents: tuple[str, ...]) -> None:
-    """Remove the marker and the lock, and then every directory that is empty by now."""
-    for last in (layout.marker, layout.lock_holder, layout.lock):
-        remove_tree(last)
-    for directory in (str(layout.prefix), *made_parents):
-        with suppress(OSError):  # not empty: somebody uses it, or a command that waits for the lock
-            Path(directory).rmdir()

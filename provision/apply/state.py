@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from provision import __version__
+from provision.apply.parents import forget_parents, noted_parents
 from provision.apply.prefix_check import check_prefix
 from provision.apply.whereabouts import at_home, taken_over
 from provision.domain.state import STATE_VERSION, State
@@ -90,7 +91,7 @@ def read_marker(layout: Layout) -> Marker | None:
         raise InvalidInputError(f"{layout.marker} is damaged: {error}.", "Remove the directory by hand.") from error
 
 
-def open_prefix(layout: Layout, made_parents: tuple[str, ...], *, take_over: bool = False) -> State:
+def open_prefix(layout: Layout, *, take_over: bool = False) -> State:
     """Make the prefix where it is missing and return its state. The lock is held.
 
     Raises ``RefusedError`` where the directory is not fabric's or others could write to it, ``InvalidInputError``
@@ -106,10 +107,11 @@ def open_prefix(layout: Layout, made_parents: tuple[str, ...], *, take_over: boo
         )
     here = at_home(layout, state, take_over=take_over)
     if marker is None:
-        marker = Marker(state.lineage if state else uuid.uuid4().hex, made_parents)
+        marker = Marker(state.lineage if state else uuid.uuid4().hex, noted_parents(layout))
         with explained("making the prefix"):
             make_private_dir(layout.prefix)
             commit(layout.marker, msgspec.json.encode(marker))
+    forget_parents(layout)
     if here is None:
         return State(marker.lineage, host=host_id())
     return here if here == state else write_state(layout, here)

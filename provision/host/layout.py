@@ -23,6 +23,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,9 +49,10 @@ class Layout:
     def marker(self) -> Path:
         return self.prefix / MARKER
 
-    def missing_parents(self) -> tuple[str, ...]:
-        """Return the directories above the prefix that do not exist yet, nearest first."""
-        return tuple(str(parent) for parent in self.prefix.parents if not parent.exists())
+    def parents_note(self, place: Path) -> Path:
+        """Return the file in ``place`` that says: what leads from there to the prefix was made for it."""
+        name = hashlib.sha256(os.fsencode(self.prefix)).hexdigest()[:12]
+        return place / f".llm-fabric-{name}.made"
 
     @property
     def lock(self) -> Path:

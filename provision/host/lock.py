@@ -21,13 +21,21 @@ _NO_LOCK = -1
 
 
 @contextmanager
-def exclusive(path: Path, holder: Path, doing: str, wait_s: float, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock while the body runs.
+def exclusive(
+    path: Path,
+    holder: Path,
+    doing: str,
+    wait_s: float,
+    waiting: Callable[[str], None],
+    *,
+    make_place: Callable[[Path], None] = make_missing_dirs,
+) -> Iterator[None]:
+    """Hold the lock while the body runs. ``make_place`` makes the directory of the lock where it is missing.
 
     Waits up to ``wait_s`` seconds, calling ``waiting`` once with who holds it; then raises ``LockedError``.
     A lock file that was removed under us (by ``destroy``) is opened anew.
     """
-    handle = _acquire(lambda: _try(path), _patience(holder, wait_s, waiting))
+    handle = _acquire(lambda: _try(path, make_place), _patience(holder, wait_s, waiting))
     try:
         _sign(holder, f"{os.getpid()} fabric {doing}\n")
         yield
@@ -89,9 +97,7 @@ def passing(path: Path, held: Callable[[], None]) -> Iterator[None]:
     ``held`` is called again and again while somebody else holds it; what it raises ends the waiting. Raises
     ``RefusedError`` where the directory is somebody else's.
     """
-    with explained("taking the lock"):
-        make_own_dir(path.parent)
-    handle = _acquire(lambda: _try(path), held)
+    handle = _acquire(lambda: _try(path, make_own_dir), held)
     try:
         yield
     finally:
@@ -108,10 +114,10 @@ def _acquire(attempt: Callable[[], int | None], held: Callable[[], None]) -> int
     return handle
 
 
-def _try(path: Path) -> int | None:
+def _try(path: Path, make_place: Callable[[Path], None]) -> int | None:
     """Return an open, locked file that still has its name, or ``None`` while somebody else holds it."""
     with explained("taking the lock"):
-        make_missing_dirs(path.parent)
+        make_place(path.parent)
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
         except FileNotFoundError:  # the last holder has just removed the directory

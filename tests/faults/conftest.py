@@ -25,13 +25,6 @@ def quick(quick_without_key: Fabric) -> Fabric:
 
 
 @pytest.fixture
-def known_parent(prefix: Path) -> Path:
-    """The directory above the prefix, for faults that strike before a marker says that fabric made it."""
-    prefix.parent.mkdir()
-    return prefix.parent
-
-
-@pytest.fixture
 def oracle(request: pytest.FixtureRequest, tmp_path: Path, quick: Fabric) -> Oracle:
     """What is asked after the faults that the test names; it watches all that lies in the test's directory."""
     exits = frozenset(code for name in tally.of(request.node) for code in faults()[name].exits)

@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +103,8 @@ def kill_all(lane: Lane) -> None:
     running = lane.fabric.start("up", *WISH)
     time.sleep(lane.chance.uniform(0, lane.up_takes_s))
     for process in lane.fabric.processes():
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # it came to its end by itself
+            process.kill()
     running.finish()
 
 

@@ -80,7 +80,7 @@ def test_a_change_that_the_disk_refuses_leaves_what_served_before(
 
 
 def test_a_first_up_that_the_disk_refuses_leaves_nothing_in_the_way(
-    quick: Fabric, known_parent: Path, oracle: Oracle, record_property: Record
+    quick: Fabric, oracle: Oracle, record_property: Record
 ) -> None:
     moments = moments_of(quick, *up(512))
     quick.succeed(*up(513))
@@ -119,7 +119,7 @@ def test_a_way_back_that_the_disk_refuses_is_gone_by_the_next(
 
 @pytest.mark.parametrize("more", [(), ("--keep-models",)], ids=["all", "keep models"])
 def test_a_destroy_that_the_disk_refuses_is_finished_by_the_next(
-    quick: Fabric, known_parent: Path, oracle: Oracle, record_property: Record, more: tuple[str, ...]
+    quick: Fabric, oracle: Oracle, record_property: Record, more: tuple[str, ...]
 ) -> None:
     quick.succeed("up", *WISH)
     # The last of all is the prefix itself, when it is empty: where it cannot be removed, it is nobody's any more.

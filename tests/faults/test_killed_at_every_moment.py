@@ -62,7 +62,7 @@ def test_a_change_killed_anywhere_is_finished_by_the_next(
 
 
 def test_a_first_up_killed_anywhere_is_finished_by_the_next(
-    quick: Fabric, known_parent: Path, oracle: Oracle, record_property: Record
+    quick: Fabric, oracle: Oracle, record_property: Record
 ) -> None:
     moments = moments_of(quick, *up(512))
     quick.succeed(*up(513))
@@ -101,7 +101,7 @@ def test_going_back_killed_anywhere_is_healed_by_the_next(
 
 @pytest.mark.parametrize("more", [(), ("--keep-models",)], ids=["all", "keep models"])
 def test_a_destroy_killed_anywhere_is_finished_by_the_next(
-    quick: Fabric, known_parent: Path, oracle: Oracle, record_property: Record, more: tuple[str, ...]
+    quick: Fabric, oracle: Oracle, record_property: Record, more: tuple[str, ...]
 ) -> None:
     # Once the marker is gone, nothing says any more that fabric made the directory above: it would be left, empty.
     quick.succeed("up", *WISH)

@@ -145,9 +145,7 @@ def test_a_prefix_in_which_nothing_may_be_executed_is_told_before_anything_is_fe
 @pytest.mark.faults
 @pytest.mark.fault("file-size-limit")
 @pytest.mark.parametrize("limit", [64, 1000, 20_000])
-def test_no_file_may_grow_larger_than_the_limit_of_the_shell(
-    quick: Fabric, known_parent: Path, oracle: Oracle, limit: int
-) -> None:
+def test_no_file_may_grow_larger_than_the_limit_of_the_shell(quick: Fabric, oracle: Oracle, limit: int) -> None:
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 

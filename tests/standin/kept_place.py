@@ -98,7 +98,7 @@ def kept_place(tmp_path: Path, patch: pytest.MonkeyPatch) -> Iterator[Place]:
     env = {"HOME": str(home), "PATH": f"{programs(tmp_path)}:{os.environ['PATH']}", "STANDIN_SERVICES": str(known)}
     patch.setattr(services, "LINGER", str(known / LINGERING))
     env["USER"] = "root"  # who is meant, whoever runs the tests
-    open_prefix(layout, ())
+    open_prefix(layout)
     write_state(layout, State("lineage"))
     generation = layout.generation(1)
     generation.mkdir(parents=True)

@@ -14,5 +14,5 @@ from provision.host.layout import Layout
 def layout(tmp_path: Path) -> Layout:
     """A prefix in which nothing was made yet."""
     layout = Layout(tmp_path / "prefix")
-    open_prefix(layout, ())
+    open_prefix(layout)
     return layout

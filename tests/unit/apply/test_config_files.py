@@ -40,7 +40,7 @@ def mine(tmp_path: Path) -> Path:
 
 
 def state_of(layout: Layout) -> State:
-    return read_state(layout) or open_prefix(layout, ())
+    return read_state(layout) or open_prefix(layout)
 
 
 def put(layout: Layout, path: Path, rendered: Rendered = OURS) -> config_files.Written:

@@ -33,7 +33,7 @@ def written(layout: Layout, tmp_path: Path) -> list[Path]:
 
 
 def state_of(layout: Layout) -> State:
-    return read_state(layout) or open_prefix(layout, ())
+    return read_state(layout) or open_prefix(layout)
 
 
 def undo(layout: Layout) -> list[TakenBack]:

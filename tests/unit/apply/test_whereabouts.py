@@ -27,7 +27,7 @@ def state(layout: Layout) -> State:
     entries = {name: record(layout, "engine", name, layout.engines / name) for name in ("linked", "named", "free")}
     unit = ServiceUnit("systemd", "fabric", "/somewhere/fabric.service", ("0",))
     files = (ConfigFile("/somewhere/config.json", "f", "json", "a", None, ()),)
-    return write_state(layout, replace(open_prefix(layout, ()), unit=unit, config_files=files, entries=entries))
+    return write_state(layout, replace(open_prefix(layout), unit=unit, config_files=files, entries=entries))
 
 
 def test_where_it_was_written_all_of_it_counts(layout: Layout, state: State, tmp_path: Path) -> None:
@@ -44,15 +44,15 @@ def test_of_a_copy_nothing_outside_counts_and_no_engine_that_names_the_original(
     copy = Layout(tmp_path / "copy")
     assert why_elsewhere(copy, state).endswith("copied here")
     with pytest.raises(InvalidInputError, match="copied here"):
-        open_prefix(copy, ())
-    now = open_prefix(copy, (), take_over=True)
+        open_prefix(copy)
+    now = open_prefix(copy, take_over=True)
     assert (now.unit, now.config_files, set(now.entries)) == (None, (), {"free"})
-    assert open_prefix(copy, ()) == now
+    assert open_prefix(copy) == now
 
 
 def test_what_was_moved_is_the_same_one(layout: Layout, state: State, tmp_path: Path) -> None:
     layout.prefix.rename(tmp_path / "moved")
     moved = Layout(tmp_path / "moved")
     assert why_elsewhere(moved, state).endswith("moved here")
-    now = open_prefix(moved, (), take_over=True)
+    now = open_prefix(moved, take_over=True)
     assert (now.unit, now.config_files, set(now.entries)) == (state.unit, state.config_files, {"free"})
