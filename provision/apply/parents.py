@@ -7,6 +7,7 @@ fabric's. So a command that is killed in between loses nothing: the next one fin
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from provision.host.files import PRIVATE_FILE, explained, make_private_dir
 from provision.host.layout import Layout
+
+_IN_USE = (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, errno.ENOENT)  # or gone: somebody else was faster
 
 
 def make_prefix(layout: Layout) -> None:
@@ -54,14 +57,21 @@ def remove_frame(layout: Layout, made_parents: tuple[str, ...]) -> None:
 
 
 def remove_noted(layout: Layout) -> None:
-    """Remove what a note says is fabric's, if there is one, and the note: who was killed has left that."""
+    """Remove what a note says is fabric's, if there is one, and the note: who was killed has left that.
+
+    What is in use stays, and the note too where it is a command that waits for the lock. Raises ``FabricError``.
+    """
     if _noted_in(layout) is None:
         return
-    for directory in (str(layout.prefix), *noted_parents(layout)):
-        with suppress(OSError):  # not empty: somebody uses it, or a command that waits for the lock
-            Path(directory).rmdir()
-    if not layout.prefix.exists():
-        forget_parents(layout)
+    with explained("removing what fabric made"):
+        for directory in (str(layout.prefix), *noted_parents(layout)):
+            try:
+                Path(directory).rmdir()
+            except OSError as error:
+                if error.errno not in _IN_USE:
+                    raise
+        if not (layout.prefix.is_dir() and any(layout.prefix.iterdir())):
+            forget_parents(layout)
 
 
 def _note_in(layout: Layout, place: Path) -> None:
