@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from contextlib import suppress
-from pathlib import Path
+
+from provision.host.socket_table import tcp_listeners
 
 LISTEN_BACKLOG = 1
-LISTEN_STATE = "0A"
 
 
 def is_free(host: str, port: int) -> bool:
@@ -67,9 +66,10 @@ def listens(pid: int, port: int) -> bool | None:
 
     An answer on a port proves nothing: it may come from a stranger who was faster.
     """
-    if sys.platform != "linux":
+    told = tcp_listeners()
+    if told is None:
         return _psutil_listens(pid, port)
-    wanted = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
+    wanted = {f"socket:[{each.inode}]" for each in told if each.port == port}
     try:
         handles = os.listdir(f"/proc/{pid}/fd")
     except PermissionError:
@@ -81,18 +81,6 @@ def listens(pid: int, port: int) -> bool | None:
             if os.readlink(f"/proc/{pid}/fd/{handle}") in wanted:
                 return True
     return False
-
-
-def _listening_inodes(port: int) -> set[str]:
-    """Read the kernel's tables: column 1 is the local address in hex, 3 the state, 9 the inode of the socket."""
-    found = set()
-    for table in ("/proc/self/net/tcp", "/proc/self/net/tcp6"):
-        with suppress(OSError):
-            for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
-                fields = line.split()
-                if fields[3] == LISTEN_STATE and fields[1].endswith(f":{port:04X}"):
-                    found.add(fields[9])
-    return found
 
 
 def _psutil_listens(pid: int, port: int) -> bool | None:
