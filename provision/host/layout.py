@@ -23,7 +23,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,6 +50,8 @@ class Layout:
 
     def parents_note(self, place: Path) -> Path:
         """Return the file in ``place`` that says: what leads from there to the prefix was made for it."""
+        import hashlib  # loads OpenSSL, and most commands ask for no note
+
         name = hashlib.sha256(os.fsencode(self.prefix)).hexdigest()[:12]
         return place / f".llm-fabric-{name}.made"
 

@@ -10,7 +10,6 @@ from provision.errors import RefusedError
 from provision.host import process
 from provision.host.layout import Layout
 from provision.host.listening_sockets import ListeningSocket, addresses_of, sockets_of
-from provision.knowledge.engine_files import load_engine_file
 from provision.serve.observation import Server
 
 
@@ -31,8 +30,14 @@ def undeclared_sockets(layout: Layout, selection: Selection) -> tuple[ListeningS
     found = sockets_of(process.tree(runtime.supervisor.pid))
     if found is None:
         return None
-    inner = load_engine_file(selection.backend).inner_sockets
-    return tuple(undeclared(found, selection.host, selection.port, inner=inner))
+    left = undeclared(found, selection.host, selection.port, inner=False)
+    return tuple(undeclared(left, selection.host, selection.port, inner=_has_inner(selection))) if left else ()
+
+
+def _has_inner(selection: Selection) -> bool:
+    from provision.knowledge.engine_files import load_engine_file  # most servers listen at one place alone
+
+    return load_engine_file(selection.backend).inner_sockets
 
 
 def undeclared(sockets: Iterable[ListeningSocket], host: str, port: int, *, inner: bool) -> list[ListeningSocket]:
