@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from provision.domain.frozen import frozen
 from provision.errors import FabricError, UnreachableError
 from provision.host.layout import Layout
 
@@ -40,7 +41,7 @@ REQUEST_TIMEOUT_S = 600.0
 PATIENCE_S = 1.5
 
 
-@dataclass(frozen=True)
+@frozen
 class PlannedMachine:
     """One of many machines: what suits it, and what would be done there, or why nothing would."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from provision.domain.engine import Method
+from provision.domain.frozen import frozen
 from provision.domain.lock import LockedPlatform
 from provision.domain.model import Model
 from provision.domain.selection import Selection
@@ -15,7 +16,7 @@ from provision.domain.state import State
 from provision.select.sources import Tried
 
 
-@dataclass(frozen=True)
+@frozen
 class Before:
     """What of the state is used for one wish.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.app import Fabric
 from provision.apply.state import write_state
+from provision.domain.frozen import frozen
 from provision.domain.lock import NO_PINS, Pins
 from provision.domain.plan import Change, Kind, Plan
 from provision.domain.selection import Selection
@@ -32,7 +33,7 @@ AUTO_ROLLBACK = "auto-rollback"
 _PIN_AGAIN = "Where upstream has changed it for good, `fabric lock` pins what is there now."
 
 
-@dataclass(frozen=True)
+@frozen
 class UpOptions:
     """How ``up`` goes about it.
 
@@ -48,7 +49,7 @@ class UpOptions:
     rollback: bool = True
 
 
-@dataclass(frozen=True)
+@frozen
 class UpResult:
     """What was done. ``smoke`` is ``None`` where it was not wanted."""
 
@@ -65,7 +66,7 @@ class UpResult:
         return self.smoke is None or self.smoke.ok
 
 
-@dataclass(frozen=True)
+@frozen
 class BringUp:
     """What ``fabric VERB`` does with one prefix while its lock is held.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import msgspec
 
 from provision import __version__
 from provision.domain.facts import Facts
+from provision.domain.frozen import frozen
 from provision.errors import RefusedError
 from provision.facts.detect import detect
 from provision.host.capture import CapturingMachine
@@ -28,7 +29,7 @@ LOG_LINES = 200
 CAPTURE = "capture"
 
 
-@dataclass(frozen=True)
+@frozen
 class Taken:
     """The facts of a machine, the files of a redacted capture of it, and what redacts all else in the same way."""
 

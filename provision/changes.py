@@ -16,6 +16,7 @@ from provision.apply.state import read_state
 from provision.apply.whereabouts import at_home
 from provision.bring_up import BringUp, UpOptions, UpResult
 from provision.changing import changing, locked
+from provision.domain.frozen import frozen
 from provision.domain.plan import Kind, Plan
 from provision.domain.selection import Selection
 from provision.domain.spec import Spec
@@ -46,7 +47,7 @@ class SmokeFailedError(FabricError):
         super().__init__(f"{selection.model.name} was ready and failed the smoke test: {failed}.")
 
 
-@dataclass(frozen=True)
+@frozen
 class _Run:
     """One run of a verb that brings a server up: the clock's seconds when it began, and the way back."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from provision.artifacts.resolve import Newer, Resolver
 from provision.before import Before
 from provision.domain.engine import EngineRelease
 from provision.domain.facts import Facts
+from provision.domain.frozen import frozen
 from provision.domain.lock import LOCK_FILE, LockedPlatform, Pins
 from provision.domain.model import Model
 from provision.domain.selection import Selection
@@ -31,7 +32,7 @@ from provision.select.offer import Wanted
 from provision.select.sources import Tried, named_now
 
 
-@dataclass(frozen=True)
+@frozen
 class Choosing:
     """Chooses with what is known here, and looks up what is chosen; see ``Planner`` for the fields."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from provision.app import Fabric
 from provision.apply.edits import keep_edits
@@ -12,6 +11,7 @@ from provision.apply.records import entry_drift
 from provision.apply.trash import discard
 from provision.changing import changing
 from provision.domain.drift import DriftKind
+from provision.domain.frozen import frozen
 from provision.domain.resource import Kind
 from provision.domain.state import State
 from provision.engines.registry import ENGINES
@@ -20,7 +20,7 @@ from provision.host.files import explained
 from provision.serve.observation import Server
 
 
-@dataclass(frozen=True)
+@frozen
 class Collected:
     """What went, or would go, with the bytes of each in the same order, and the bytes that the disk gets back."""
 
@@ -29,7 +29,7 @@ class Collected:
     freed_bytes: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Collector:
     """Collects in the prefix of ``fabric``; ``keep`` generations stay, and models that were pulled unless told."""
 

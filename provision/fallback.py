@@ -10,6 +10,7 @@ from pathlib import Path
 from provision.app import Fabric
 from provision.apply.state import read_state
 from provision.bring_up import BringUp, UpOptions
+from provision.domain.frozen import frozen
 from provision.domain.selection import Selection
 from provision.domain.server import ServerState
 from provision.domain.state import State
@@ -19,7 +20,7 @@ from provision.host.secret import stored_key
 from provision.serve.observation import Server
 
 
-@dataclass(frozen=True)
+@frozen
 class _Before:
     """What served: its selection, the generation that said so, and its API key where that is known."""
 

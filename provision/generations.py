@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from provision.app import Fabric
+from provision.domain.frozen import frozen
 from provision.domain.plan import Action, Change, Kind, Plan
 from provision.domain.state import Generation, State
 from provision.errors import UnreachableError, UsageError
@@ -14,7 +15,7 @@ from provision.plan.diff import differences
 _FETCHED_AGAIN = "fetched again by the hashes that were recorded"
 
 
-@dataclass(frozen=True)
+@frozen
 class KnownGeneration:
     """One generation; ``changes`` say in words what it served otherwise than the one before it.
 

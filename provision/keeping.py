@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from provision.apply.progress import Progress
 from provision.apply.service_file import install, look, lost_record, remove
 from provision.apply.state import read_state, write_state
+from provision.domain.frozen import frozen
 from provision.domain.selection import Selection
 from provision.domain.spec import SYSTEMD
 from provision.domain.state import ServiceUnit, State
@@ -21,7 +22,7 @@ from provision.serve.keeper import Keeper, keeper_of
 from provision.serve.systemd import set_linger
 
 
-@dataclass(frozen=True)
+@frozen
 class Keeping:
     """The service of one prefix, while its lock is held."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from provision.app import Fabric
 from provision.apply.pin import Pinning
@@ -13,6 +13,7 @@ from provision.apply.pull import Intake
 from provision.artifacts.mirrors import choose_mirrors
 from provision.artifacts.resolve import Newer
 from provision.domain.engine import EngineRelease, Method
+from provision.domain.frozen import frozen
 from provision.domain.lock import LockedPlatform, every_wheel
 from provision.domain.model import Model
 from provision.domain.spec import Spec
@@ -24,7 +25,7 @@ LOCKABLE = tuple(method for method in DEFAULT_METHODS if method is not Method.EX
 _NO_NEXT_BEST = "A lock takes no next best: where that place is never reached, name another --source or --model."
 
 
-@dataclass(frozen=True)
+@frozen
 class LockEntries:
     """Makes entries for one wish; whoever uses it holds the lock of the prefix and clears its staging directory.
 

@@ -11,6 +11,7 @@ from provision import __version__
 from provision.app import Fabric
 from provision.changing import changing
 from provision.domain.engine import Method
+from provision.domain.frozen import frozen
 from provision.domain.lock import LOCK_FILE, NO_PINS, Lock, LockedPlatform, Pins, platform_name, wish_of
 from provision.domain.lock_change import LockChange, lock_changes
 from provision.domain.spec import EXTERNAL, Spec
@@ -23,7 +24,7 @@ from provision.plan.lock_file import MAX_LOCK_BYTES, check_complete, check_wish,
 LOCK_MODE = 0o644
 
 
-@dataclass(frozen=True)
+@frozen
 class Resolved:
     """A lock as it is resolved now, for ``path``, and what becomes of each of its entries.
 
@@ -36,7 +37,7 @@ class Resolved:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@frozen
 class Bundled:
     """A bundle that was made."""
 

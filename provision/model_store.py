@@ -16,6 +16,7 @@ from provision.apply.touched import recognized
 from provision.apply.trash import discard
 from provision.changing import changing
 from provision.collecting import let_go_of_links
+from provision.domain.frozen import frozen
 from provision.domain.model import Model
 from provision.domain.spec import AUTO
 from provision.domain.state import State, StoreEntry
@@ -27,7 +28,7 @@ _KIND = "model"
 _PREFERRED = "llamacpp"
 
 
-@dataclass(frozen=True)
+@frozen
 class StoredModel:
     """One model of the store. ``known_as`` are the names and references that led to it.
 
@@ -48,7 +49,7 @@ class StoredModel:
     pulled: bool | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Pulled:
     """A model that is in the store now; ``changed`` tells whether it had to be fetched for that."""
 

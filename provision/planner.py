@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from provision.before import Before, recall
 from provision.choosing import Choosing
 from provision.domain.facts import Facts
 from provision.domain.finding import Severity
+from provision.domain.frozen import frozen
 from provision.domain.lock import NO_PINS, LockedPlatform, Pins
 from provision.domain.plan import Kind, Plan
 from provision.domain.selection import Selection
@@ -37,7 +38,7 @@ from provision.serve.observation import Server
 _HAS_THE_PORT = (ServerState.STARTING, ServerState.LOADING, ServerState.READY, ServerState.DEGRADED)
 
 
-@dataclass(frozen=True)
+@frozen
 class Planner:
     """Plans for one prefix on one machine.
 

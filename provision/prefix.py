@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -13,6 +13,7 @@ from provision.apply.service_file import look, service_drift
 from provision.apply.store import converted_path, engine_path_of, model_file, model_path, paths_of
 from provision.domain.drift import Drift, DriftKind
 from provision.domain.engine import Method
+from provision.domain.frozen import frozen
 from provision.domain.model import Model
 from provision.domain.plan import Plan
 from provision.domain.resource import Kind
@@ -33,7 +34,7 @@ from provision.serve.audit import undeclared_sockets
 from provision.serve.observation import Server
 
 
-@dataclass(frozen=True)
+@frozen
 class Prefix:
     """The directory at ``layout``; ``env`` holds the key that a selection names."""
 

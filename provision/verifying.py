@@ -18,6 +18,7 @@ from provision.apply.verify import Problem, Verified, verify
 from provision.bring_up import BringUp, UpOptions
 from provision.changing import changing, looking
 from provision.domain.drift import DriftKind
+from provision.domain.frozen import frozen
 from provision.domain.plan import Action, Kind, Plan
 from provision.domain.state import Generation, State, StoreEntry
 from provision.errors import FabricError
@@ -30,7 +31,7 @@ _STORED = (Kind.ENGINE, Kind.MODEL)
 _NO_MORE_THAN_FILES = UpOptions(smoke=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class Checked:
     """What was found, what of it was put right, and what was not.
 

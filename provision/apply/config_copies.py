@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from provision.apply.state import write_state
+from provision.domain.frozen import frozen
 from provision.domain.state import ConfigFile, State
 from provision.errors import InvalidInputError
 from provision.host.files import commit, explained, make_private_dir
@@ -23,7 +24,7 @@ OURS, BEFORE = "ours", "before"
 WHOLE = "whole"  # how older versions wrote: the file is ours as it is
 
 
-@dataclass(frozen=True)
+@frozen
 class Rendered:
     """What is to be written: the name of the format, how it is merged, the text, and which keys are not replaced."""
 

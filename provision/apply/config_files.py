@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from provision.apply.config_copies import (
@@ -24,6 +24,7 @@ from provision.apply.config_copies import (
     sweep,
 )
 from provision.apply.user_file import explained_outside, read, real_path, replace_content, staged, writable
+from provision.domain.frozen import frozen
 from provision.domain.state import ConfigFile, State
 from provision.errors import FabricError, InvalidInputError
 from provision.host.files import commit, unused_name
@@ -34,7 +35,7 @@ from provision.plan.config_text import CannotMergeError, with_ours, without_ours
 ASIDE = ".before-fabric"
 
 
-@dataclass(frozen=True)
+@frozen
 class Written:
     """What was done: the file that was written, whether it changed, and the copy of what stood there before.
 
@@ -47,7 +48,7 @@ class Written:
     replaced: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class TakenBack:
     """What became of one file: ``removed``, ``restored``, ``edited``, ``gone`` or ``left``.
 

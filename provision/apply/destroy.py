@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from provision.apply.config_copies import BEFORE, known_files, parts_of, unnamed_copies
 from provision.apply.config_files import TakenBack, take_each_back
@@ -11,6 +11,7 @@ from provision.apply.prefix_check import check_prefix
 from provision.apply.records import record
 from provision.apply.state import read_marker, restore_state, write_state
 from provision.apply.store import unrecorded
+from provision.domain.frozen import frozen
 from provision.domain.resource import Kind
 from provision.domain.state import State, StoreEntry
 from provision.errors import RefusedError
@@ -22,7 +23,7 @@ from provision.host.reading import sha256_of_file
 _SHOWN = 12  # characters of a hash, where nobody knows a name
 
 
-@dataclass(frozen=True)
+@frozen
 class Removal:
     """What went, by its path, and what became of the user's files that were written on request.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from provision.apply.generations import files_besides, worth_keeping
 from provision.apply.store import unrecorded
+from provision.domain.frozen import frozen
 from provision.domain.plan import Kind
 from provision.domain.state import Generation, State, StoreEntry
 from provision.errors import FabricError
@@ -20,7 +21,7 @@ IDLE_S = 86400.0  # what nobody has gone on with for a day was given up
 _OUR_NAMES = {Kind.ENGINE.value: r"[a-z]+-.+-[0-9a-f]{12}", Kind.MODEL.value: r"[0-9a-f]{64}\.(gguf|safetensors)"}
 
 
-@dataclass(frozen=True)
+@frozen
 class Garbage:
     """One thing that is to go: what it is, where it lies, and why it is not needed."""
 
@@ -35,7 +36,7 @@ class Garbage:
         return sum(status.st_size for status in _files(self.path))
 
 
-@dataclass(frozen=True)
+@frozen
 class Marked:
     """What goes, and the ``state`` that knows no more of it.
 
@@ -50,7 +51,7 @@ class Marked:
     strangers: tuple[Path, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class Mark:
     """Tells what is live and what is not: the ``keep`` newest generations are, and the one that is ``running``.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from provision.apply.store import (
 from provision.artifacts.fetch import Fetcher
 from provision.domain.artifacts import Wheel
 from provision.domain.engine import EngineRelease, Launch, Method
+from provision.domain.frozen import frozen
 from provision.domain.selection import Selection
 from provision.domain.state import StoreEntry
 from provision.engines.engine import Engine
@@ -34,7 +35,7 @@ PREFLIGHT_TIMEOUT_S = 60.0
 CONVERSION_TIMEOUT_S = 1800.0
 
 
-@dataclass(frozen=True)
+@frozen
 class Installer:
     """Installs what a selection needs. ``env`` is the user's; ``stop`` ends every transfer and program.
 

@@ -12,15 +12,15 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
+from provision.domain.frozen import frozen
 from provision.errors import FabricError
 from provision.host.files import append_synced, explained, remove_tree, sync
 from provision.host.layout import Layout
 from provision.host.reading import read_private
 
 
-@dataclass(frozen=True)
+@frozen
 class Interrupted:
     """A run that did not finish: what it was doing, and its last step."""
 

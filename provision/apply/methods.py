@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from provision.apply.first_use import pinned_by_what_came
@@ -14,13 +14,14 @@ from provision.artifacts.fetch import Fetcher
 from provision.artifacts.uv_program import Uv
 from provision.domain.artifacts import PinnedFile, Wheel
 from provision.domain.engine import EngineRelease, Method
+from provision.domain.frozen import frozen
 from provision.domain.safe_name import inside
 from provision.errors import FabricError
 from provision.host.files import make_private_dir, remove_tree
 from provision.host.layout import Layout
 
 
-@dataclass(frozen=True)
+@frozen
 class Workshop:
     """What making a tree needs. ``env`` is the user's; ``stop`` ends every transfer and program.
 

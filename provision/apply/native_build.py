@@ -6,11 +6,11 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from provision.apply.build_output import error_lines, parse_step, tells_of_full_disk, tells_of_killed_compiler
 from provision.apply.toolchain import NINJA, Toolchain, require_toolchain
+from provision.domain.frozen import frozen
 from provision.errors import CannotCreateError, FabricError, InterruptedByUserError, InvalidInputError
 from provision.host.environment import without_secrets
 from provision.host.files import commit, explained, make_private_dir, remove_tree
@@ -56,7 +56,7 @@ class BuildFailedError(FabricError):
     code = "build-failed"
 
 
-@dataclass(frozen=True)
+@frozen
 class _Build:
     """One build. ``env`` is the user's; ``work`` holds the sources and what was built so far."""
 

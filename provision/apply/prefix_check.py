@@ -6,8 +6,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 
+from provision.domain.frozen import frozen
 from provision.errors import RefusedError
 from provision.host.exposure import exposures
 from provision.host.layout import MARKER, Layout
@@ -19,7 +19,7 @@ _LEFT_BY_A_KILLED_RUN = ("lock", "lock.holder")
 _MARKER_ON_ITS_WAY = f".{MARKER}.tmp-"
 
 
-@dataclass(frozen=True)
+@frozen
 class Objection:
     """What speaks against a prefix: the ``code`` of the check that failed, why, and what to do."""
 

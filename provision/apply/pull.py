@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from provision.artifacts.ollama_registry import MANIFEST_TYPES, open_to_anybody
 from provision.artifacts.pip_settings import PackageSettings, read_local, uv_environment
 from provision.artifacts.uv_program import Uv
 from provision.domain.artifacts import Wheel
+from provision.domain.frozen import frozen
 from provision.domain.model import Model
 from provision.domain.state import StoreEntry
 from provision.errors import CannotCreateError
@@ -34,7 +35,7 @@ from provision.host.transport import Transport
 SLACK_BYTES = 64 << 20
 
 
-@dataclass(frozen=True)
+@frozen
 class Intake:
     """Brings files into the prefix. ``env`` is the user's; ``stop`` ends every transfer and program.
 

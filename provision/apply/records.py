@@ -6,10 +6,10 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from provision.domain.drift import Drift, DriftKind
+from provision.domain.frozen import frozen
 from provision.domain.model import Model
 from provision.domain.resource import Kind
 from provision.domain.state import StoredFile, StoreEntry
@@ -123,7 +123,7 @@ def entry_drift(
             yield Drift(DriftKind.MODE, Kind(entry.kind), entry.name, detail, str(place))
 
 
-@dataclass(frozen=True)
+@frozen
 class _Comparison:
     """How the files of an entry are compared: ``owner`` is whose they have to be, ``deep`` says to read them all.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import msgspec
 
 from provision import __version__
+from provision.domain.frozen import frozen
 from provision.domain.plan import Plan
 from provision.errors import InvalidInputError
 from provision.host.files import explained
@@ -22,7 +23,7 @@ MAX_PLAN_BYTES = 16 << 20
 PLAN_AGAIN = "Make a new one with `fabric plan --out FILE`."
 
 
-@dataclass(frozen=True)
+@frozen
 class PlanFile:
     """A plan and what it is bound to, beside the state that the plan itself names.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -12,6 +12,7 @@ from provision import __version__
 from provision.apply.parents import forget_parents, noted_parents
 from provision.apply.prefix_check import check_prefix
 from provision.apply.whereabouts import at_home, taken_over
+from provision.domain.frozen import frozen
 from provision.domain.state import STATE_VERSION, State
 from provision.errors import InvalidInputError, RefusedError
 from provision.host.files import commit, explained, make_private_dir
@@ -74,7 +75,7 @@ def write_state(layout: Layout, state: State) -> State:
     return following
 
 
-@dataclass(frozen=True)
+@frozen
 class Marker:
     """What makes a directory fabric's: its id, and the parents that were made for it, nearest first."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from provision.domain.frozen import frozen
 from provision.errors import FabricError
 
 NINJA = "Ninja"
@@ -33,7 +33,7 @@ class NoCompilerError(FabricError):
     code = "no-compiler"
 
 
-@dataclass(frozen=True)
+@frozen
 class Toolchain:
     """Absolute paths; ``generator`` is CMake's name of the files that ``builder`` reads."""
 

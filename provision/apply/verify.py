@@ -7,13 +7,14 @@ import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from provision.apply.drift import current_drift
 from provision.apply.records import content_sha256, entry_drift, pinned_sha256
 from provision.apply.store import unrecorded
 from provision.domain.drift import Drift, DriftKind
+from provision.domain.frozen import frozen
 from provision.domain.state import State, StoreEntry
 from provision.errors import InterruptedByUserError
 from provision.host.files import explained
@@ -22,7 +23,7 @@ from provision.host.layout import Layout
 AT_ONCE = 8  # more only make a disk seek
 
 
-@dataclass(frozen=True)
+@frozen
 class Problem:
     """One file that is not what it was, in the entry ``key``; empty for what belongs to no entry.
 
@@ -42,7 +43,7 @@ class Problem:
         return "touched" if self.touched else self.drift.kind.value
 
 
-@dataclass(frozen=True)
+@frozen
 class Verified:
     """``unhashed`` are the names of entries of older versions that hold files whose hash nobody knows."""
 
@@ -52,7 +53,7 @@ class Verified:
     size_bytes: int
 
 
-@dataclass(frozen=True)
+@frozen
 class _Read:
     """A recorded file that has to be read: it is there with its size, and its hash is known."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -18,6 +18,7 @@ from provision.artifacts.ranged_file import WholeFilesOnlyError, open_ranged
 from provision.artifacts.side_by_side import side_by_side
 from provision.artifacts.wheel_member import unpack_member
 from provision.domain.artifacts import PinnedFile, Wheel, WheelMember
+from provision.domain.frozen import frozen
 from provision.domain.safe_name import inside
 from provision.errors import RefusedError, UnreachableError
 from provision.host.address import redact
@@ -38,7 +39,7 @@ def _no_headers(_: str) -> Mapping[str, str]:
     return {}
 
 
-@dataclass(frozen=True)
+@frozen
 class Fetcher:
     """Fetches into ``staging``. ``addresses`` maps wheel file names to URLs; ``stop`` ends every transfer.
 

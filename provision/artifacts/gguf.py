@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from provision.artifacts.cursor import Cursor
+from provision.domain.frozen import frozen
 from provision.errors import InvalidInputError, RefusedError
 
 MAGIC = b"GGUF"
@@ -83,7 +84,7 @@ class Tensors:
             self.add(layer, size)
 
 
-@dataclass(frozen=True)
+@frozen
 class GgufHeader:
     """What the header says. ``end_bytes`` is where the last tensor ends, at least.
 

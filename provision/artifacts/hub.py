@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +17,7 @@ from provision.artifacts.mirrors import Mirrors
 from provision.artifacts.safetensors import INDEX, MAX_INDEX_BYTES, files_in_index
 from provision.artifacts.web_json import refuse_page
 from provision.domain.artifacts import HashSource, PinnedFile
+from provision.domain.frozen import frozen
 from provision.domain.reference import HubReference
 from provision.errors import InvalidInputError, RefusedError
 from provision.host.site import get, get_range
@@ -25,7 +26,7 @@ from provision.host.transport import Transport
 MAX_SMALL_BYTES = 1 << 25  # the largest tokenizers; git itself takes no larger file on the hub
 
 
-@dataclass(frozen=True)
+@frozen
 class HubFiles:
     """The files of one model at ``commit``; the first GGUF part, or the files of a directory by their paths.
 
@@ -43,7 +44,7 @@ class HubFiles:
     blob_ids: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class Hub:
     """A hub as this user reaches it."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from provision.artifacts.mirrors import HUB_TOKEN, Mirrors
 from provision.artifacts.web_json import not_as_documented, read_json, size_in, unexpected
+from provision.domain.frozen import frozen
 from provision.domain.reference import HubReference
 from provision.domain.safe_name import is_safe_path, shown
 from provision.errors import FabricError, InvalidInputError, RefusedError, UnreachableError
@@ -27,7 +27,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LICENSE = re.compile(r"[A-Za-z0-9.+_-]{1,64}")
 
 
-@dataclass(frozen=True)
+@frozen
 class HubFile:
     """One file of a repository. ``blob_id`` is git's name of its content, known only where ``sha256`` is not."""
 
@@ -37,7 +37,7 @@ class HubFile:
     blob_id: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class HubListing:
     """A repository at one commit."""
 

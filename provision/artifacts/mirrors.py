@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from provision.domain.frozen import frozen
 from provision.domain.safe_name import shown
 from provision.domain.web_address import is_loopback
 from provision.errors import InvalidInputError, UsageError, did_you_mean
@@ -24,7 +25,7 @@ MAX_TOKEN_BYTES = 1 << 12
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
-@dataclass(frozen=True)
+@frozen
 class Mirrors:
     """Base addresses without a slash at the end; ``others`` maps those of no site to what stands in for them.
 

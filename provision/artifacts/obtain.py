@@ -6,10 +6,10 @@ import hashlib
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from provision.domain.artifacts import PinnedFile
+from provision.domain.frozen import frozen
 from provision.domain.web_address import without_login
 from provision.errors import FabricError, RefusedError, UnreachableError
 from provision.host.address import redact
@@ -31,7 +31,7 @@ class RejectedError(RefusedError):
     """What came is not what was pinned, or damaged."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Ways:
     """Where files may come from, and who is told.
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from provision.artifacts.mirrors import Mirrors
 from provision.artifacts.web_json import not_as_documented, parse_json, size_in, unexpected
 from provision.domain.artifacts import HashSource, PinnedFile
+from provision.domain.frozen import frozen
 from provision.domain.reference import OllamaReference
 from provision.domain.safe_name import shown
 from provision.domain.web_address import is_loopback
@@ -41,7 +42,7 @@ _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 
 
-@dataclass(frozen=True)
+@frozen
 class OllamaLayer:
     """``kind`` is the last part of its media type: ``model``, ``template``, ``params``, ``license``, ``projector``."""
 
@@ -49,7 +50,7 @@ class OllamaLayer:
     file: PinnedFile
 
 
-@dataclass(frozen=True)
+@frozen
 class OllamaManifest:
     """A model of a registry. ``digest`` is the hexadecimal SHA-256 of the manifest's bytes, ``body`` the bytes.
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from provision.artifacts.mirrors import GITHUB_TOKENS, Mirrors
 from provision.artifacts.web_json import not_as_documented, read_json, read_text, size_in, unexpected
 from provision.domain.artifacts import HashSource, PinnedFile
+from provision.domain.frozen import frozen
 from provision.domain.safe_name import is_safe_path, shown
 from provision.errors import FabricError, InvalidInputError, RefusedError, UnreachableError, UsageError
 from provision.host.address import redact
@@ -30,7 +31,7 @@ _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _CHECKSUM_LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(?:\./)?(\S.*?)\s*")
 
 
-@dataclass(frozen=True)
+@frozen
 class Release:
     """``tag`` names it. The ``path`` of an asset is its name."""
 

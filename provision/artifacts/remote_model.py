@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import quote, urlsplit
 
 from provision.artifacts import hub, ollama_registry
@@ -18,6 +18,7 @@ from provision.artifacts.ranged_file import open_ranged, whole_files_only
 from provision.artifacts.safetensors import Weights, add_weights, count_weights
 from provision.artifacts.web_json import MAX_SIZE_BYTES, not_as_documented, refuse_page, unexpected
 from provision.domain.artifacts import HashSource, PinnedFile
+from provision.domain.frozen import frozen
 from provision.domain.model import Model
 from provision.domain.reference import HubReference, OllamaReference, WebReference
 from provision.domain.safe_name import client_name
@@ -48,7 +49,7 @@ def describe_remote(
     return web.from_registry(reference) if isinstance(reference, OllamaReference) else web.from_web(reference)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Web:
     mirrors: Mirrors
     transport: Transport

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from provision.domain.engine import Assets, EngineRelease
+from provision.domain.frozen import frozen
 from provision.domain.model import Model
 from provision.domain.selection import Selection
 from provision.errors import InvalidInputError, UnavailableError, UnreachableError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from provision.host.transport import Transport
 
 
-@dataclass(frozen=True)
+@frozen
 class Newer:
     """Which releases of a repository are taken instead of the older ones that the data files name.
 
@@ -31,7 +32,7 @@ class Newer:
     newest: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Resolver:
     """Asks the places where releases and models come from, or the ``sites`` that stand in for them.
 

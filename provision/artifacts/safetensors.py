@@ -11,11 +11,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from provision.artifacts.cursor import CHUNK_BYTES, Cursor
+from provision.domain.frozen import frozen
 from provision.errors import InvalidInputError
 
 MAX_HEADER_BYTES = 1 << 25  # the format allows 100 MB; the largest real ones have 3
@@ -35,7 +35,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _FILE_IN_INDEX = re.compile(rb'"([^"\\/\x00-\x1f]{1,200}\.safetensors)"')
 
 
-@dataclass(frozen=True)
+@frozen
 class Weights:
     """The tensors of one or several files. ``parameters`` counts the elements of floating-point tensors.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +23,7 @@ from provision.cli.session import Result, Session, verb
 from provision.cli.wish import read_wish
 from provision.domain.facts import Facts
 from provision.domain.finding import Finding, Severity
+from provision.domain.frozen import frozen
 from provision.domain.plan import Plan
 from provision.domain.security_check import Outcome, SecurityCheck
 from provision.domain.spec import Spec
@@ -37,7 +37,7 @@ _STYLES = {Severity.ERROR: output.BAD, Severity.WARNING: output.WARN, Severity.I
 _WORST_FIRST = [*_STYLES]
 
 
-@dataclass(frozen=True)
+@frozen
 class Diagnosis:
     """What is to be told of a machine: a plan for it, or why there is none."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from provision.cli.progress import ProgressOutput
+from provision.domain.frozen import frozen
 from provision.host.layout import Layout, locate
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when some
 OWN_MODELS = "fabric.models.yaml"  # beside the spec
 
 
-@dataclass(frozen=True)
+@frozen
 class Result:
     """What a verb found or did: a document for programs, lines for people, and the exit status.
 

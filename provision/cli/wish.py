@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ import typer
 
 from provision.artifacts.mirrors import SITES
 from provision.cli.session import OWN_MODELS, adopt_signature
+from provision.domain.frozen import frozen
 from provision.domain.reference import FORMS
 from provision.domain.spec import ACCELERATIONS, BACKENDS, KV_CACHE_TYPES, SERVICES, SOURCES, Install, Spec
 from provision.errors import InvalidInputError, UsageError
@@ -26,7 +27,7 @@ SpecFile = Annotated[
 ]
 
 
-@dataclass(frozen=True)
+@frozen
 class Wish:
     """The spec, the file that it came from, and how to go about it."""
 

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYetError
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from provision.client.base_url import checked
 from provision.client.settings import from_environment
 from provision.domain.client_config import ClientConfig
+from provision.domain.frozen import frozen
 from provision.errors import FabricError, InterruptedByUserError, UnreachableError
 from provision.host.endpoint import EndpointClient, Response
 from provision.host.lock import passing
@@ -36,7 +37,7 @@ _TOO_MANY, _FAILED = 429, 500  # and what is above the latter: what answers so i
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@frozen
 class Availability:
     """How a server was found.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from provision.client.errors import ConnectError, RateLimitError, StatusError, U
 from provision.client.peer import Peer
 from provision.client.request import encoded
 from provision.client.sessions import Sending, Sessions
+from provision.domain.frozen import frozen
 from provision.domain.key_header import key_header
 from provision.host.proxy import Proxy, proxy_for
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@frozen
 class Patience:
     """How long a server is waited for.
 

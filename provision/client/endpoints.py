@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import msgspec
 
 from provision.client.base_url import checked
+from provision.domain.frozen import frozen
 from provision.domain.spec import EXTERNAL
 from provision.errors import InvalidInputError, did_you_mean
 from provision.knowledge.routes import Backend, Routes
@@ -21,7 +21,7 @@ _EXAMPLES = {
 _KEYS = ("url", "model_id", "backend")
 
 
-@dataclass(frozen=True)
+@frozen
 class Endpoint:
     """Where one model is served, and by which name, ``None`` where that is not told; ``base_url`` is checked."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from provision.domain.frozen import frozen
 from provision.errors import UsageError
 from provision.host.server_said import server_said, without
 
@@ -12,7 +13,7 @@ SECRET_CHARACTERS = 8  # what is shorter in a header, such as "1", keeps nothing
 _NEVER_IN_A_HEADER = "\r\n\0"
 
 
-@dataclass(frozen=True)
+@frozen
 class Peer:
     """``where`` is its address; ``secrets`` are hidden wherever it repeats them."""
 

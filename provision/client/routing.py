@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 
 from provision.client.endpoints import ENDPOINTS, MODEL_MAP, backend_url, read_endpoints, read_model_map, value
 from provision.client.names import is_listed, known_as
+from provision.domain.frozen import frozen
 from provision.errors import UsageError, did_you_mean
 from provision.knowledge.models import Catalog, load_catalog
 from provision.knowledge.routes import Backend, Routes, load_routes
@@ -25,7 +26,7 @@ DEFAULT_BACKEND = "INFERENCE_BACKEND"
 _LIKENESS = 0.75  # of a prefix to a backend's name: organisations of the hub stand before a slash, too
 
 
-@dataclass(frozen=True)
+@frozen
 class Route:
     """Where requests for ``model`` go: to ``base_url``, which ends in ``/v1``, for ``model_id``.
 
@@ -71,7 +72,7 @@ def near_prefix(model: str) -> str:
     return did_you_mean(prefix.casefold(), routes.names, _LIKENESS) if slash and not routes.find(prefix) else ""
 
 
-@dataclass(frozen=True)
+@frozen
 class _Rules:
     env: Mapping[str, str]
     given_catalog: Catalog | None

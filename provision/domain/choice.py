@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from provision.domain.frozen import frozen
 from provision.domain.model import Model
 from provision.domain.selection import Fit
 
 
-@dataclass(frozen=True)
+@frozen
 class Alternative:
     """One way to serve that was weighed. ``reason`` says what is against it; empty where it only comes later.
 
@@ -23,7 +22,7 @@ class Alternative:
     distance: int = 0
 
 
-@dataclass(frozen=True)
+@frozen
 class Recommendation:
     """The best way to serve on a machine.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from provision.domain.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class ClientConfig:
     """What a client needs. ``base_url`` ends in ``/v1``; ``local_llm_start_cmd`` is one line for a shell.
 

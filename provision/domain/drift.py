@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
+from provision.domain.frozen import frozen
 from provision.domain.resource import Kind
 
 
@@ -27,7 +27,7 @@ class DriftKind(str, Enum):
     ADDRESS = "address"
 
 
-@dataclass(frozen=True)
+@frozen
 class Drift:
     """One difference. ``path`` is absolute, ``None`` for what is no file; ``diff`` is a unified diff of an edit.
 

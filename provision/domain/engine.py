@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 
 from provision.domain.artifacts import PinnedFile, Wheel, WheelMember
+from provision.domain.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Library:
     """A shared library that the release links to and that some systems lack.
 
@@ -40,7 +41,7 @@ _NEEDED = {  # what a release says, by its method, once it is known where everyt
 }
 
 
-@dataclass(frozen=True)
+@frozen
 class Assets:
     """Files of one release on GitHub. ``names`` are regular expressions, each for one archive that is unpacked.
 
@@ -58,7 +59,7 @@ class Assets:
     strip: int = 0
 
 
-@dataclass(frozen=True)
+@frozen
 class EngineRelease:
     """One way to get one build of an engine for one kind of machine.
 
@@ -128,7 +129,7 @@ class EngineRelease:
         return not self.lacking
 
 
-@dataclass(frozen=True)
+@frozen
 class Health:
     """How a server tells that it is up: the path that answers 200, and the statuses that mean that it loads still."""
 
@@ -136,7 +137,7 @@ class Health:
     loading: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class Failure:
     """One way in which an engine fails: a pattern in its log, what to tell the user, and whether to try again.
 
@@ -150,7 +151,7 @@ class Failure:
     lost_port: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Launch:
     """How one process of an engine is started. ``files`` are the texts that it reads, by name."""
 
@@ -159,7 +160,7 @@ class Launch:
     files: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@frozen
 class Trial:
     """A command that shows whether an installed engine runs; what it prints is in the tree as ``kept_as``.
 
@@ -175,7 +176,7 @@ class Trial:
 SERVER_FILE = "server.json"  # its name inside a generation
 
 
-@dataclass(frozen=True)
+@frozen
 class ServerFile:
     """What the supervisor reads: how to start the server, the seconds it may take to stop, its known failures."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
 from provision.domain.finding import Finding
 from provision.domain.fingerprint import RunningServer
+from provision.domain.frozen import frozen
 from provision.domain.gpu import Gpu, ListedDevice, Vulkan
 
 
@@ -18,7 +19,7 @@ class Outcome(str, Enum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True)
+@frozen
 class Probe:
     """The record of one probe, so that "why was this not seen" has an answer."""
 
@@ -28,7 +29,7 @@ class Probe:
     detail: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Libc:
     """The C library: ``glibc`` or ``musl``, and its version."""
 
@@ -36,7 +37,7 @@ class Libc:
     version: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class OperatingSystem:
     """The operating system as programs meet it.
 
@@ -65,7 +66,7 @@ class OperatingSystem:
     translated: bool | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Cpu:
     """The processor. ``cores_usable`` is what this process may use: affinity and every cgroup quota.
 
@@ -84,7 +85,7 @@ class Cpu:
     numa_nodes: int | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Memory:
     """Main memory in bytes. ``limit_bytes`` is the smallest cgroup limit, ``None`` where there is none.
 
@@ -106,7 +107,7 @@ class Memory:
         return min(each for each in bounds if each is not None)
 
 
-@dataclass(frozen=True)
+@frozen
 class Disk:
     """The file system that holds, or will hold, the prefix.
 
@@ -122,7 +123,7 @@ class Disk:
     total_bytes: int | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Network:
     """How the outside is reached.
 
@@ -135,7 +136,7 @@ class Network:
     no_proxy: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Facts:
     """One snapshot of a machine: the input of every choice.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from provision.domain.frozen import frozen
 
 
 class Severity(str, Enum):
@@ -14,7 +15,7 @@ class Severity(str, Enum):
     ERROR = "error"
 
 
-@dataclass(frozen=True)
+@frozen
 class Finding:
     """Something worth telling about the machine, under a code that never changes."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from provision.domain.frozen import frozen
 
 OLLAMA = "ollama"
 VLLM = "vllm"
@@ -13,7 +15,7 @@ UNKNOWN = "unknown"
 UNREACHABLE = "unreachable"
 
 
-@dataclass(frozen=True)
+@frozen
 class Fingerprint:
     """What was found out by asking. Everything in it is what the server says of itself, cut to a sane length.
 
@@ -39,7 +41,7 @@ class Fingerprint:
         return self.kind not in (UNKNOWN, UNREACHABLE)
 
 
-@dataclass(frozen=True)
+@frozen
 class RunningServer:
     """A program that listens on one of the ports where model servers usually are.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from provision.domain.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class FoundEngine:
     """One engine as it calls itself. ``where`` is as in ``on port 11434``; ``ours`` says that this prefix serves it."""
 

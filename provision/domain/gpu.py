@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
+from provision.domain.frozen import frozen
 
-@dataclass(frozen=True)
+
+@frozen
 class GpuMemory:
     """``kind`` is ``dedicated``, ``unified`` or ``unknown``.
 
@@ -48,7 +49,7 @@ class Obstacle(str, Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True)
+@frozen
 class GpuInstance:
     """A part of a GPU that engines are given instead of the whole (MIG)."""
 
@@ -60,7 +61,7 @@ class GpuInstance:
 VENDOR_NAMES = {"nvidia": "NVIDIA", "amd": "AMD", "intel": "Intel", "apple": "Apple"}
 
 
-@dataclass(frozen=True)
+@frozen
 class Gpu:
     """One accelerator, known by its PCI address (``dddd:bb:dd.f``) where it has one.
 
@@ -102,7 +103,7 @@ class Gpu:
         return self.name or self.device_id or "the GPU"
 
 
-@dataclass(frozen=True)
+@frozen
 class VulkanDevice:
     """One device that the Vulkan loader lists. ``index`` is its raw number; ``dropped`` says why it does not count.
 
@@ -122,7 +123,7 @@ class VulkanDevice:
     dropped: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Vulkan:
     """What is there of Vulkan: the loader's path, the driver manifests whose library exists, the devices.
 
@@ -134,7 +135,7 @@ class Vulkan:
     devices: tuple[VulkanDevice, ...] | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class ListedDevice:
     """One device that an installed engine lists. ``api`` is as in ``Gpu.apis``, ``None`` for what is no GPU (BLAS)."""
 

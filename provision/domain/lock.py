@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from provision.domain.artifacts import PinnedFile, Wheel, WheelMember
 from provision.domain.engine import EngineRelease
+from provision.domain.frozen import frozen
 from provision.domain.model import Model
 from provision.domain.spec import Spec
 from provision.errors import InvalidInputError
@@ -17,7 +18,7 @@ LOCK_VERSION = 1
 _WITH_REVISION = ("hf", "ollama")  # where upstream moves what a name stands for
 
 
-@dataclass(frozen=True)
+@frozen
 class LockedPlatform:
     """What is installed on machines of one kind.
 
@@ -29,7 +30,7 @@ class LockedPlatform:
     urls: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@frozen
 class Lock:
     """The whole file. ``platforms`` go by names such as ``linux-x86_64-cpu``.
 
@@ -42,7 +43,7 @@ class Lock:
     lock_version: int = LOCK_VERSION
 
 
-@dataclass(frozen=True)
+@frozen
 class Pins:
     """What of a lock is used for a plan: its ``entries``, by the name of their kind of machine.
 

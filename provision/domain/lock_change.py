@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from provision.domain.frozen import frozen
 from provision.domain.lock import LockedPlatform, content
 
 
-@dataclass(frozen=True)
+@frozen
 class LockChange:
     """One entry as it was and as it is; ``None`` where it was not there, or is not any more."""
 

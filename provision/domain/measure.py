@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from provision.domain.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class SmokeCheck:
     """One surface of the server. ``detail`` is what was seen or, where it failed, what failed and what was said."""
 
@@ -15,7 +15,7 @@ class SmokeCheck:
     duration_ms: float
 
 
-@dataclass(frozen=True)
+@frozen
 class SmokeReport:
     """Every required check, in the order in which they were made."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from provision.domain.artifacts import PinnedFile, WheelMember
+from provision.domain.frozen import frozen
 
 _PART = re.compile(r"-[0-9]{5}-of-([0-9]{5})\.gguf$")
 
 
-@dataclass(frozen=True)
+@frozen
 class AttentionGroup:
     """Layers whose KV cache is alike: each keeps ``heads_kv`` keys and values of these lengths for a token.
 
@@ -25,7 +25,7 @@ class AttentionGroup:
     window: int | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class ModelShape:
     """The numbers that decide how much memory a model needs.
 
@@ -50,7 +50,7 @@ class ModelShape:
         return self.attention or (AttentionGroup(self.layers, self.heads_kv, self.key_length, self.value_length),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Parsers:
     """How to read what a model writes, in vLLM's names: the form of its ``tool_call``, and of its ``reasoning``."""
 
@@ -58,7 +58,7 @@ class Parsers:
     reasoning: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Model:
     """``name`` is what clients ask for; ``reference`` is what the user wrote or could have written.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from provision.domain.frozen import frozen
 from provision.errors import InvalidInputError, UsageError
 
 DEFAULT_HOST = "registry.ollama.ai"
@@ -21,7 +21,7 @@ _PARTS = {  # no part begins with a dot, none has a slash: a name never leaves i
 _DIGEST = re.compile(r"(?:sha256[:-])?([0-9a-fA-F]{64})", re.ASCII)
 
 
-@dataclass(frozen=True)
+@frozen
 class OllamaName:
     """A name with nothing left out: ``host/namespace/model:tag``."""
 

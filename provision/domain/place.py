@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from provision.domain.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Place:
     """A directory by its ``path``, which has no links in it, and by the numbers that go with it where it is moved."""
 

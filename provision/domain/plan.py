@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
 from provision.domain.choice import Alternative, Recommendation
 from provision.domain.drift import Drift
 from provision.domain.finding import Finding
+from provision.domain.frozen import frozen
 from provision.domain.resource import Kind
 from provision.domain.selection import Selection
 
@@ -25,7 +26,7 @@ class Action(str, Enum):
     NONE = "none"
 
 
-@dataclass(frozen=True)
+@frozen
 class Change:
     """One step. ``resource`` is ``kind/name``; ``download_bytes`` and ``disk_bytes`` are what it costs.
 
@@ -53,7 +54,7 @@ class Change:
         return f"{self.kind.value}/{self.name}"
 
 
-@dataclass(frozen=True)
+@frozen
 class Plan:
     """A choice and the changes that bring it about.
 

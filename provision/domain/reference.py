@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from provision.domain.frozen import frozen
 from provision.domain.safe_name import is_safe_path, shown
 from provision.domain.web_address import is_loopback
 from provision.errors import UsageError
@@ -46,7 +46,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _URL = re.compile(r"[\x21-\x7e]+")
 
 
-@dataclass(frozen=True)
+@frozen
 class HubReference:
     """``file`` is a path in the repository, or the name of a quantization; ``None`` means what the repository is for.
 
@@ -72,7 +72,7 @@ class HubReference:
         return f"hf:{self.repository}{revision}" + ("" if self.file is None else f":{self.file}")
 
 
-@dataclass(frozen=True)
+@frozen
 class OllamaReference:
     """``host`` is a registry's name, with a port where it needs one; ``None`` means Ollama's own."""
 
@@ -100,7 +100,7 @@ class OllamaReference:
         return f"ollama:{place}{self.name}:{self.tag}"
 
 
-@dataclass(frozen=True)
+@frozen
 class WebReference:
     """``url`` has neither a login nor a fragment; ``sha256`` is in lower case."""
 
@@ -133,7 +133,7 @@ class WebReference:
         return self.url if self.sha256 is None else f"{self.url}#sha256={self.sha256}"
 
 
-@dataclass(frozen=True)
+@frozen
 class FileReference:
     """``path`` is one of this machine, relative to the working directory or not, and as the user wrote it."""
 
@@ -147,7 +147,7 @@ class FileReference:
         return f"file:{self.path}"
 
 
-@dataclass(frozen=True)
+@frozen
 class WheelReference:
     """``member`` is a path inside the only wheel, or the one for this platform, of a release."""
 

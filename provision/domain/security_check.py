@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from provision.domain.frozen import frozen
 
 
 class Outcome(str, Enum):
@@ -14,7 +15,7 @@ class Outcome(str, Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True)
+@frozen
 class SecurityCheck:
     """``code`` never changes; ``evidence`` is what was seen, ``fix`` what to do where the check failed."""
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from provision.domain.engine import EngineRelease, Method
+from provision.domain.frozen import frozen
 from provision.domain.model import Model
 from provision.domain.reference import is_reference
 from provision.domain.spec import Spec
 
 
-@dataclass(frozen=True)
+@frozen
 class Fit:
     """Whether the model fits into memory, in bytes.
 
@@ -39,7 +40,7 @@ class Fit:
     workers: int = 1
 
 
-@dataclass(frozen=True)
+@frozen
 class Selection:
     """Which engine serves which model how, why, and why not the others.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
+from provision.domain.frozen import frozen
 from provision.domain.place import Place
 
 
@@ -21,7 +21,7 @@ class ServerState(str, Enum):
     CRASH_LOOP = "crash-loop"
 
 
-@dataclass(frozen=True)
+@frozen
 class ProcessIdentity:
     """One process, for ever: a pid alone may belong to somebody else tomorrow.
 
@@ -34,7 +34,7 @@ class ProcessIdentity:
     boot_id: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Exit:
     """How a server process ended, decoded. ``retry`` is false where a restart cannot help.
 
@@ -48,7 +48,7 @@ class Exit:
     lost_port: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class LogPlace:
     """A place in the server's log: a file, which keeps its inode when it is rotated, and an offset in bytes."""
 
@@ -56,7 +56,7 @@ class LogPlace:
     offset: int
 
 
-@dataclass(frozen=True)
+@frozen
 class SharedFile:
     """A piece of shared memory that has a name, and its inode, which a later one of the same name does not have."""
 
@@ -67,7 +67,7 @@ class SharedFile:
 INSTANCE_VARIABLE = "FABRIC_INSTANCE"
 
 
-@dataclass(frozen=True)
+@frozen
 class Runtime:
     """What the supervisor tells about its server, rewritten at every change of state.
 
@@ -90,7 +90,7 @@ class Runtime:
     place: Place | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Observation:
     """``runtime`` is ``None`` where nothing was ever started; ``detail`` says more about a bad state."""
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import Literal, get_args
+
+from provision.domain.frozen import frozen
 
 EngineName = Literal["ollama", "llamacpp", "vllm"]
 AUTO, EXTERNAL = "auto", "external"
@@ -21,7 +23,7 @@ SERVING = (  # how it runs, whatever is installed
 )
 
 
-@dataclass(frozen=True)
+@frozen
 class Install:
     """How an engine is brought here: ``sources`` are the ways that may be tried, in order; empty for the usual ones.
 
@@ -34,7 +36,7 @@ class Install:
     mirrors: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@frozen
 class Spec:
     """One wish for one server. The keys of ``fabric.yaml`` and the options of ``up`` and ``plan``.
 

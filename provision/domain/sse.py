@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from provision.domain.frozen import frozen
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -24,7 +25,7 @@ def is_stream(begun: bytes) -> bool | None:
     return None if any(start.startswith(text) for start in (*_FIELDS, _BYTE_ORDER_MARK)) else False
 
 
-@dataclass(frozen=True)
+@frozen
 class Event:
     """One event, and when the byte that completed it was read. ``name`` is ``message`` where none is given."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
+from provision.domain.frozen import frozen
 from provision.domain.model import Model
 from provision.domain.place import Place
 from provision.domain.selection import Selection
@@ -13,7 +14,7 @@ STATE_VERSION = 1
 ROLLBACK = "rollback"
 
 
-@dataclass(frozen=True)
+@frozen
 class StoredFile:
     """A file of a store entry as it was when it was verified: size in bytes, modification time in ns.
 
@@ -28,7 +29,7 @@ class StoredFile:
     sha256: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class StoreEntry:
     """One installed tree or blob, by its content key. ``path`` is relative to the prefix.
 
@@ -49,7 +50,7 @@ class StoreEntry:
     pulled: bool | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Generation:
     """A configuration that was made, with all that it takes to bring it back.
 
@@ -69,7 +70,7 @@ class Generation:
     log: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class ConfigFile:
     """A configuration that was written into a file of the user's, by the absolute path of that file.
 
@@ -88,7 +89,7 @@ class ConfigFile:
     made_parents: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class ServiceUnit:
     """The file by which a service manager of the user's keeps our server running, by its absolute path.
 
@@ -105,7 +106,7 @@ class ServiceUnit:
     made_parents: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class State:
     """``lineage`` is the prefix's own id, ``serial`` grows with every change, ``host`` is the machine that it is for.
 

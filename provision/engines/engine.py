@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from provision.domain.engine import EngineRelease, Failure, Health, Launch, Trial
+from provision.domain.frozen import frozen
 from provision.domain.model import Model
 from provision.domain.selection import Selection
 from provision.knowledge.engine_files import load_engine_file
 
 
-@dataclass(frozen=True)
+@frozen
 class Placement:
     """Where the parts of one server lie: absolute paths. ``state`` is a directory that the engine itself may fill."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from provision.domain.frozen import frozen
 from provision.domain.selection import Selection
 from provision.domain.spec import AUTO
 from provision.engines.engine import Placement
@@ -24,7 +24,7 @@ class OptionsMissingError(FabricError):
     code = "engine-unfit"
 
 
-@dataclass(frozen=True)
+@frozen
 class Setting:
     """One thing that is wanted of a server: ``ways`` to write it, the best first, each an option and maybe its value.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from provision.domain.frozen import frozen
 from provision.domain.gpu import ListedDevice
 from provision.domain.units import MIB
 
@@ -30,7 +30,7 @@ _APIS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True)
+@frozen
 class ServerVersion:
     """``build`` counts the commits up to this one. Who builds without the history has 0 or 1, and maybe no commit."""
 

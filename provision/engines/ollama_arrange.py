@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from provision.domain.frozen import frozen
 from provision.domain.model import Model
 from provision.engines.ollama_manifest import LocalModel, compose, without_context
 from provision.engines.ollama_store import (
@@ -23,7 +24,7 @@ from provision.host.reading import read_bytes
 MANIFEST = "manifest.json"  # among the files of a model that came from Ollama's registry
 
 
-@dataclass(frozen=True)
+@frozen
 class _Wanted:
     """All that Ollama shall have: a manifest, files that become blobs, and small blobs of our own, by SHA-256."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from provision.domain.frozen import frozen
 from provision.domain.ollama_name import sha256_of
 from provision.errors import InvalidInputError
 from provision.host.json_document import decoded
@@ -25,7 +25,7 @@ MAX_LAYERS = 1 << 12
 MAX_LAYER_BYTES = 1 << 44
 
 
-@dataclass(frozen=True)
+@frozen
 class Layer:
     """One blob of a model."""
 
@@ -34,7 +34,7 @@ class Layer:
     size_bytes: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Manifest:
     """All blobs of a model: ``layers``, and ``config``, which some registries leave out."""
 
@@ -93,7 +93,7 @@ def _checked(layer: _Layer) -> Layer:
     return Layer(layer.media_type, sha256_of(layer.digest), layer.size)
 
 
-@dataclass(frozen=True)
+@frozen
 class LocalModel:
     """A GGUF file of our own, as Ollama describes one: the texts are those that its API lists."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from provision.domain.frozen import frozen
 from provision.engines.ollama_answers import StreamLine, read_line
 from provision.engines.ollama_errors import explain, explain_response
 from provision.errors import UnreachableError
@@ -21,7 +22,7 @@ def tell_nobody(_: object) -> None:
     """Take note of nothing."""
 
 
-@dataclass(frozen=True)
+@frozen
 class StallLimits:
     """How long nothing may happen: while bytes are to come, and while the server hashes or writes them."""
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from provision.domain.frozen import frozen
 from provision.domain.ollama_name import OllamaName, name_of_path, parse_name, sha256_of
 from provision.engines.ollama_manifest import Layer, Manifest, parse_manifest
 from provision.errors import FabricError, InvalidInputError, RefusedError, UsageError
@@ -18,7 +18,7 @@ from provision.host.files import commit, explained, link_or_copy, make_private_d
 from provision.host.reading import read_bytes
 
 
-@dataclass(frozen=True)
+@frozen
 class KeptModel:
     """A model in the directory; ``sha256`` is that of its manifest."""
 

@@ -8,7 +8,7 @@ error to any path.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from provision.domain.fingerprint import (
@@ -21,6 +21,7 @@ from provision.domain.fingerprint import (
     VLLM,
     Fingerprint,
 )
+from provision.domain.frozen import frozen
 from provision.host.answer import Response
 
 Ask = Callable[[str], Response]
@@ -37,7 +38,7 @@ _NO_BUILD = "b0-unknown"  # what llama.cpp says of itself where it was built fro
 _SHOWN = {OLLAMA: "Ollama", VLLM: "vLLM", LLAMACPP: "llama.cpp", LMSTUDIO: "LM Studio"}
 
 
-@dataclass(frozen=True)
+@frozen
 class _Seen:
     """What is known so far: the answer to the list of models, and its rows."""
 

@@ -6,8 +6,10 @@ import json
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
+
+from provision.domain.frozen import frozen
 
 if TYPE_CHECKING:
     import http.client
@@ -24,7 +26,7 @@ class NobodyThereError(ConnectionError):
     """No connection was made: nobody listens, there is no way there, or the name is unknown."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Response:
     """A whole answer. ``status`` 0 means that nobody answered as a server does; ``error`` then says why.
 

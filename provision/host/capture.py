@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Hashable, ItemsView, Iterator, Mapping, Sequence, ValuesView
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from posixpath import basename, join
 from typing import TypeVar
 
+from provision.domain.frozen import frozen
 from provision.host.answer import Response
 from provision.host.machine import MAX_READ_BYTES, Access, Command, CommandResult, Listener, Machine, Platform, Space
 from provision.host.redaction import Redactor
@@ -18,7 +19,7 @@ Question = TypeVar("Question", bound=Hashable)
 KEPT_HEADERS = ("server", "content-type", "location", "www-authenticate")
 
 
-@dataclass(frozen=True)
+@frozen
 class Capture:
     """Every answer of a machine, by the path, the argv or the variable that it was asked for.
 

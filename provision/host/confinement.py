@@ -7,8 +7,9 @@ import os
 import resource
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from provision.domain.frozen import frozen
 
 PRIVATE_UMASK = 0o077
 NO_CORE_BYTES = 1  # 0 keeps a file from being written, and not a program that the kernel pipes cores to; 1 stops both
@@ -40,7 +41,7 @@ def _needs_device_nodes() -> bool:
     return os.path.exists(NVIDIA_DRIVER) and not os.path.exists(NVIDIA_MEMORY)
 
 
-@dataclass(frozen=True)
+@frozen
 class Confinement:
     """What one process of the server gave up."""
 

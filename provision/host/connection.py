@@ -10,9 +10,9 @@ import io
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from provision.domain.frozen import frozen
 from provision.domain.web_address import is_loopback
 from provision.host.answer import NobodyThereError
 from provision.host.certificates import tls_context
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 
-@dataclass(frozen=True)
+@frozen
 class Origin:
     """Where a server is: ``host`` without brackets."""
 

@@ -7,15 +7,16 @@ that the hypervisor gave to other machines (steal) counts as foreign: it was as 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from provision.domain.frozen import frozen
 
 ROUNDING_S = 0.1  # accounts are kept in clock ticks, of 10 ms as a rule, for each process and processor
 _BUSY = ("user", "nice", "system", "steal")
 _OWN = ("user", "system", "children_user", "children_system")
 
 
-@dataclass(frozen=True)
+@frozen
 class CpuSnapshot:
     """Processor seconds since boot: of the whole machine, and of each process with its ended children."""
 

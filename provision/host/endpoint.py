@@ -12,11 +12,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
+from provision.domain.frozen import frozen
 from provision.domain.key_header import key_header
 from provision.domain.web_address import DEFAULT_PORTS, is_loopback
 from provision.host.answer import MAX_ANSWER_BYTES, NobodyThereError, Response, not_answered, read_plain, read_whole
@@ -32,7 +32,7 @@ __all__ = ["Arrival", "EndpointClient", "Response", "Stream"]
 READ_BYTES = 1 << 16
 
 
-@dataclass(frozen=True)
+@frozen
 class Arrival:
     """Bytes and the moment they were read from the socket (``time.perf_counter_ns``)."""
 

@@ -11,15 +11,16 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from provision.domain.frozen import frozen
 
 MOST_LINKS = 40  # as the kernel: what follows more leads in a circle
 ROOT = 0
 _ALL_IDS = 0xFFFFFFFF
 
 
-@dataclass(frozen=True)
+@frozen
 class Exposure:
     """Why somebody else could replace what lies at or below ``path``; ``fix`` is what to do about it."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
+from provision.domain.frozen import frozen
 from provision.host.files import commit, make_private_dir
 from provision.host.json_document import decoded
 from provision.host.reading import read_private, sha256_of_file
@@ -14,7 +15,7 @@ from provision.host.reading import read_private, sha256_of_file
 NOTE = "hashed.json"
 
 
-@dataclass(frozen=True)
+@frozen
 class Hashed:
     """A file as it was when it was hashed."""
 

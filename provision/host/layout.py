@@ -25,16 +25,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from provision.domain.frozen import frozen
 from provision.errors import UsageError
 
 MARKER = "fabric-prefix"
 NOT_UNICODE = "Use a name in UTF-8, in a UTF-8 locale (such as LC_ALL=C.UTF-8)."
 
 
-@dataclass(frozen=True)
+@frozen
 class Layout:
     """The paths below one prefix.
 

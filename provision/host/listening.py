@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provision.domain.frozen import frozen
 from provision.host.socket_table import tcp_listeners
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ MAX_ANSWER_BYTES = 1 << 20
 _MAPPED_IPV4 = bytes(10) + b"\xff\xff"
 
 
-@dataclass(frozen=True)
+@frozen
 class Listener:
     """A program that listens on a port of this machine's own network.
 

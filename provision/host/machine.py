@@ -11,10 +11,11 @@ import platform
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from provision.domain.frozen import frozen
 from provision.host import listening, program
 from provision.host.environment import without_secrets
 from provision.host.listening import Listener
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@frozen
 class Platform:
     """What the interpreter knows without reading a file. ``libc`` is like ``glibc 2.36``."""
 
@@ -54,7 +55,7 @@ class Platform:
     uid: int | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Access:
     """Whether this user may read and write a file, and the group that it belongs to: its name, or its number."""
 
@@ -62,7 +63,7 @@ class Access:
     group: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Space:
     """The room on a file system: what this user may still write, and what there is in all."""
 

@@ -16,9 +16,10 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+from provision.domain.frozen import frozen
 from provision.errors import LockedError
 from provision.host.files import PRIVATE_FILE, commit, explained, make_private_dir, sync
 from provision.host.reading import read_bytes
@@ -29,7 +30,7 @@ POLL_S = 0.05
 READ_BYTES = 1 << 20
 
 
-@dataclass(frozen=True)
+@frozen
 class Source:
     """Where the bytes of a part come from. ``etag`` is a strong one; ``size_bytes`` is that of the whole file."""
 

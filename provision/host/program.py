@@ -11,8 +11,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from provision.domain.frozen import frozen
 from provision.host.pipes import MAX_OUTPUT_BYTES, Pipes
 from provision.host.process import ending_with_parent
 
@@ -21,7 +22,7 @@ LEFT_OPEN_S = 0.5
 POLL_S = 0.05
 
 
-@dataclass(frozen=True)
+@frozen
 class Command:
     """A program to run, as a value: no shell ever sees it. ``env`` is added to the caller's environment."""
 
@@ -32,7 +33,7 @@ class Command:
     cwd: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class CommandResult:
     """``returncode`` is negative for a signal, 127 where the program does not exist, 124 after the timeout.
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from provision.domain.frozen import frozen
 from provision.domain.web_address import DEFAULT_PORTS, authority_of, is_loopback, split_scheme
 
 _SCHEMES = ("http://", "https://", "socks://", "socks4://", "socks4a://", "socks5://", "socks5h://")
 
 
-@dataclass(frozen=True)
+@frozen
 class Proxy:
     """Where a proxy listens; with the scheme ``https`` it is itself spoken to through TLS.
 

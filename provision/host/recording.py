@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
+from provision.domain.frozen import frozen
 from provision.host.endpoint import Arrival, EndpointClient
 
 MAX_BYTES = 1 << 26
 _SCHEDSTAT = "/proc/thread-self/schedstat"
 
 
-@dataclass(frozen=True)
+@frozen
 class Recording:
     """All of one exchange; ``status`` 0 means that nobody answered, ``error`` says why it broke off.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from provision.domain.frozen import frozen
 from provision.errors import RefusedError, UnreachableError
 from provision.host.address import redact
 from provision.host.answer import header_number
@@ -26,7 +27,7 @@ class BrokenOffError(UnreachableError):
     """An answer began, and does not come to its end."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Answer:
     """``url`` is what was asked; the names in ``headers`` are in lower case."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provision.domain.frozen import frozen
 from provision.errors import FabricError, RefusedError, UnreachableError
 from provision.host.address import redact
 from provision.host.answer import header_number
@@ -44,7 +44,7 @@ class OtherFileError(FabricError):
     """What the server has does not go with the bytes that are here."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Bounds:
     """What is known of a file before it comes: its size, whether its hash is pinned, and the most it may hold."""
 
@@ -53,7 +53,7 @@ class Bounds:
     most_bytes: int
 
 
-@dataclass(frozen=True)
+@frozen
 class _Offer:
     """What a server has begun to send: the source, the size of the whole, and whether it is the rest of the part."""
 
@@ -62,7 +62,7 @@ class _Offer:
     continues: bool
 
 
-@dataclass(frozen=True)
+@frozen
 class Transfer:
     """Fetches what is missing of ``part`` from ``url``. ``counted`` is called whenever the part's size has changed."""
 

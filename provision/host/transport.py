@@ -6,9 +6,10 @@ import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from provision.domain.frozen import frozen
 from provision.domain.web_address import is_this_machine
 from provision.errors import InterruptedByUserError, UnreachableError
 from provision.host.address import check, check_peer, follow, is_trusted, redact, split
@@ -32,7 +33,7 @@ _PROXY_HINT = "Correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or pip's proxy sett
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@frozen
 class Patience:
     """How long a server is waited for.
 
@@ -85,7 +86,7 @@ class Kept:
             return made
 
 
-@dataclass(frozen=True)
+@frozen
 class Transport:
     """How to reach the network: the certificate bundle, the proxies, and hosts trusted without encryption or one.
 

@@ -9,8 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from provision.domain.frozen import frozen
 
 if TYPE_CHECKING:
     import urllib3
@@ -94,7 +95,7 @@ class CuttableSocket(ssl.SSLSocket):
         socket.socket.shutdown(self, how)
 
 
-@dataclass(frozen=True)
+@frozen
 class Watch:
     """How connections are watched: each is shown to ``look``, with its site, before it is used, and is to answer soon.
 

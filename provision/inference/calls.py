@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Generic, Literal, TypedDict, TypeVar
 
+from provision.domain.frozen import frozen
 from provision.inference import types
 from provision.inference.documents import (
     Messages,
@@ -23,7 +24,7 @@ from provision.inference.value import Value
 T = TypeVar("T", bound=Value)
 
 
-@dataclass(frozen=True)
+@frozen
 class Call(Generic[T]):
     """A request for ``path``, whose answers are of the type ``answer``; ``streams``: they may come in pieces."""
 

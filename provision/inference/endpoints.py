@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from provision.client.connection import Connection, Patience
 from provision.client.endpoints import value
 from provision.client.openai_compatible import OpenAICompatibleClient
 from provision.client.routing import Route, default_route, route
 from provision.domain.endpoint import API, normalize
+from provision.domain.frozen import frozen
 from provision.domain.spec import EXTERNAL
 from provision.errors import RefusedError, UsageError, did_you_mean
 from provision.inference import host
@@ -20,7 +21,7 @@ from provision.knowledge.routes import Backend as Row
 from provision.knowledge.routes import load_routes
 
 
-@dataclass(frozen=True)
+@frozen
 class Settings:
     """What all calls of a client have in common. ``env`` holds addresses, keys, proxies and certificates."""
 
@@ -30,7 +31,7 @@ class Settings:
     strict: bool
 
 
-@dataclass(frozen=True)
+@frozen
 class Address:
     """A server of a ``backend`` of the table: its ``base_url`` ends in ``/v1``.
 

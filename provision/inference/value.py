@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, get_origin, get_type_hints
 
 import msgspec
+
+from provision.domain.frozen import frozen
 
 if TYPE_CHECKING:
     from typing_extensions import Self, dataclass_transform
@@ -148,7 +149,7 @@ def _built(kind: Any, document: Any) -> Any:
     return kind.model_validate(document)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Document:
     """How a value becomes a document, whatever it lies in."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from provision.domain.benchmark import BenchReport, LevelReport, Sample
+from provision.domain.frozen import frozen
 from provision.errors import UnreachableError
 from provision.host.chat_request import CHAT_PATH, LIMITS
 from provision.host.contention import foreign_share, snapshot
@@ -25,7 +26,7 @@ TRIAL_TOKENS = 2
 MIN_REQUESTS = 4
 
 
-@dataclass(frozen=True)
+@frozen
 class BenchOptions:
     """What to measure.
 

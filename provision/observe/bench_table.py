@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.domain.benchmark import BenchReport, LevelReport
+from provision.domain.frozen import frozen
 from provision.observe.definitions import definitions
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _RATES = (
 _LATENCIES = ("concurrency", "ms", "p50", "p90", "p99", "max")
 
 
-@dataclass(frozen=True)
+@frozen
 class Table:
     """A title, the heads of the columns, and rows of text."""
 
@@ -40,7 +40,7 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
-@dataclass(frozen=True)
+@frozen
 class Bar:
     """One line of a plot; ``length`` is in columns, ``style`` a colour of rich."""
 

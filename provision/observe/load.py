@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from provision.domain.frozen import frozen
 from provision.host.chat_request import CHAT_PATH
 from provision.host.endpoint import EndpointClient
 from provision.host.recording import Recording, record
@@ -15,7 +15,7 @@ from provision.host.recording import Recording, record
 JOIN_S = 0.5
 
 
-@dataclass(frozen=True)
+@frozen
 class Load:
     """The recordings, in the order in which the requests were begun, and the time from first to last byte."""
 

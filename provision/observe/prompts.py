@@ -8,10 +8,10 @@ put first. The draw differs from run to run, or the second run would measure the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from random import Random, SystemRandom
 from typing import Any
 
+from provision.domain.frozen import frozen
 from provision.errors import UnreachableError
 from provision.observe.token_count import TokenCounter
 
@@ -32,7 +32,7 @@ WORDS = tuple(_TEXT.split())
 TASK = "Write a very long story about this and do not stop."
 
 
-@dataclass(frozen=True)
+@frozen
 class Prompt:
     """``tokens`` is its length as the server counts, or as expected where counting would cost a request."""
 

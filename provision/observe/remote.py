@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from provision.domain.endpoint import normalize
+from provision.domain.frozen import frozen
 from provision.domain.selection import Selection
 from provision.domain.spec import Spec
 from provision.host.endpoint import EndpointClient
@@ -17,7 +18,7 @@ from provision.observe.fingerprint import fingerprint
 from provision.select.external import KnownModels, lacks_model, select_external
 
 
-@dataclass(frozen=True)
+@frozen
 class Remote:
     """What is used of it, and whether its Ollama has to get the model first."""
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from provision.domain.frozen import frozen
 from provision.domain.measure import SmokeCheck, SmokeReport
 from provision.host.chat_request import CHAT_PATH, ask
 from provision.host.endpoint import EndpointClient, Response
@@ -44,7 +44,7 @@ class _NoAnswerError(_FailedError):
     """Nobody answered: asking for more would only take time."""
 
 
-@dataclass(frozen=True)
+@frozen
 class _Target:
     client: EndpointClient
     model: str

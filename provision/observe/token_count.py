@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from provision.domain.frozen import frozen
 from provision.host.chat_request import CHAT_PATH, ask
 from provision.host.endpoint import EndpointClient, Response
 
@@ -26,7 +26,7 @@ class TokenCounter(Protocol):
         """Return the prompt's length in tokens; ``None`` where this server cannot say."""
 
 
-@dataclass(frozen=True)
+@frozen
 class TemplateAndTokenize:
     """llama.cpp: the chat template applied, then ``/tokenize`` with its special tokens understood."""
 
@@ -44,7 +44,7 @@ class TemplateAndTokenize:
         return len(tokens) if isinstance(tokens, list) else None
 
 
-@dataclass(frozen=True)
+@frozen
 class TokenizeMessages:
     """vLLM: ``/tokenize`` takes the conversation itself."""
 
@@ -60,7 +60,7 @@ class TokenizeMessages:
         return count if isinstance(count, int) else None
 
 
-@dataclass(frozen=True)
+@frozen
 class CalibrationRequest:
     """Any server: ``usage.prompt_tokens`` of a request for one token."""
 

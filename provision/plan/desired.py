@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from provision.domain.engine import SERVER_FILE, ServerFile
+from provision.domain.frozen import frozen
 from provision.domain.selection import Selection
 from provision.domain.spec import BUILTIN
 from provision.engines.engine import Engine, Placement
@@ -17,7 +17,7 @@ from provision.engines.engine import Engine, Placement
 MANIFEST_FILE = "manifest.json"
 
 
-@dataclass(frozen=True)
+@frozen
 class Paths:
     """The absolute paths that a generation refers to."""
 

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from provision.domain.frozen import frozen
 from provision.plan import json_text, toml_text, yaml_text
 from provision.plan.merge import ABSENT, Edit
 
 _QUOTED = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'')
 
 
-@dataclass(frozen=True)
+@frozen
 class Syntax:
     """How to read a text, to change values of it, and to find its comments.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from provision.domain.drift import Drift
+from provision.domain.frozen import frozen
 from provision.domain.resource import Kind
 from provision.domain.server import ServerState
 from provision.domain.state import State
@@ -14,7 +15,7 @@ from provision.plan.service_change import SeenUnit
 NOT_INSTALLED = "not installed"
 
 
-@dataclass(frozen=True)
+@frozen
 class Observed:
     """``lacking`` says of engine and model why they have to be made, where they are not there at all.
 

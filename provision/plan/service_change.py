@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
+from provision.domain.frozen import frozen
 from provision.domain.plan import Action, Change, Kind
 from provision.domain.spec import BUILTIN
 from provision.domain.state import ServiceUnit
@@ -13,7 +13,7 @@ from provision.plan.service_unit import Unit, enabling_link
 from provision.plan.text_diff import unified
 
 
-@dataclass(frozen=True)
+@frozen
 class SeenUnit:
     """What is there of a service, beside what should be.
 

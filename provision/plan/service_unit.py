@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from provision import assets
+from provision.domain.frozen import frozen
 from provision.domain.spec import BUILTIN, LAUNCHD, SYSTEMD
 from provision.errors import UsageError
 
@@ -20,7 +20,7 @@ ID_CHARACTERS = 12
 _SUPERVISOR = "provision.serve.supervisor"
 
 
-@dataclass(frozen=True)
+@frozen
 class Unit:
     """A file for one service manager: what that calls the service, where the file lies, what stands in it."""
 

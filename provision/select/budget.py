@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from provision.domain.facts import Memory
+from provision.domain.frozen import frozen
 from provision.domain.gpu import Gpu, GpuInstance, GpuMemory
 from provision.domain.units import GIB, MIB
 from provision.knowledge.sizing import Sizing
@@ -14,7 +14,7 @@ CPU, DEDICATED, UNIFIED = "cpu", "dedicated", "unified"
 SET_ASIDE = "vram"  # a pool that the firmware took from main memory, which does not count it any more
 
 
-@dataclass(frozen=True)
+@frozen
 class Budget:
     """What a server may take of one kind of memory, in bytes; ``None`` where that is not known.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from provision.domain.engine import EngineRelease
 from provision.domain.facts import Facts
+from provision.domain.frozen import frozen
 from provision.domain.gpu import VENDOR_NAMES, Gpu, GpuMemory, GpuState
 from provision.domain.spec import AUTO, Spec
 from provision.domain.units import GIB
@@ -21,7 +22,7 @@ from provision.select.sources import Way
 SERVER, ON_REQUEST, WITH_ENGINE = "server", "on-request", "with-engine"
 
 
-@dataclass(frozen=True)
+@frozen
 class Candidate:
     """One engine with one acceleration on the GPUs of one profile; ``reason`` is empty where it runs here.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from provision.domain.choice import Alternative, Recommendation
 from provision.domain.engine import EngineRelease, Method
 from provision.domain.facts import Cpu, Facts
+from provision.domain.frozen import frozen
 from provision.domain.gpu import Gpu
 from provision.domain.lock import LOCK_FILE, LockedPlatform
 from provision.domain.model import Model
@@ -30,7 +31,7 @@ class CannotRunError(FabricError):
     choice: Choice | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Choice:
     """What suits the machine best, what of it this version of fabric brings about, and what else was weighed.
 
@@ -43,7 +44,7 @@ class Choice:
     refusal: CannotRunError | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Chooser:
     """One choice. ``wanted`` is the model that was asked for, ``None`` for any that suits.
 

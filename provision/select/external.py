@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from provision.domain.engine import EngineRelease, Method
 from provision.domain.fingerprint import OLLAMA, Fingerprint
+from provision.domain.frozen import frozen
 from provision.domain.model import Model, ModelShape
 from provision.domain.ollama_name import names_match
 from provision.domain.reference import is_reference
@@ -41,7 +42,7 @@ class StillLoadingError(UnreachableError):
         )
 
 
-@dataclass(frozen=True)
+@frozen
 class KnownModels:
     """What is known here of models: their names, and their files.
 

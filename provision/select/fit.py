@@ -5,8 +5,9 @@ Pure: the constants come in as a value, ``Sizing``. All figures in bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from provision.domain.frozen import frozen
 from provision.domain.model import Model
 from provision.domain.selection import Fit
 from provision.domain.units import GIB
@@ -103,7 +104,7 @@ def _split(model: Model, need: Need, rule: EngineMemory, usable: int, room: int)
     return on_gpu if weights + cache + rule.cpu.bytes_for(need.weights) <= room else 0
 
 
-@dataclass(frozen=True)
+@frozen
 class _Case:
     """One model on one budget, with the context and the weights still open."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from provision.domain.frozen import frozen
 from provision.knowledge.builds import Build
 from provision.knowledge.engine_files import EngineFile
 from provision.knowledge.hardware import Hardware
@@ -13,7 +13,7 @@ from provision.knowledge.serving import Serving
 from provision.knowledge.sizing import Sizing
 
 
-@dataclass(frozen=True)
+@frozen
 class Knowledge:
     """The data that a choice rests on.
 

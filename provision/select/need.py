@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from provision.domain.frozen import frozen
 from provision.domain.model import AttentionGroup, Model
 from provision.knowledge.sizing import EngineMemory, Sizing
 from provision.select.budget import CPU, Budget
@@ -12,7 +11,7 @@ KV_ELEMENT_BYTES = 2
 FEWEST_BITS = 4.0  # of a weight, where nothing tells how it is packed
 
 
-@dataclass(frozen=True)
+@frozen
 class Cache:
     """How an engine lays out its cache: ``sequences`` of it, rounded up to ``step`` tokens.
 
@@ -39,7 +38,7 @@ class Cache:
         return -(-tokens // self.step) * self.step
 
 
-@dataclass(frozen=True)
+@frozen
 class Need:
     """``largest_cache`` is the largest part of ``cache`` that a single layer has."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from provision.domain.facts import Facts
+from provision.domain.frozen import frozen
 from provision.domain.model import Model
 from provision.domain.selection import Fit
 from provision.domain.spec import AUTO, Spec
@@ -26,7 +26,7 @@ SERVED = ("comfortable", "fits", "unknown")
 Wanted = Model | CatalogModel | None
 
 
-@dataclass(frozen=True)
+@frozen
 class Offer:
     """A model and how it fits, or the ``reason`` why there is none. ``hint`` is what would help.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from provision.domain.choice import Recommendation
+from provision.domain.frozen import frozen
 from provision.domain.lock import LockedPlatform
 from provision.domain.spec import AUTO, BACKENDS, EXTERNAL, Spec
 from provision.select.candidates import WITH_ENGINE, Candidate, is_far
@@ -20,7 +20,7 @@ NATIVE = "Run fabric with a Python for Apple silicon: arch -arm64 ./bootstrap.sh
 _PIN_ANEW = "`fabric lock` pins what runs here instead."
 
 
-@dataclass(frozen=True)
+@frozen
 class Against:
     """The reasons against what is not chosen; ``tried`` is what failed here, ``holder`` the lock that decides."""
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from provision.domain.facts import Facts
+from provision.domain.frozen import frozen
 from provision.domain.gpu import Gpu
 from provision.domain.model import Model
 from provision.select.budget import DEDICATED, Budget, budget_for_cpu, budgets_for_gpus
@@ -12,7 +11,7 @@ from provision.select.candidates import Candidate
 from provision.select.knowledge import Knowledge
 
 
-@dataclass(frozen=True)
+@frozen
 class Room:
     """``budgets`` are those of the devices, the most last; ``host`` is main memory, for layers that do not fit."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import cast
 
 from msgspec import structs
 
 from provision.domain.engine import EngineRelease, Method
 from provision.domain.facts import Facts
+from provision.domain.frozen import frozen
 from provision.domain.lock import LockedPlatform
 from provision.domain.spec import EngineName, Spec
 from provision.knowledge.builds import Acceleration, Build
@@ -31,7 +32,7 @@ _COMPILED_FOR = re.compile(
 Tried = Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@frozen
 class Way:
     """A build as it is judged, and the release that brings it; ``None`` where it is only known."""
 

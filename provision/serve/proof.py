@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
+from provision.domain.frozen import frozen
 from provision.domain.measure import SmokeReport
 from provision.domain.server import Observation, ProcessIdentity, Runtime
 from provision.host.files import commit, explained
@@ -14,7 +13,7 @@ from provision.host.layout import Layout
 from provision.host.reading import read_private
 
 
-@dataclass(frozen=True)
+@frozen
 class Proved:
     """One process that generated a token, and the smoke test that it passed, if it did; or why it generates none."""
 

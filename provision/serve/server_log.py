@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from provision.domain.frozen import frozen
 from provision.domain.server import LogPlace
 
 ROTATE_BYTES = 10 << 20
@@ -14,7 +14,7 @@ KEPT_FILES = 4
 TAIL_BYTES = 1 << 15
 
 
-@dataclass(frozen=True)
+@frozen
 class ServerLog:
     """The log at ``path``."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from provision.domain.frozen import frozen
 from provision.domain.server import Observation, ServerState
 from provision.errors import FabricError
 from provision.host import process
@@ -32,7 +32,7 @@ class PortLostError(ServerFailedError):
     code = "port-taken"
 
 
-@dataclass(frozen=True)
+@frozen
 class WaitLimits:
     """``timeout_s`` bounds the whole wait where the user gave one; ``stall_s`` bounds a wait without progress.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import IO
 
+from provision.domain.frozen import frozen
 from provision.domain.units import GIB, MIB, gib
 
 SHOWN_CHARACTERS = 100
@@ -24,7 +24,7 @@ class Kind(Enum):
     HARD_LINK = "hard link"
 
 
-@dataclass(frozen=True)
+@frozen
 class Member:
     """One entry as the archive has it: neither ``name`` nor ``target`` (of a link) is checked.
 
@@ -39,7 +39,7 @@ class Member:
     content: IO[bytes] | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Limits:
     """What is believable of an engine's archive.
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from provision.domain.frozen import frozen
 
 USER_VARIABLES = ("USER", "LOGNAME", "USERNAME", "SUDO_USER")
 MIN_LENGTH = 3
@@ -17,7 +18,7 @@ SECRET_NAME = r"(?:token|secret|password|passwd|api[_-]?key|access[_-]?key|crede
 WORDS = Path(__file__).with_name("ordinary_words.txt")
 
 
-@dataclass(frozen=True)
+@frozen
 class Identity:
     """What tells who and which machine this is.
 
