@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from provision.domain.drift import Drift, DriftKind
@@ -36,6 +35,8 @@ def record(
     programs of others: it is of no use when those are gone or were changed. Raises ``OSError``.
     """
     known = known or {}
+
+    from concurrent.futures import ThreadPoolExecutor  # who only compares describes nothing
 
     def describe(file: Path) -> StoredFile:
         relative = "" if file == path else str(file.relative_to(path))
