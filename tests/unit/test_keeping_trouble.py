@@ -129,10 +129,12 @@ def test_a_supervisor_that_has_not_spoken_yet_is_found_and_ended(place: Place, m
     monkeypatch.setattr(control, "STOP_MARGIN_S", 0.1)
     monkeypatch.setattr(Runtime, "stop_grace_s", 0)
     place.layout.logs.mkdir()
-    Builtin(place.layout, place.keeping.env).start()
-    assert eventually(lambda: supervisors(place))
-    (supervisor,) = supervisors(place)
-    with frozen(supervisor):
+    keeper = Builtin(place.layout, place.keeping.env)
+    keeper.start()
+    supervisor = process.identify(keeper._pid)
+    assert supervisor
+    with frozen(supervisor):  # at once: there is nothing here that it could serve, and it would end by itself
+        assert supervisors(place) == [supervisor]
         assert place.keeping.stop() is True
         assert not process.is_running(supervisor)
 
