@@ -1,5 +1,4 @@
-"""``up``, a change, a way back and ``destroy``, each killed once; at every moment: ``tests/faults`` and
-``test_kill_at_any_moment.py``."""
+"""``up``, a change, a way back and ``destroy``, each killed once; at every moment: ``tests/faults``."""
 
 from __future__ import annotations
 
@@ -8,11 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_kill_at_any_moment import heals
 from tests.standin.command import Fabric, Outcome, eventually
 from tests.standin.index_server import Fault, IndexServer
 from tests.standin.openai_server import Script, serving
 from tests.unit.engines.conftest import tiny_gguf
+
+
+def heals(quick: Fabric, *arguments: str) -> int | None:
+    """Run ``up`` and check that everything is as if nothing had happened; return the server's pid."""
+    up = quick.succeed("up", "--no-smoke", *arguments)
+    plan = quick.succeed("plan", *arguments)
+    assert {change["action"] for change in plan["changes"]} == {"none"}, plan["changes"]
+    servers = [p for p in quick.processes() if any("llamacpp_launcher" in word for word in p.cmdline())]
+    assert [server.pid for server in servers] == [up["pid"]], quick("status").said + quick("logs").said
+    assert len(quick.processes()) == 2, "the supervisor and the server"
+    assert not (quick.prefix / "staging").exists()
+    assert not (quick.prefix / "journal.jsonl").exists()
+    assert not list(quick.prefix.glob("**/.*.tmp-*"))
+    return int(up["pid"])
 
 
 def killed(quick: Fabric, moment: str, *words: str) -> Outcome:
@@ -25,6 +37,22 @@ def killed(quick: Fabric, moment: str, *words: str) -> Outcome:
 def test_a_first_up_is_finished_by_the_next(quick: Fabric, moment: str) -> None:
     killed(quick, moment, "up", "--no-smoke")
     heals(quick)
+
+
+@pytest.mark.faults
+@pytest.mark.fault("killed-at-journal")
+def test_a_journal_that_ends_in_half_a_line_is_read_up_to_there(quick: Fabric) -> None:
+    """``torn`` kills in the middle of writing a step."""
+    for number in range(1, 60, 6):
+        first = quick("up", "--no-smoke", env={"STANDIN_KILL": f"torn:{number}"})
+        if first.returncode == 0:
+            break
+        assert first.returncode == -signal.SIGKILL, first.said
+        heals(quick)
+        quick.succeed("destroy", "--yes")
+    else:
+        pytest.fail("no run survived: there are more moments than were tried")
+    assert number > 1
 
 
 @pytest.mark.parametrize("moment", ["journal:5", "rename:1"])

@@ -103,7 +103,6 @@ def test_going_back_killed_anywhere_is_healed_by_the_next(
 def test_a_destroy_killed_anywhere_is_finished_by_the_next(
     quick: Fabric, oracle: Oracle, record_property: Record, more: tuple[str, ...]
 ) -> None:
-    # Once the marker is gone, nothing says any more that fabric made the directory above: it would be left, empty.
     quick.succeed("up", *WISH)
     moments = moments_of(quick, "destroy", "--yes", *more)
 
