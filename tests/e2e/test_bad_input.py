@@ -219,6 +219,7 @@ def test_a_download_that_breaks_goes_on_where_it_stopped(quick: Fabric, standin_
     assert len(ranges) >= 3, ranges
 
 
+@pytest.mark.faults
 @pytest.mark.fault("body-cut")
 def test_a_download_that_keeps_breaking_is_told(quick: Fabric, standin_index: IndexServer) -> None:
     standin_index.faults[engine_wheel(standin_index)] = Fault(cut_after=0)

@@ -100,6 +100,7 @@ def test_no_secret_is_anywhere_but_where_the_server_reads_it(watched: Watched, h
     assert list(hits_in_files(home, except_for=home)) == []
 
 
+@pytest.mark.faults
 @pytest.mark.fault("secrets")
 def test_no_secret_is_in_what_a_failure_says(watched: Watched, standin_index: IndexServer) -> None:
     """With ``--debug`` too: a traceback shows code, and messages of libraries that know the address."""

@@ -85,6 +85,7 @@ def test_both_killed_is_healed_too(quick: Fabric) -> None:
     assert len(quick.processes()) == 2
 
 
+@pytest.mark.faults
 @pytest.mark.fault("server-will-not-stop", "zombie")
 def test_a_server_that_does_not_end_is_ended_by_down(quick: Fabric) -> None:
     up = quick.succeed("up", "--no-smoke")
@@ -123,6 +124,7 @@ def test_a_server_that_dies_over_its_first_token_tells_why(quick: Fabric) -> Non
     assert quick.succeed("status")["state"] == "failed"
 
 
+@pytest.mark.faults
 @pytest.mark.fault("server-dies")
 @pytest.mark.timeout(90)
 def test_a_server_that_keeps_crashing_ends_in_crash_loop(quick: Fabric) -> None:

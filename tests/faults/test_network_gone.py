@@ -27,6 +27,7 @@ def test_what_is_locked_and_fetched_serves_without_a_network(quick: Fabric, orac
     oracle.nothing_left(quick)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("network-gone")
 def test_what_is_not_fetched_is_told_at_once_without_a_network(quick: Fabric, oracle: Oracle) -> None:
     cut_off = Fabric(quick.prefix, quick.home, NOBODY, ("unshare", "-n", *quick.program), quick.variables)
@@ -35,6 +36,7 @@ def test_what_is_not_fetched_is_told_at_once_without_a_network(quick: Fabric, or
     oracle.nothing_left(quick)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("dns-gone")
 def test_a_name_that_nobody_resolves_is_told_at_once(quick: Fabric, oracle: Oracle) -> None:
     unnamed = Fabric(quick.prefix, quick.home, "http://index.invalid/simple/", quick.program, quick.variables)

@@ -65,6 +65,7 @@ def keyed(quick: Fabric, standin_index: IndexServer) -> Fabric:
     return quick
 
 
+@pytest.mark.faults
 @pytest.mark.fault("secrets")
 def test_no_secret_is_written_down_shown_or_handed_on(
     keyed: Fabric, oracle: Oracle, tmp_path: Path, standin_index: IndexServer
