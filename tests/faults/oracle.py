@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.traces import Watch
-from tests.standin.command import Fabric, Outcome, gone_or_left
+from tests.standin.command import Fabric, Outcome, eventually, gone_or_left
 
 CANARY = "canary-b1f3-never-printed"
 KEY_VARIABLE = "CANARY_KEY"
@@ -101,14 +101,23 @@ def assert_said_well(outcome: Outcome) -> None:
 
 
 def assert_unlocked(prefix: Path) -> None:
-    """Take the lock and give it back; where there is no prefix there is no lock."""
+    """Take the lock and give it back; where there is no prefix there is no lock.
+
+    What a killed command was starting just then has the lock until it begins to run, a moment later.
+    """
     path = prefix / "lock"
-    if path.exists():
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        finally:
-            os.close(handle)
+    assert not path.exists() or eventually(lambda: _can_lock(path), timeout_s=1.0)
+
+
+def _can_lock(path: Path) -> bool:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(handle)
+    return True
 
 
 def assert_whole(prefix: Path) -> None:
