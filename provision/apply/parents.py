@@ -37,10 +37,9 @@ def noted_parents(layout: Layout) -> tuple[str, ...]:
 
 
 def forget_parents(layout: Layout) -> None:
-    """Take the note away: the marker tells it now, or there is nothing to be told any more."""
-    with explained("making the prefix"):
-        while (place := _noted_in(layout)) is not None:
-            layout.parents_note(place).unlink(missing_ok=True)
+    """Take the note away: the marker tells it now, or there is nothing to be told any more. Raises ``OSError``."""
+    while (place := _noted_in(layout)) is not None:
+        (place / layout.parents_note).unlink(missing_ok=True)
 
 
 def remove_frame(layout: Layout, made_parents: tuple[str, ...]) -> None:
@@ -76,12 +75,13 @@ def remove_noted(layout: Layout) -> None:
 
 def _note_in(layout: Layout, place: Path) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    os.close(os.open(layout.parents_note(place), flags, PRIVATE_FILE))
+    os.close(os.open(place / layout.parents_note, flags, PRIVATE_FILE))
 
 
 def _noted_in(layout: Layout) -> Path | None:
     """Return the directory that has the note. One that another user has put there does not count."""
-    return next((place for place in layout.prefix.parents if _is_our_file(layout.parents_note(place))), None)
+    name = layout.parents_note
+    return next((place for place in layout.prefix.parents if _is_our_file(place / name)), None)
 
 
 def _is_our_file(path: Path) -> bool:

@@ -107,12 +107,12 @@ def open_prefix(layout: Layout, *, take_over: bool = False) -> State:
             "It was copied by hand. Use another --home.",
         )
     here = at_home(layout, state, take_over=take_over)
-    if marker is None:
-        marker = Marker(state.lineage if state else uuid.uuid4().hex, noted_parents(layout))
-        with explained("making the prefix"):
+    with explained("making the prefix"):
+        if marker is None:
+            marker = Marker(state.lineage if state else uuid.uuid4().hex, noted_parents(layout))
             make_private_dir(layout.prefix)
             commit(layout.marker, msgspec.json.encode(marker))
-    forget_parents(layout)
+        forget_parents(layout)
     if here is None:
         return State(marker.lineage, host=host_id())
     return here if here == state else write_state(layout, here)

@@ -48,12 +48,12 @@ class Layout:
     def marker(self) -> Path:
         return self.prefix / MARKER
 
-    def parents_note(self, place: Path) -> Path:
-        """Return the file in ``place`` that says: what leads from there to the prefix was made for it."""
+    @property
+    def parents_note(self) -> str:
+        """Return the name of a file above the prefix that says: what leads from there to the prefix was made for it."""
         import hashlib  # loads OpenSSL, and most commands ask for no note
 
-        name = hashlib.sha256(os.fsencode(self.prefix)).hexdigest()[:12]
-        return place / f".llm-fabric-{name}.made"
+        return f".llm-fabric-{hashlib.sha256(os.fsencode(self.prefix)).hexdigest()[:12]}.made"
 
     @property
     def lock(self) -> Path:

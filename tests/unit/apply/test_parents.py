@@ -88,7 +88,7 @@ def test_what_the_user_has_put_above_a_prefix_stays(layout: Layout, there: Path)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to somebody else")
 def test_a_note_of_another_user_says_nothing(layout: Layout, there: Path) -> None:
     layout.prefix.parent.mkdir(parents=True)
-    note = layout.parents_note(there)
+    note = there / layout.parents_note
     note.touch()
     os.chown(note, 4711, 4711)
     assert noted_parents(layout) == ()
