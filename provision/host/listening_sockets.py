@@ -36,6 +36,15 @@ def sockets_of(pids: Iterable[int]) -> tuple[ListeningSocket, ...] | None:
         return None
 
 
+def listens(pid: int, port: int) -> bool | None:
+    """Tell whether process ``pid`` itself listens on ``port``; ``None`` where that cannot be seen.
+
+    An answer on a port proves nothing: it may come from a stranger who was faster.
+    """
+    found = sockets_of([pid])
+    return None if found is None else any(each.port == port for each in found)
+
+
 def _of_linux(told: Iterable[TcpSocket], pids: Iterable[int]) -> Iterator[ListeningSocket]:
     """Find which of these sockets each process has open."""
     listening = {f"socket:[{each.inode}]": each for each in told}

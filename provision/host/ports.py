@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-from contextlib import suppress
-
-from provision.host.socket_table import tcp_listeners
 
 LISTEN_BACKLOG = 1
 
@@ -59,37 +55,3 @@ def owner_pid(port: int) -> int | None:
         return None
     ours = (each for each in connections if each.laddr and each.laddr.port == port and not each.raddr)
     return next((each.pid for each in ours if each.pid), None)
-
-
-def listens(pid: int, port: int) -> bool | None:
-    """Tell whether process ``pid`` itself listens on ``port``; ``None`` where that cannot be seen.
-
-    An answer on a port proves nothing: it may come from a stranger who was faster.
-    """
-    told = tcp_listeners()
-    if told is None:
-        return _psutil_listens(pid, port)
-    wanted = {f"socket:[{each.inode}]" for each in told if each.port == port}
-    try:
-        handles = os.listdir(f"/proc/{pid}/fd")
-    except PermissionError:
-        return None
-    except OSError:  # it has just ended: whoever listens, it is not this process
-        return False
-    for handle in handles:
-        with suppress(OSError):
-            if os.readlink(f"/proc/{pid}/fd/{handle}") in wanted:
-                return True
-    return False
-
-
-def _psutil_listens(pid: int, port: int) -> bool | None:
-    import psutil
-
-    try:
-        connections = psutil.Process(pid).net_connections("tcp")
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.Error:
-        return None
-    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections)

@@ -13,6 +13,7 @@ from provision.engines.registry import ENGINES
 from provision.host import ports, process
 from provision.host.endpoint import EndpointClient, Response
 from provision.host.layout import Layout
+from provision.host.listening_sockets import listens
 from provision.host.server_said import server_said
 from provision.serve.proof import Proof
 from provision.serve.runtime import read_runtime
@@ -162,6 +163,6 @@ def _names(answer: Response) -> list[str]:
 
 def _is_ours(pid: int, port: int) -> bool:
     """Tell whether our server, or a process that it has started, listens on ``port``; also where that is not known."""
-    if ports.listens(pid, port) is not False:
+    if listens(pid, port) is not False:
         return True
-    return any(ports.listens(child, port) for child in process.tree(pid)[1:])
+    return any(listens(child, port) for child in process.tree(pid)[1:])
