@@ -12,15 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.domain.frozen import frozen
-from provision.errors import FabricError, UnreachableError
+from provision.errors import UnreachableError
 from provision.host.layout import Layout
 
 if TYPE_CHECKING:  # each use case loads what it needs: looking at the machine does without the server's side
     from provision.apply.progress import Progress
     from provision.captures import Taken
     from provision.domain.benchmark import BenchReport
-    from provision.domain.choice import Recommendation
     from provision.domain.client_config import ClientConfig
     from provision.domain.drift import Drift
     from provision.domain.facts import Facts
@@ -31,6 +29,7 @@ if TYPE_CHECKING:  # each use case loads what it needs: looking at the machine d
     from provision.domain.server import Observation
     from provision.domain.spec import Spec
     from provision.domain.state import State
+    from provision.fleet import PlannedMachine
     from provision.host.endpoint import EndpointClient
     from provision.host.machine import Machine
     from provision.observe.bench import BenchOptions
@@ -39,17 +38,6 @@ if TYPE_CHECKING:  # each use case loads what it needs: looking at the machine d
 
 REQUEST_TIMEOUT_S = 600.0
 PATIENCE_S = 1.5
-
-
-@frozen
-class PlannedMachine:
-    """One of many machines: what suits it, and what would be done there, or why nothing would."""
-
-    name: str
-    facts: Facts | None = None
-    recommended: Recommendation | None = None
-    plan: Plan | None = None
-    error: FabricError | None = None
 
 
 @dataclass
@@ -191,18 +179,10 @@ class Fabric:
         return plan_from_nothing(self.planner.choosing.anywhere(spec)(facts), facts)
 
     def matrix(self, spec: Spec, paths: Iterable[Path]) -> Iterator[PlannedMachine]:
-        """Yield what ``up`` would do on each of many machines."""
-        from provision.facts.stored import read_machines
-        from provision.planner import plan_from_nothing
+        """Return what ``up`` would do on each of many machines, one after the other."""
+        from provision.fleet import plan_each
 
-        choose = self.planner.choosing.anywhere(spec)
-        for name, facts, error in read_machines(paths):
-            if facts is None:
-                yield PlannedMachine(name, error=error)
-                continue
-            choice = choose(facts)
-            plan = plan_from_nothing(choice, facts) if choice.selection else None
-            yield PlannedMachine(name, facts, choice.recommended, plan, choice.refusal)
+        return plan_each(self.planner.choosing.anywhere(spec), paths)
 
     def client_config(self) -> ClientConfig:
         """Return what a client needs to know."""

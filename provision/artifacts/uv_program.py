@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -14,20 +13,15 @@ from urllib.parse import unquote, urlsplit
 from provision.artifacts.environment import configure, settle
 from provision.artifacts.pip_settings import PackageSettings, uv_environment, uv_flags
 from provision.artifacts.pylock import addresses_in
+from provision.artifacts.uv_errors import explain, no_python, shortly
 from provision.domain.artifacts import Wheel
-from provision.errors import FabricError, UnreachableError
-from provision.host.files import no_space
+from provision.errors import UnreachableError
 from provision.host.program import Command, CommandResult, run
-from provision.host.web_errors import PROXY_LOGIN_HINT
 
-_SHOWN_NAMES = 3
 RESOLVE_TIMEOUT_S = 120.0
 INSTALL_TIMEOUT_S = 600.0
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 _PYTHON_TAG = re.compile(r"-cp3(\d+)-(cp3\d+|abi3|none)")  # in the name of a wheel
-_NETWORK_SIGNS = ("error sending request", "failed to fetch", "dns error", "connect", "timed out", "network")
-_LIMIT_SIGNS = ("too many open files", "cannot allocate memory", "resource temporarily unavailable")
-_PROXY_LOGIN_SIGN = "proxy auth"  # "proxy authorization required" of a tunnel, "407 Proxy Authentication Required" else
 
 
 class Uv:
@@ -97,7 +91,7 @@ class Uv:
         result = self._run([*argv, "--python", sys.executable], RESOLVE_TIMEOUT_S)
         said = re.search(r"^--index-url (\S+)$", result.stdout, re.MULTILINE)
         if said is None:
-            raise self._explain(result, "learn which package index is asked")
+            raise explain(result, "learn which package index is asked", self._staging)
         return said[1]
 
     def _offered(self, wheels: Sequence[Wheel], python: str, order: Mapping[str, str]) -> dict[str, str]:
@@ -141,7 +135,7 @@ class Uv:
         argv += ["--python", sys.executable, *flags, *self._flags]
         result = self._run(argv, RESOLVE_TIMEOUT_S, "".join(f"{line}\n" for line in requirements), env)
         if result.returncode != 0:
-            raise self._explain(result, f"find {_shortly(requirements)}")
+            raise explain(result, f"find {shortly(requirements)}", self._staging)
         return addresses_in(result.stdout)
 
     def make_environment(self, path: Path, python: str | None = None) -> None:
@@ -155,8 +149,8 @@ class Uv:
         downloads = {} if own or self._offline else {"UV_PYTHON_DOWNLOADS": "automatic"}
         result = self._run([*argv, str(path)], INSTALL_TIMEOUT_S, env={**self._ours, **downloads})
         if result.returncode != 0:
-            why = self._explain(result, "make an environment for the engine")
-            raise why if own or not isinstance(why, UnreachableError) else _no_python(str(python), result)
+            why = explain(result, "make an environment for the engine", self._staging)
+            raise why if own or not isinstance(why, UnreachableError) else no_python(str(python), result)
 
     def check_python(self, python: str | None) -> None:
         """Raise ``UnreachableError`` where there is no Python ``python`` here and none may be fetched."""
@@ -198,22 +192,7 @@ class Uv:
     def _checked(self, argv: Sequence[str], what: str) -> None:
         result = self._run(argv, INSTALL_TIMEOUT_S)
         if result.returncode != 0:
-            raise self._explain(result, what)
-
-    def _explain(self, result: CommandResult, what: str) -> FabricError:
-        said = " ".join(result.stderr.split())[-600:] or f"uv ended with {result.returncode}"
-        if _is_any_in(said, "no space left") or result.returncode == -signal.SIGXFSZ:
-            return no_space(f"to {what}", self._staging)
-        if result.returncode < 0 or _is_any_in(said, *_LIMIT_SIGNS):
-            return FabricError(f"Cannot {what}: {said}.", "Something limits what may be used here; see `ulimit -a`.")
-        if _is_any_in(said, _PROXY_LOGIN_SIGN):
-            return UnreachableError(f"Cannot {what}: the proxy wants a login ({said}).", PROXY_LOGIN_HINT)
-        if _is_any_in(said, *_NETWORK_SIGNS):
-            return UnreachableError(
-                f"Cannot {what}: the package index does not answer ({said}).",
-                "Check the network and the proxy. A mirror is named as for pip: PIP_INDEX_URL, or pip's configuration.",
-            )
-        return UnreachableError(f"Cannot {what}: {said}", "The package index that pip is configured with was asked.")
+            raise explain(result, what, self._staging)
 
     def _run(
         self, argv: Sequence[str], timeout_s: float, stdin: str = "", env: Mapping[str, str] | None = None
@@ -232,20 +211,3 @@ def _group(filename: str, python: str) -> tuple[str, str]:
     if tag is None or (tag[2] == "abi3" and int(python.partition(".")[2]) >= int(tag[1])):
         return only, python
     return only, f"3.{tag[1]}"
-
-
-def _no_python(python: str, result: CommandResult) -> FabricError:
-    said = " ".join(result.stderr.split())[:300]
-    return UnreachableError(
-        f"There is no Python {python} here, and none can be fetched ({said}).",
-        f"Install Python {python}, or name a mirror that uv can get it from: UV_PYTHON_INSTALL_MIRROR.",
-    )
-
-
-def _shortly(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_SHOWN_NAMES])
-    return shown if len(names) <= _SHOWN_NAMES else f"{shown} and {len(names) - _SHOWN_NAMES} more"
-
-
-def _is_any_in(said: str, *signs: str) -> bool:
-    return any(sign in said.lower() for sign in signs)

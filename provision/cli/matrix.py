@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from provision.app import PlannedMachine
 from provision.cli import output
 from provision.cli.present import EXIT_PENDING, plan_document, recommendation_document
 from provision.cli.session import Result
 from provision.domain.facts import Facts
+from provision.fleet import PlannedMachine
 
 SCHEMA = "fabric.plan/v1"
 HEAD = ("machine", "system", "GPU", "suits best", "model", "memory", "fabric installs")
