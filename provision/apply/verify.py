@@ -123,9 +123,8 @@ def _problems(layout: Layout, entry: StoreEntry, hashes: dict[str, str]) -> Iter
     root = layout.prefix / entry.path
     expected = {str(root / file.path): file.sha256 for file in entry.files}
     found = {drift.path: drift for drift in entry_drift(layout, entry, deep=True, hashes=hashes)}
-    for drift in entry_drift(
-        layout, entry, hashes=hashes
-    ):  # what would be repaired without reading it, because its time is another
+    # What would be repaired without reading it, because its time is another.
+    for drift in entry_drift(layout, entry, hashes=hashes):
         if drift.path not in found:
             said = replace(drift, detail=f"{Path(drift.path or '').name} was touched; its bytes are what they were")
             yield Problem(entry.key, said, touched=True)

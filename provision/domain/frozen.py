@@ -13,6 +13,8 @@ else:
         return lambda decorator: decorator
 
 
+__all__ = ["dataclass_transform", "frozen"]
+
 T = TypeVar("T")
 
 

@@ -9,14 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_origin, get_type_hints
 
 import msgspec
 
-from provision.domain.frozen import frozen
+from provision.domain.frozen import dataclass_transform, frozen
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, dataclass_transform
-else:  # a word to the type checker alone
-
-    def dataclass_transform(**_: Any) -> Any:  # noqa: D103
-        return lambda cls: cls
+    from typing_extensions import Self
 
 
 @dataclass_transform(kw_only_default=True)

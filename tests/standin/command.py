@@ -96,7 +96,7 @@ class Fabric:
             text=True,
             **options,
         )
-        return Running(child)
+        return Running(child, debugged="--debug" in arguments)
 
     def __call__(self, *arguments: str, env: Mapping[str, str | None] | None = None, **options: Any) -> Outcome:
         """Run the command to its end."""
@@ -134,6 +134,7 @@ class Running:
     """A command that was started."""
 
     child: subprocess.Popen[str]
+    debugged: bool = False
     began: float = field(default_factory=time.monotonic)
 
     def finish(self, timeout_s: float = TIMEOUT_S) -> Outcome:
@@ -144,8 +145,7 @@ class Running:
             self.child.kill()
             stdout, stderr = self.child.communicate()
             raise AssertionError(f"no end within {timeout_s} s: {stdout}\n{stderr}") from None
-        debugged = "--debug" in str(self.child.args)
-        outcome = Outcome(self.child.returncode, stdout, stderr, time.monotonic() - self.began, debugged)
+        outcome = Outcome(self.child.returncode, stdout, stderr, time.monotonic() - self.began, self.debugged)
         RAN.outcomes.append(outcome)
         return outcome
 
