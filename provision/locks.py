@@ -19,7 +19,7 @@ from provision.errors import InvalidInputError, UsageError
 from provision.host.files import explained, remove_tree, unused_name
 from provision.host.named_output import write_output
 from provision.host.reading import read_bounded, read_bytes
-from provision.plan.lock_file import MAX_LOCK_BYTES, check_complete, check_wish, lock_text, parse_lock, said
+from provision.plan.lock_file import MAX_LOCK_BYTES, check_complete, check_wish, lock_text, parse_lock, said, wished
 
 LOCK_MODE = 0o644
 
@@ -52,6 +52,17 @@ class Locks:
     """The use cases around one lock."""
 
     fabric: Fabric
+
+    def to_upgrade(self, spec: Spec, path: Path) -> Spec:
+        """Return what the lock at ``path`` was made for, where ``spec`` names nothing else; served as ``spec`` says."""
+        try:
+            lock = _parsed(path)
+        except InvalidInputError:  # it is told where it is replaced
+            return spec
+        if wish_of(spec) or not lock.wish:
+            return spec
+        self._say(f"Upgrading what {path.name} was made for, which `up` uses with the same options: {said(lock.wish)}")
+        return spec.deciding_as(wished(lock, path.name))
 
     def resolve(self, spec: Spec, path: Path, *, upgrade: bool = False) -> Resolved:
         """Resolve ``spec`` for this machine; entries of other machines in the lock at ``path`` stay with the same wish.

@@ -39,7 +39,7 @@ def command(
 
     [bold]fabric lock --model smollm2-135m --check[/bold]  fail where anything is missing, or another wish was pinned
 
-    [bold]fabric lock --model smollm2-135m --upgrade[/bold]   newer releases and revisions, for all machines in it
+    [bold]fabric lock --upgrade[/bold]                       newer releases and revisions, of what it was made for
 
     [bold]fabric up --model smollm2-135m --locked[/bold]   install exactly that, and look nothing up
     """
@@ -47,11 +47,12 @@ def command(
     from provision.locks import Resolved
 
     path, session.spec_dir = wish.lock_file, wish.directory
+    spec = session.locks.to_upgrade(wish.spec, path) if upgrade else wish.spec
     if check:
-        lock = session.locks.check(wish.spec, path)
+        lock = session.locks.check(spec, path)
         if not upgrade:
             return _result(Resolved(path, lock, lock_changes(lock.platforms, lock.platforms)), upgrade=False)
-    resolved = session.locks.resolve(wish.spec, path, upgrade=upgrade)
+    resolved = session.locks.resolve(spec, path, upgrade=upgrade)
     if not check:
         session.locks.write(resolved)
     return _result(resolved, upgrade=upgrade, dry=check)

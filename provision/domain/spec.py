@@ -76,9 +76,12 @@ class Spec:
     @property
     def deciding(self) -> Spec:
         """The part that decides what is installed: not how it is served, nor from which mirror it comes."""
-        usual = Spec()
-        served = {name: getattr(usual, name) for name in SERVING}
-        return replace(self, **served, install=replace(self.install, mirrors={}))
+        return Spec().deciding_as(self)
+
+    def deciding_as(self, other: Spec) -> Spec:
+        """Return this wish with that part of another one."""
+        served = {name: getattr(self, name) for name in SERVING}
+        return replace(other, **served, install=replace(other.install, mirrors=self.install.mirrors))
 
     def options(self) -> list[str]:
         """Return the command line options that say the same, the defaults left out."""

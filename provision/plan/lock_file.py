@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from provision.domain.lock import LOCK_VERSION, Lock, lacking, platform_name
+from provision.domain.lock import LOCK_VERSION, Lock, lacking, platform_name, wish_of
 from provision.domain.lock_names import check_names
+from provision.domain.spec import Spec
 from provision.errors import InvalidInputError
 
 HEAD = (
@@ -75,6 +76,28 @@ def check_wish(lock: Lock, wish: tuple[str, ...], name: str) -> None:
             f"{name} was made for another wish: {said(lock.wish)}, not {said(wish)}.",
             "Ask for the same, or make it anew with `fabric lock`.",
         )
+
+
+def wished(lock: Lock, name: str) -> Spec:
+    """Return what a lock was made for. Raises ``InvalidInputError`` for options that no fabric has written."""
+    values: dict[str, Any] = {}
+    sources: list[str | None] = []
+    words = iter(lock.wish)
+    for option in words:
+        key = option.removeprefix("--").replace("-", "_")
+        value = "true" if isinstance(getattr(Spec, key, None), bool) else next(words, None)
+        if key == "source":
+            sources.append(value)
+        else:
+            values[key] = value
+    install = {"sources": sources, "program": values.pop("program", None)}
+    try:
+        found = msgspec.convert({**values, "install": install}, Spec, strict=False)
+    except msgspec.ValidationError:
+        found = None
+    if found is None or wish_of(found) != lock.wish:
+        raise InvalidInputError(f"{name} was made for what is no wish: {said(lock.wish)}.", AGAIN)
+    return found
 
 
 def said(options: tuple[str, ...]) -> str:

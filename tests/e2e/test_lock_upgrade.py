@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,30 @@ def test_nothing_to_upgrade_is_no_failure_and_changes_no_byte(quick: Fabric) -> 
     done = quick.succeed("lock", *WISH, "--upgrade")
     assert (done["changed"], done["written"], done["upgrades"]) == (False, False, {})
     assert lock_of(quick).read_bytes() == before
+
+
+@needs_archives
+def test_where_nothing_is_wished_for_it_is_what_the_lock_was_made_for(here: Fabric, sites: HubServer) -> None:
+    here.succeed("lock", *ARCHIVE)
+    publish(sites, FIXED)
+    shown = here.succeed("lock", "--upgrade", "--check")
+    done = here("lock", "--upgrade", "--json")
+    assert shown["upgrades"] == done.json["upgrades"] != {}
+    assert done.json["wish"] == shown["wish"] == list(locked(here).wish)
+    assert f"was made for, which `up` uses with the same options: {' '.join(locked(here).wish)}" in done.stderr
+    assert here.succeed("lock", "--check", *ARCHIVE)["changed"] is False
+
+
+def test_words_in_a_lock_that_are_no_wish_are_refused(quick: Fabric) -> None:
+    quick.succeed("lock", *WISH)
+    text = lock_of(quick).read_text(encoding="utf-8")
+    for words in ('"--home", "/"', '"--context", "many"', '"--model"', '"--port", "80"'):
+        lock_of(quick).write_text(
+            re.sub(r"^wish = \[.*?\]", f"wish = [{words}]", text, flags=re.MULTILINE | re.DOTALL), encoding="utf-8"
+        )
+        outcome = quick("lock", "--upgrade")
+        assert outcome.returncode == 65, outcome.said
+        assert "what is no wish" in outcome.said
 
 
 def test_without_a_lock_an_upgrade_makes_one_and_a_check_of_it_refuses(quick: Fabric) -> None:

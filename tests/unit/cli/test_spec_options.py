@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from provision.cli.main import VERBS, globals_last, load
 from provision.cli.wish import Wish, with_wish
-from provision.domain.lock import wish_of
+from provision.domain.lock import Lock, wish_of
 from provision.domain.spec import ACCELERATIONS, BACKENDS, KV_CACHE_TYPES, SERVICES, SERVING, SOURCES, Install, Spec
+from provision.plan.lock_file import wished
 
 WORD = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
 SPECS = st.builds(
@@ -62,6 +63,16 @@ def test_a_lock_is_made_for_what_decides_what_is_installed(spec: Spec) -> None:
     assert wish_of(other) == wish_of(spec)
     assert wish_of(replace(spec, context=(spec.context or 0) + 1)) != wish_of(spec)
     assert wish_of(replace(spec, install=Install(("build", "build")))) != wish_of(spec)
+
+
+@given(SPECS, SPECS)
+def test_what_a_lock_was_made_for_is_wished_for_again(spec: Spec, asked: Spec) -> None:
+    again = wished(Lock(wish_of(spec)), "fabric.lock")
+    assert again == spec.deciding
+    both = asked.deciding_as(again)
+    assert both.deciding == again
+    assert both == replace(spec, **{name: getattr(asked, name) for name in SERVING}, install=both.install)
+    assert both.install == replace(spec.install, mirrors=asked.install.mirrors)
 
 
 def parsed(options: list[str]) -> Spec:
