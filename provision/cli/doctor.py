@@ -225,13 +225,14 @@ def show_findings(findings: Sequence[Finding]) -> None:
 
 
 def show_security(checks: Sequence[SecurityCheck]) -> None:
-    """Print how many promises hold here, and those that do not, each with what to do."""
-    failed = [check for check in checks if check.outcome is Outcome.FAILED]
+    """Print how many promises hold here, and those that do not or that warn, each with what to do."""
+    styles = {Outcome.FAILED: output.BAD, Outcome.WARNING: output.WARN}
+    told_of = [check for outcome in styles for check in checks if check.outcome is outcome]
     counts = Counter(check.outcome for check in checks)
     told = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome if counts[outcome])
-    output.line(f"Security: {told}", output.BAD if failed else output.BOLD)
-    for check in failed:
-        output.line(output.printable(f"  {check.code}: {check.evidence}"), output.BAD)
+    output.line(f"Security: {told}", output.BAD if counts[Outcome.FAILED] else output.BOLD)
+    for check in told_of:
+        output.line(output.printable(f"  {check.code}: {check.evidence}"), styles[check.outcome])
         output.line(output.printable(f"    {check.fix}"))
 
 

@@ -97,10 +97,17 @@ class EndpointClient:
         """POST ``document`` as JSON; never raises, as ``get``."""
         return self._whole(self._post(path, document), timeout_s or self._timeout_s, MAX_ANSWER_BYTES)
 
-    def request(self, method: str, path: str, body: bytes | None = None, timeout_s: float | None = None) -> Response:
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        timeout_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
         """Send any request, ``body`` as JSON, and return the whole answer; never raises, as ``get``."""
-        headers = {**self._key, **({"Content-Type": "application/json"} if body else {})}
-        return self._whole(_Request(method, path, body, headers), timeout_s or self._timeout_s, MAX_ANSWER_BYTES)
+        every = {**self._key, **({"Content-Type": "application/json"} if body else {}), **(headers or {})}
+        return self._whole(_Request(method, path, body, every), timeout_s or self._timeout_s, MAX_ANSWER_BYTES)
 
     def upload(
         self, path: str, file: BinaryIO, size_bytes: int, progress: Callable[[int], None], timeout_s: float

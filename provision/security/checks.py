@@ -8,7 +8,7 @@ from provision.domain.security_check import SecurityCheck
 from provision.domain.selection import Selection
 from provision.errors import FabricError
 from provision.host.layout import Layout
-from provision.security import key_file, prefix, processes, sockets, versions
+from provision.security import dependencies, environment, foreign_pages, key_file, prefix, processes, sockets, versions
 from provision.serve.observation import Server
 
 
@@ -20,7 +20,10 @@ def security_checks(layout: Layout, selection: Selection | None) -> Iterator[Sec
     try:
         runtime = Server(layout, selection).runtime()
         yield sockets.check(layout, selection)
+        yield from foreign_pages.check(layout, selection)
     except FabricError:  # something else has the name of what the supervisor tells: the prefix's checks say it
         runtime = None
     yield versions.check(selection)
+    yield dependencies.check()
+    yield environment.check(layout, runtime)
     yield from processes.check(runtime)

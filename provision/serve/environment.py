@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from provision.domain.engine import ServerFile
+from provision.domain.server import INSTANCE_VARIABLE, Runtime
 from provision.facts.gpu.gpu_env import read_gpu_env
 from provision.host.files import commit
 from provision.host.layout import Layout
 
+SUPERVISOR_VARIABLE = "FABRIC_SUPERVISOR"  # by which a launcher sees that its supervisor ended before it began
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "SYSTEMROOT")  # and what says which GPUs an engine sees
 
 
@@ -37,3 +40,9 @@ def kept_environment(layout: Layout) -> dict[str, str]:
     """Return what was kept. Raises ``OSError`` or ``ValueError`` where there is nothing of use."""
     kept: dict[str, str] = json.loads(layout.server_environment.read_bytes())
     return kept
+
+
+def server_environment(kept: Mapping[str, str], server: ServerFile, runtime: Runtime) -> dict[str, str]:
+    """Return all that a server is started with."""
+    own = {SUPERVISOR_VARIABLE: str(runtime.supervisor.pid)}
+    return {**kept, INSTANCE_VARIABLE: runtime.instance, **server.env, **own}

@@ -25,7 +25,6 @@ from types import FrameType
 
 import msgspec
 
-from provision.domain.engine import SERVER_FILE, ServerFile
 from provision.domain.server import INSTANCE_VARIABLE, Exit, ProcessIdentity, Runtime, ServerState, SharedFile
 from provision.engines.exits import decode, why_not_started
 from provision.host import children, process, shared_memory
@@ -34,14 +33,13 @@ from provision.host.files import commit
 from provision.host.layout import Layout
 from provision.host.place import place_of
 from provision.host.process_search import with_environment
-from provision.host.reading import read_private
 from provision.serve.backoff import next_delay
-from provision.serve.environment import kept_environment
+from provision.serve.environment import kept_environment, server_environment
 from provision.serve.logkeeper import LogKeeper
 from provision.serve.runtime import read_runtime
+from provision.serve.server_file import read_server_file
 from provision.serve.server_log import ServerLog
 
-SUPERVISOR_VARIABLE = "FABRIC_SUPERVISOR"  # by which a launcher sees that its supervisor ended before it began
 PR_SET_CHILD_SUBREAPER = 36
 LOG_DRAIN_S = 2.0
 STRAGGLERS_S = 3.0
@@ -54,9 +52,8 @@ class Supervisor:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         generation = int(layout.current.readlink().name)
-        described = read_private(layout.generation(generation) / SERVER_FILE) or b""
+        self._server = read_server_file(layout, generation)
         self._environment = kept_environment(layout)
-        self._server = msgspec.json.decode(described, type=ServerFile)
         self._runtime = Runtime(
             uuid.uuid4().hex,
             generation,
@@ -132,12 +129,7 @@ class Supervisor:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={
-                **self._environment,
-                INSTANCE_VARIABLE: self._runtime.instance,
-                **self._server.env,
-                SUPERVISOR_VARIABLE: str(os.getpid()),
-            },
+            env=server_environment(self._environment, self._server, self._runtime),
             cwd="/",
             start_new_session=True,
             preexec_fn=process.ending_with_parent(signal.SIGTERM),  # noqa: PLW1509 - one system call, looked up before

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from provision.plan.service_unit import supervisor_argv
 from tests.standin.command import Fabric, eventually
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
@@ -91,6 +95,30 @@ def test_no_variable_of_the_users_reaches_the_server(quick: Fabric) -> None:
     quick.succeed("up", "--no-smoke", env=SECRETS)
     for process in quick.processes():
         assert not SECRETS.keys() & process.environ().keys()
+
+
+def looked_at(fabric: Fabric, code: str) -> Any:
+    """Return what doctor says of one promise."""
+    (found,) = [each for each in fabric.succeed("doctor")["security"] if each["code"] == code]
+    return found
+
+
+def test_doctor_names_the_variables_that_a_server_has_and_should_not_have(quick: Fabric) -> None:
+    quick.succeed("up", "--no-smoke", env=SECRETS)
+    assert looked_at(quick, "server-environment")["outcome"] == "ok"
+    quick.succeed("down")
+    kept = quick.prefix / "run" / "environment.json"
+    kept.write_text(json.dumps({**json.loads(kept.read_bytes()), "MY_TOKEN": "canary-4711"}), encoding="utf-8")
+    supervisor = subprocess.Popen(supervisor_argv(quick.prefix))  # as a service manager does with the login
+    try:
+        eventually(lambda: quick.succeed("status"), until=lambda status: status["state"] == "ready")
+        found = looked_at(quick, "server-environment")
+    finally:
+        supervisor.terminate()
+        supervisor.wait()
+    assert found["outcome"] == "failed"
+    assert "MY_TOKEN" in found["evidence"]
+    assert "canary-4711" not in found["evidence"]
 
 
 @linux_only

@@ -194,7 +194,9 @@ def test_all_of_its_processes_listen_on_loopback_only(fabric: Fabric) -> None:
     ]
     assert {each.ip for each in sockets} == {"127.0.0.1"}
     checks = {check["code"]: check for check in fabric.succeed("doctor")["security"]}
-    assert {checks[code]["outcome"] for code in ("listening-sockets", "core-dumps", "no-new-privileges")} == {"ok"}
+    assert {code: check["outcome"] for code, check in checks.items() if check["outcome"] != "ok"} == {
+        "foreign-names": "warning"
+    }
     headers = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
     with closing(http.client.HTTPConnection(up["base_url"].split("/")[2], timeout=10)) as connection:
         connection.request("OPTIONS", "/v1/chat/completions", headers=headers)

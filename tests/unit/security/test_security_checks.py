@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import errno
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from provision.domain.security_check import Outcome
+from provision.host.answer import Response
 from provision.host.confinement import Confinement
 from provision.host.layout import Layout
 from provision.knowledge.advisories import advisories_of
-from provision.security import key_file, prefix, versions
+from provision.security import dependencies, environment, foreign_pages, key_file, prefix, versions
 from provision.security.checks import security_checks
 from provision.security.processes import judge
 from tests.standin.selections import select_for_small_machine
 
 CODES = [
     "prefix-owner", "prefix-parents", "prefix-marker", "prefix-links", "key-file", "key-required",
-    "listening-sockets", "engine-version", "core-dumps", "no-new-privileges",
+    "listening-sockets", "foreign-origins", "foreign-names", "engine-version", "dependencies",
+    "server-environment", "core-dumps", "no-new-privileges",
 ]  # fmt: skip
 
 
@@ -45,7 +48,9 @@ def test_the_codes_are_documented_and_stay() -> None:
 
 def test_where_nothing_is_nothing_is_known(tmp_path: Path) -> None:
     found = {check.code: check.outcome for check in security_checks(Layout(tmp_path / "new"), None)}
-    assert {code for code, outcome in found.items() if outcome is not Outcome.UNKNOWN} == {"prefix-parents", "key-file"}
+    assert {code for code, outcome in found.items() if outcome is not Outcome.UNKNOWN} == {
+        "prefix-parents", "key-file", "dependencies",
+    }  # fmt: skip
 
 
 def test_a_prefix_as_fabric_makes_it_is_fine(layout: Layout) -> None:
@@ -95,6 +100,66 @@ def test_one_process_that_may_dump_its_memory_is_enough() -> None:
     assert {check.outcome for check in found} == {Outcome.FAILED}
     assert all("process 2 " in check.evidence for check in found)
     assert {check.outcome for check in judge([])} == {Outcome.UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    ("permission", "outcome"),
+    [
+        ("*", Outcome.FAILED),
+        (foreign_pages.ORIGIN, Outcome.FAILED),
+        ("http://localhost", Outcome.OK),
+        (None, Outcome.OK),
+    ],
+)
+def test_a_server_that_lets_pages_of_others_read_is_told(permission: str | None, outcome: Outcome) -> None:
+    closed = Response(405)
+    permits = Response(200, headers={"access-control-allow-origin": permission} if permission else {})
+    for answers in ((permits, closed), (closed, permits)):
+        told = foreign_pages.judge_origins(*answers)
+        assert told.outcome is outcome
+        assert bool(told.fix) is (outcome is Outcome.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [(401, Outcome.OK), (403, Outcome.OK), (400, Outcome.WARNING), (200, Outcome.WARNING), (500, Outcome.WARNING)],
+)
+def test_a_server_that_answers_under_any_name_is_told(status: int, outcome: Outcome) -> None:
+    told = foreign_pages.judge_names(Response(status))
+    assert told.outcome is outcome
+    assert bool(told.fix) is (outcome is Outcome.WARNING)
+
+
+def test_of_a_server_that_does_not_answer_nothing_is_known() -> None:
+    silent = Response(0, error="timed out")
+    for told in (foreign_pages.judge_origins(silent, silent), foreign_pages.judge_names(silent)):
+        assert told.outcome is Outcome.UNKNOWN
+        assert "timed out" in told.evidence
+
+
+def test_packages_that_are_not_what_fabric_asks_for_are_told() -> None:
+    assert dependencies.check().outcome is Outcome.OK
+    asked = [
+        "jinja2>=3",
+        "jinja2>=999,<1000",
+        "of-nobody-at-all>=1",
+        "else>=1; python_version < '3'",
+        "x; extra == 'x'",
+    ]
+    told = dependencies.judge(asked)
+    assert told.outcome is Outcome.FAILED
+    assert told.evidence == (
+        f"there is jinja2 {version('jinja2')}, not <1000,>=999; of-nobody-at-all (missing), not >=1"
+    )
+    assert told.fix
+
+
+def test_names_of_variables_that_are_too_many_are_told() -> None:
+    assert environment.judge(set(), 9).outcome is Outcome.OK
+    told = environment.judge({"MY_TOKEN", "LD_PRELOAD"}, 9)
+    assert told.outcome is Outcome.FAILED
+    assert "LD_PRELOAD, MY_TOKEN" in told.evidence
+    assert told.fix
 
 
 def test_a_prefix_that_may_not_be_read_is_told_and_not_an_end(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
