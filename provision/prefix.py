@@ -7,15 +7,14 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from provision.apply.drift import config_drift, server_drift, stored_drift
-from provision.apply.service_file import look, service_drift
 from provision.apply.store import converted_path, engine_path_of, model_file, model_path, paths_of
 from provision.domain.drift import Drift, DriftKind
 from provision.domain.engine import Method
 from provision.domain.frozen import frozen
 from provision.domain.model import Model
-from provision.domain.plan import Plan
 from provision.domain.resource import Kind
 from provision.domain.selection import Selection
 from provision.domain.server import Observation, ServerState
@@ -28,10 +27,12 @@ from provision.host.layout import Layout
 from provision.host.reading import sha256_of_file
 from provision.host.secret import fingerprint, stored_fingerprint
 from provision.plan.desired import Paths, generation_files
-from provision.plan.diff import make_plan
-from provision.plan.observed import NOT_INSTALLED, Observed
 from provision.serve.audit import undeclared_sockets
 from provision.serve.observation import Server
+
+if TYPE_CHECKING:  # what `status` has no use for is loaded where it is used
+    from provision.domain.plan import Plan
+    from provision.plan.observed import Observed
 
 
 @frozen
@@ -43,6 +44,9 @@ class Prefix:
 
     def observe(self, state: State | None, selection: Selection, seen: Observation) -> Observed:
         """Return what is there of ``selection``, file by file."""
+        from provision.apply.service_file import look
+        from provision.plan.observed import Observed
+
         generation = state.generation if state else 0
         desired = self.render(selection, generation)
         current = self.layout.generation(generation)
@@ -82,6 +86,8 @@ class Prefix:
         if selection.is_remote or configured.is_remote:
             return  # nothing of its server is ours to repair
         if state.unit:
+            from provision.apply.service_file import service_drift
+
             yield from service_drift(self.layout, self.env, state.unit, configured.spec, is_up=seen.pid is not None)
         place = self.paths(selection, state.generation).placement(selection)
         exposed = undeclared_sockets(self.layout, configured) or ()
@@ -96,6 +102,8 @@ class Prefix:
         return {Kind.ENGINE: [engine_key], Kind.MODEL: [place.name for place in places]}
 
     def _lacking(self, state: State | None, keys: Sequence[str]) -> str:
+        from provision.plan.observed import NOT_INSTALLED
+
         known = state.entries if state else {}
         return "" if all(key in known for key in keys) else NOT_INSTALLED
 
@@ -159,6 +167,8 @@ class Prefix:
 
         What is not in the store any more is fetched again by the hashes that were recorded.
         """
+        from provision.plan.diff import make_plan
+
         plan = make_plan(selection, self.observe(state, selection, self.server_for(state, selection)))
         return replace(plan, tried=state.tried)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 
 from provision import __version__
-from provision.apply.parents import forget_parents, noted_parents
 from provision.apply.prefix_check import check_prefix
 from provision.apply.whereabouts import at_home, taken_over
 from provision.domain.frozen import frozen
@@ -98,6 +97,8 @@ def open_prefix(layout: Layout, *, take_over: bool = False) -> State:
     Raises ``RefusedError`` where the directory is not fabric's or others could write to it, ``InvalidInputError``
     where it was set up on another machine or in another place and this one does not ``take_over``.
     """
+    from provision.apply.parents import forget_parents, noted_parents
+
     check_prefix(layout)
     state = read_state(layout)
     marker = read_marker(layout)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from provision.cli import output
 from provision.domain.drift import Drift, DriftKind
-from provision.domain.plan import Action, Change, Kind
+from provision.domain.resource import Action, Kind
+
+if TYPE_CHECKING:
+    from provision.domain.plan import Change
 
 
 def changes_document(changes: Sequence[Change]) -> list[dict[str, Any]]:

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import field
-from enum import Enum
 
 from provision.domain.choice import Alternative, Recommendation
 from provision.domain.drift import Drift
 from provision.domain.finding import Finding
 from provision.domain.frozen import frozen
-from provision.domain.resource import Kind
+from provision.domain.resource import Action, Kind
 from provision.domain.selection import Selection
 
 __all__ = ["Action", "Change", "Kind", "Plan"]
-
-
-class Action(str, Enum):
-    """What happens to one resource."""
-
-    CREATE = "create"
-    UPDATE = "update"
-    REPLACE = "replace"
-    DELETE = "delete"
-    RESTART = "restart"
-    NONE = "none"
 
 
 @frozen

@@ -13,3 +13,14 @@ class Kind(str, Enum):
     CONFIG = "config"
     SERVICE = "service"
     SERVER = "server"
+
+
+class Action(str, Enum):
+    """What happens to one resource."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    REPLACE = "replace"
+    DELETE = "delete"
+    RESTART = "restart"
+    NONE = "none"

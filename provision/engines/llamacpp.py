@@ -11,7 +11,6 @@ from provision.domain.engine import EngineRelease, Launch, Method, Trial
 from provision.domain.selection import Selection
 from provision.engines.engine import Engine, Placement, own_python, program_beside
 from provision.engines.llamacpp_flags import arguments, missing_options, parse_options, server_settings
-from provision.engines.llamacpp_program import parse_devices, parse_version
 from provision.knowledge.advisories import why_refused
 
 SERVER = "llama-server"
@@ -53,6 +52,8 @@ class LlamaCpp(Engine):
         return self.read_version(_read(engine / VERSION_TEXT))
 
     def read_version(self, said: str) -> str | None:
+        from provision.engines.llamacpp_program import parse_version
+
         version = parse_version(said)
         if version is None:
             return None
@@ -98,6 +99,8 @@ def _read(path: Path) -> str:
 
 
 def _why_not_accelerated(acceleration: str, listed: str) -> str:
+    from provision.engines.llamacpp_program import parse_devices
+
     if acceleration == "cpu":
         return ""
     try:

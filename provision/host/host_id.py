@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import sys
 from pathlib import Path
@@ -31,6 +30,8 @@ def _of_files() -> str | None:
 
 def _of_darwin() -> str | None:
     """Ask as ``gethostuuid(3)`` tells; a second is what it may wait for."""
+    import ctypes
+
     uuid, timeout = (ctypes.c_ubyte * 16)(), (ctypes.c_long * 2)(1, 0)
     try:
         failed = ctypes.CDLL(None).gethostuuid(uuid, timeout)
