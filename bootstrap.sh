@@ -96,4 +96,4 @@ wanted="$(cksum <"$root/pyproject.toml") $root"
 if ! is_installed; then take_lock; is_installed || install; rm -f -- "$lock"; fi
 [ "$mode" = test ] || exec "$venv/bin/fabric" up "$@"
 cd "$root" && mkdir -p "$own/pytest"
-PYTEST_DEBUG_TEMPROOT=$own/pytest exec "$venv/bin/python" -m pytest -n 2 --dist loadfile "$@"
+PYTEST_DEBUG_TEMPROOT=$own/pytest exec "$venv/bin/python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"
