@@ -7,8 +7,8 @@ fetched once and kept as the tests keep them (`FABRIC_TEST_CACHE`). Each `up` st
 temporary files are (`TMPDIR`), which has to be on a disk: in main memory fsync costs nothing.
 
 Two ratios: `fabric up` beside the same without both, which needs many rounds on a machine that does other things; and
-what a clock around each fsync adds up to beside the rest of the same run. The second counts also what engine and model
-spent while the other went on, so the truth is not above it.
+what a clock that runs during any fsync shows beside the rest of the same run. The second counts also what an engine's
+fsync took while the model went on without it, so the truth is not above it.
 """
 
 from __future__ import annotations
