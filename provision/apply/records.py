@@ -16,6 +16,7 @@ from provision.host.layout import Layout
 from provision.host.reading import sha256_of_file
 
 REHASH_BYTES = 64 << 20  # what is larger and was touched is not read at each look, only before it is made anew
+TOUCHED = "was touched"
 OTHERS_WRITE = 0o022
 _OF_ENVIRONMENTS = "lib64"  # a link to lib, which is recorded in full
 
@@ -113,7 +114,8 @@ def entry_drift(
             yield Drift(DriftKind.MISSING, Kind(entry.kind), entry.name, f"{path.name} is led elsewhere", str(path))
             continue
         for kind, detail in compare.differences(path, file):
-            yield Drift(kind, Kind(entry.kind), entry.name, f"{path.name} {detail}", str(path))
+            said = f"{path.name} {detail}"
+            yield Drift(kind, Kind(entry.kind), entry.name, said, str(path), unread=detail == TOUCHED)
     for path in strangers:
         detail = f"{path.relative_to(root)} was added by somebody"
         yield Drift(DriftKind.EXTRA, Kind(entry.kind), entry.name, detail, str(path))
@@ -154,7 +156,7 @@ class _Comparison:
             return [(changed, "was changed")]
         wrong_mode = ours and file.mode is not None and mode != file.mode
         if (touched or wrong_mode or self.deep) and self._is_changed(path, file, touched=touched):
-            return [(changed, "was touched" if self._is_unread(file) else "was changed")]
+            return [(changed, TOUCHED if self._is_unread(file) else "was changed")]
         if ours and own.st_uid != self.owner:
             return [(DriftKind.OWNER, f"belongs to user {own.st_uid}")]
         if wrong_mode:

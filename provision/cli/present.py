@@ -233,6 +233,7 @@ def show_plan(plan: Plan) -> None:
 
 
 def _cost(change: Change) -> str:
-    fetched = [f"{output.size(change.download_bytes)} to fetch"] if change.download_bytes else []
+    at_most = "at most " if change.download_bytes and "download_bytes" in change.unknown else ""
+    fetched = [f"{at_most}{output.size(change.download_bytes)} to fetch"] if change.download_bytes else []
     later = [f"{' and '.join(_UNKNOWN[what] for what in change.unknown)} known after apply"] if change.unknown else []
     return ", ".join(fetched + later)

@@ -31,7 +31,8 @@ class DriftKind(str, Enum):
 class Drift:
     """One difference. ``path`` is absolute, ``None`` for what is no file; ``diff`` is a unified diff of an edit.
 
-    ``detail`` says it in words, without a full stop.
+    ``detail`` says it in words, without a full stop. ``unread`` says that only its time tells: it is read before
+    anything takes its place, and may be what it was.
     """
 
     kind: DriftKind
@@ -40,6 +41,7 @@ class Drift:
     detail: str
     path: str | None = None
     diff: str = ""
+    unread: bool = False
 
     @property
     def shown(self) -> str:

@@ -99,15 +99,16 @@ def _engine(selection: Selection, observed: Observed) -> Change:
     download = sum(source.download_bytes for source in libraries) + sum(wheel.size_bytes for wheel in wheels)
     download += sum(file.size_bytes or 0 for file in release.files)
     disk = release.installed_bytes + sum(source.size_bytes for source in libraries)
-    return Change(action, Kind.ENGINE, name, reason, download, disk, unknown=tuple(_unknown_of(release)))
+    unknown = _unknown_of(release, unread=not lacking and _is_unread(drifted))
+    return Change(action, Kind.ENGINE, name, reason, download, disk, unknown=tuple(unknown))
 
 
-def _unknown_of(release: EngineRelease) -> Iterator[str]:
+def _unknown_of(release: EngineRelease, *, unread: bool) -> Iterator[str]:
     if release.method is Method.EXISTING:
         yield "version"
     if any(file.sha256 is None for file in release.files):
         yield "sha256"
-    if any(file.size_bytes is None for file in release.files):
+    if unread or any(file.size_bytes is None for file in release.files):
         yield "download_bytes"
 
 
@@ -122,13 +123,19 @@ def _model(selection: Selection, observed: Observed) -> Change:
         return Change(Action.UPDATE, Kind.MODEL, model.name, _reason(drifted), modes_only=True)
     download = model.source.download_bytes if model.source else 0 if model.path else model.size_bytes
     action, reason = (Action.CREATE, lacking) if lacking else (Action.REPLACE, _reason(drifted))
-    unknown = () if model.verified or model.path else ("sha256",)
-    return Change(action, Kind.MODEL, model.name, reason, download, model.size_bytes, unknown=unknown)
+    unknown = [] if model.verified or model.path else ["sha256"]
+    unknown += ["download_bytes"] if not lacking and _is_unread(drifted) else []
+    return Change(action, Kind.MODEL, model.name, reason, download, model.size_bytes, unknown=tuple(unknown))
 
 
 def _is_of_modes(drifted: tuple[Drift, ...]) -> bool:
     """Tell whether all is there as it came, and only the permissions differ: those are set again."""
     return all(drift.kind is DriftKind.MODE for drift in drifted)
+
+
+def _is_unread(drifted: tuple[Drift, ...]) -> bool:
+    """Tell whether all of it may turn out to be what it was: then nothing of it is fetched."""
+    return all(drift.unread for drift in drifted)
 
 
 def _reason(drifted: tuple[Drift, ...]) -> str:

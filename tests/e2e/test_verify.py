@@ -189,6 +189,8 @@ def test_up_does_not_fetch_a_large_model_again_that_was_only_touched(quick: Fabr
     os.utime(model)
     (drift,) = strict.succeed("status")["drift"]
     assert drift["reason"] == f"{model.name} was touched"
+    (planned,) = [each for each in strict("plan", "--json").json["changes"] if each["resource"].startswith("model/")]
+    assert planned["known_after_apply"] == ["download_bytes"], "it is read first, and fetched only where that tells so"
     strict.succeed("up", "--no-smoke", "--offline", env={"PIP_INDEX_URL": NOBODY})
     assert model.stat().st_ino == inode
     assert strict.succeed("status")["drift"] == []

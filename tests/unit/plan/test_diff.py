@@ -46,6 +46,21 @@ def test_what_is_planned(selection: Selection, settled: Observed, case: dict[str
         assert told in next(change.reason for change in plan.changes if change.kind.value == kind)
 
 
+@pytest.mark.parametrize("kind", [Kind.ENGINE, Kind.MODEL])
+@pytest.mark.parametrize("unread", [True, False])
+def test_what_was_only_touched_may_not_have_to_be_fetched(
+    selection: Selection, settled: Observed, kind: Kind, unread: bool
+) -> None:
+    drift = Drift(DriftKind.CONTENT, kind, "name", "it differs", unread=unread)
+    plan = make_plan(selection, replace(settled, drift=(drift,)))
+    (change,) = [each for each in plan.changes if each.kind is kind]
+    assert ("download_bytes" in change.unknown) is unread
+    assert change.action is Action.REPLACE
+    both = (drift, Drift(DriftKind.MISSING, kind, "name", "it is gone"))
+    (change,) = [each for each in make_plan(selection, replace(settled, drift=both)).changes if each.kind is kind]
+    assert "download_bytes" not in change.unknown
+
+
 def changed(selection: Selection, settled: Observed, **changes: Any) -> Plan:
     desired = {**settled.desired_files, "parameters.json": "other"}
     return make_plan(replace(selection, **changes), replace(settled, desired_files=desired))
