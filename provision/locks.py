@@ -54,15 +54,15 @@ class Locks:
     fabric: Fabric
 
     def to_upgrade(self, spec: Spec, path: Path) -> Spec:
-        """Return what the lock at ``path`` was made for, where ``spec`` names nothing else; served as ``spec`` says."""
-        try:
-            lock = _parsed(path)
-        except InvalidInputError:  # it is told where it is replaced
+        """Return what the lock at ``path`` was made for, where ``spec`` names nothing else; served as ``spec`` says.
+
+        Raises ``InvalidInputError`` where that cannot be read.
+        """
+        lock = Lock() if wish_of(spec) else _parsed(path)
+        if not lock.wish:
             return spec
-        if wish_of(spec) or not lock.wish:
-            return spec
-        self._say(f"Upgrading what {path.name} was made for, which `up` uses with the same options: {said(lock.wish)}")
-        return spec.deciding_as(wished(lock, path.name))
+        self._say(f"Upgrading what {path.name} was made for: {said(lock.wish)}")
+        return spec.with_deciding_part_of(wished(lock, path.name))
 
     def resolve(self, spec: Spec, path: Path, *, upgrade: bool = False) -> Resolved:
         """Resolve ``spec`` for this machine; entries of other machines in the lock at ``path`` stay with the same wish.

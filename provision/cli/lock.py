@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,7 +12,7 @@ import typer
 from provision.cli import output
 from provision.cli.lock_upgrade import show_upgrades, upgrades_document
 from provision.cli.session import Result, Session, verb
-from provision.cli.wish import Wish, with_spec
+from provision.cli.wish import DEFAULT_FILE, Wish, with_spec
 
 if TYPE_CHECKING:
     from provision.domain.lock import Lock
@@ -39,7 +41,7 @@ def command(
 
     [bold]fabric lock --model smollm2-135m --check[/bold]  fail where anything is missing, or another wish was pinned
 
-    [bold]fabric lock --upgrade[/bold]                       newer releases and revisions, of what it was made for
+    [bold]fabric lock --upgrade[/bold]                       newer releases and revisions of what the lock was made for
 
     [bold]fabric up --model smollm2-135m --locked[/bold]   install exactly that, and look nothing up
     """
@@ -47,18 +49,19 @@ def command(
     from provision.locks import Resolved
 
     path, session.spec_dir = wish.lock_file, wish.directory
-    spec = session.locks.to_upgrade(wish.spec, path) if upgrade else wish.spec
+    spec = session.locks.to_upgrade(wish.spec, path) if upgrade and wish.file is None else wish.spec
     if check:
         lock = session.locks.check(spec, path)
         if not upgrade:
-            return _result(Resolved(path, lock, lock_changes(lock.platforms, lock.platforms)), upgrade=False)
+            unchanged = Resolved(path, lock, lock_changes(lock.platforms, lock.platforms))
+            return _result(unchanged, _up(wish, lock), upgrade=False)
     resolved = session.locks.resolve(spec, path, upgrade=upgrade)
     if not check:
         session.locks.write(resolved)
-    return _result(resolved, upgrade=upgrade, dry=check)
+    return _result(resolved, _up(wish, resolved.lock), upgrade=upgrade, dry=check)
 
 
-def _result(resolved: Resolved, *, upgrade: bool, dry: bool = False) -> Result:
+def _result(resolved: Resolved, up: str, *, upgrade: bool, dry: bool = False) -> Result:
     lock, changes = resolved.lock, resolved.changes
     platforms = {name: _described(name, lock) for name in lock.platforms}
     changed = any(change.action != "none" for change in changes.values())
@@ -78,16 +81,24 @@ def _result(resolved: Resolved, *, upgrade: bool, dry: bool = False) -> Result:
         _show_entries(platforms, {name: change.action for name, change in changes.items()})
         show_upgrades(upgrades, resolved.failed)
         if upgrade:
-            output.line(_outcome(changed=changed, dry=dry), output.DIM)
+            output.line(_outcome(up, changed=changed, dry=dry), output.DIM)
         output.pairs([("lock", resolved.path)])
 
     return Result(document, show)
 
 
-def _outcome(*, changed: bool, dry: bool) -> str:
+def _outcome(up: str, *, changed: bool, dry: bool) -> str:
     if not changed:
         return "Nothing to upgrade."
-    return "Nothing was written." if dry else "Only the lock was written: `fabric up` installs what it holds now."
+    return "Nothing was written." if dry else f"Only the lock was written: `{up}` installs what it holds now."
+
+
+def _up(wish: Wish, lock: Lock) -> str:
+    """Return the command that uses the lock: it has to wish for the same."""
+    if wish.file is None:
+        return shlex.join(["fabric", "up", *lock.wish])
+    is_found = wish.file == Path(DEFAULT_FILE).absolute()
+    return "fabric up" if is_found else shlex.join(["fabric", "up", "-f", str(wish.file)])
 
 
 def _show_entries(platforms: Mapping[str, Mapping[str, Any]], actions: Mapping[str, str]) -> None:

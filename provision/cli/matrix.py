@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from provision.cli import output
 from provision.cli.present import EXIT_PENDING, plan_document, recommendation_document
 from provision.cli.session import Result
 from provision.domain.facts import Facts
-from provision.fleet import PlannedMachine
+
+if TYPE_CHECKING:
+    from provision.fleet import PlannedMachine
 
 SCHEMA = "fabric.plan/v1"
 HEAD = ("machine", "system", "GPU", "suits best", "model", "memory", "fabric installs")

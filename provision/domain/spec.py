@@ -76,10 +76,10 @@ class Spec:
     @property
     def deciding(self) -> Spec:
         """The part that decides what is installed: not how it is served, nor from which mirror it comes."""
-        return Spec().deciding_as(self)
+        return Spec().with_deciding_part_of(self)
 
-    def deciding_as(self, other: Spec) -> Spec:
-        """Return this wish with that part of another one."""
+    def with_deciding_part_of(self, other: Spec) -> Spec:
+        """Return this wish with the part of another one that decides what is installed."""
         served = {name: getattr(self, name) for name in SERVING}
         return replace(other, **served, install=replace(other.install, mirrors=self.install.mirrors))
 

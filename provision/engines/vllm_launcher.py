@@ -17,6 +17,7 @@ ends, the kernel ends those below it, and Python's resource tracker, which outli
 from __future__ import annotations
 
 import ctypes
+import hmac
 import json
 import os
 import runpy
@@ -35,6 +36,7 @@ PR_SET_CHILD_SUBREAPER = 36
 LINGER_S = 5.0  # for the last children to end by themselves
 POLL_S = 0.02
 SERVER = "vllm.entrypoints.openai.api_server"
+UNAUTHORIZED = {"error": {"message": "The key is missing or wrong.", "type": "authentication_error", "code": 401}}
 INSTANCE = "FABRIC_INSTANCE"  # the supervisor kills whatever carries it
 
 
@@ -113,9 +115,43 @@ def serve(parameters: dict[str, Any]) -> int:
     sys.argv = ["vllm", *parameters["arguments"]]
     if parameters["api_key_file"]:
         with open(parameters["api_key_file"], encoding="utf-8") as file:
-            sys.argv += ["--api-key", file.read().strip()]
+            NothingWithoutKey.key = file.read().strip()
+        sys.argv += ["--api-key", NothingWithoutKey.key, "--middleware", f"__main__.{NothingWithoutKey.__name__}"]
     runpy.run_module(SERVER, run_name="__main__")  # `__main__` stays this small file, which every child loads again
     return 0
+
+
+class NothingWithoutKey:
+    """Answers who has no key with 401: vLLM itself guards /v1 and some others, and generates for /invocations as well.
+
+    ASGI, around all that vLLM answers but /health, and preflights, which carry no key.
+    """
+
+    key = ""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Let a request in, or answer it."""
+        if self._is_open(scope) or self._has_key(scope):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})  # it violates the policy: RFC 6455
+        else:
+            headers = [(b"content-type", b"application/json"), (b"www-authenticate", b"Bearer")]
+            await send({"type": "http.response.start", "status": 401, "headers": headers})
+            await send({"type": "http.response.body", "body": json.dumps(UNAUTHORIZED).encode()})
+
+    def _is_open(self, scope: Any) -> bool:
+        return (
+            scope["type"] not in ("http", "websocket") or scope.get("method") == "OPTIONS" or scope["path"] == "/health"
+        )
+
+    def _has_key(self, scope: Any) -> bool:
+        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        scheme, _, key = given.partition(b" ")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(key, self.key.encode())
 
 
 def start_tracker() -> None:

@@ -79,7 +79,7 @@ def check_wish(lock: Lock, wish: tuple[str, ...], name: str) -> None:
 
 
 def wished(lock: Lock, name: str) -> Spec:
-    """Return what a lock was made for. Raises ``InvalidInputError`` for options that no fabric has written."""
+    """Return what a lock was made for. Raises ``InvalidInputError`` for what ``Spec.options`` does not write."""
     values: dict[str, Any] = {}
     sources: list[str | None] = []
     words = iter(lock.wish)
@@ -95,7 +95,7 @@ def wished(lock: Lock, name: str) -> Spec:
         found = msgspec.convert({**values, "install": install}, Spec, strict=False)
     except msgspec.ValidationError:
         found = None
-    if found is None or wish_of(found) != lock.wish:
+    if found is None or found.version != Spec.version or wish_of(found) != lock.wish:
         raise InvalidInputError(f"{name} was made for what is no wish: {said(lock.wish)}.", AGAIN)
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision.domain.security_check import SecurityCheck
+from provision.domain.security_check import Outcome, SecurityCheck
 from provision.domain.selection import Selection
 from provision.errors import FabricError
 from provision.host.layout import Layout
@@ -18,11 +18,11 @@ def security_checks(layout: Layout, selection: Selection | None) -> Iterator[Sec
     yield key_file.check(layout)
     yield sockets.check_key(selection)
     try:
-        runtime = Server(layout, selection).runtime()
-        yield sockets.check(layout, selection)
-        yield from foreign_pages.check(layout, selection)
-    except FabricError:  # something else has the name of what the supervisor tells: the prefix's checks say it
-        runtime = None
+        runtime, listening = Server(layout, selection).runtime(), sockets.check(layout, selection)
+    except FabricError as error:  # something else has the name of what the supervisor tells
+        runtime, listening = None, SecurityCheck(sockets.CODE, Outcome.UNKNOWN, error.message)
+    yield listening
+    yield from foreign_pages.check(layout, selection)
     yield versions.check(selection)
     yield dependencies.check()
     yield environment.check(layout, runtime)

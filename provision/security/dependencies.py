@@ -1,4 +1,4 @@
-"""Whether the packages that fabric itself runs on are what it asks for, of which the floors are without known holes."""
+"""Whether the packages that fabric asks for are there, and not older: its floors are without known holes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from provision.domain.security_check import Outcome, SecurityCheck
 
 CODE = "dependencies"
 DISTRIBUTION = "llm-fabric"
+FIX = "Install fabric again, such as with ./bootstrap.sh."
 
 
 def check() -> SecurityCheck:
-    """Hold what is installed against what fabric's own package asks for; no database of advisories is asked."""
+    """Hold what is installed against what fabric asked for when it was; no database of advisories is asked."""
     try:
         return judge(requires(DISTRIBUTION) or ())
     except PackageNotFoundError:
         return SecurityCheck(CODE, Outcome.UNKNOWN, "fabric runs without having been installed")
+    except ImportError as error:  # of what reads the requirements
+        return SecurityCheck(CODE, Outcome.FAILED, f"{error.name} is missing", FIX)
 
 
 def judge(asked: Iterable[str]) -> SecurityCheck:
@@ -31,9 +34,8 @@ def judge(asked: Iterable[str]) -> SecurityCheck:
         if found is None or not each.specifier.contains(found, prereleases=True):
             unmet.append(f"{each.name} {found or '(missing)'}, not {each.specifier}")
     if unmet:
-        fix = "Install fabric again, such as with ./bootstrap.sh."
-        return SecurityCheck(CODE, Outcome.FAILED, f"there is {'; '.join(unmet)}", fix)
-    return SecurityCheck(CODE, Outcome.OK, f"the {len(here)} packages that fabric runs on are as it asks for them")
+        return SecurityCheck(CODE, Outcome.FAILED, f"there is {'; '.join(unmet)}", FIX)
+    return SecurityCheck(CODE, Outcome.OK, f"the {len(here)} packages that fabric asks for are as it asked for them")
 
 
 def _installed(name: str) -> str | None:

@@ -9,5 +9,8 @@ from provision.host.reading import read_private
 
 
 def read_server_file(layout: Layout, generation: int) -> ServerFile:
-    """Return what the supervisor of ``generation`` starts. Raises ``MsgspecError`` where that is not to be had."""
+    """Return what the supervisor of ``generation`` starts.
+
+    Raises ``MsgspecError`` where it is missing or makes no sense, and what ``read_private`` raises.
+    """
     return decoded(read_private(layout.generation(generation) / SERVER_FILE) or b"", ServerFile)

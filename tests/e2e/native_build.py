@@ -44,7 +44,7 @@ def why_not() -> str | None:
     if find_toolchain(os.environ) is None:
         return "a native build needs a C++ compiler, CMake, and Ninja or make (Debian: g++ cmake ninja-build)"
     if not os.environ.get(ASKED_FOR):
-        return f"a native build takes 5 to 15 minutes, the next one two: {ASKED_FOR}=1 ./bootstrap.sh test makes one"
+        return f"compiling takes 5 to 15 minutes, and two where that was done before: {ASKED_FOR}=1 asks for it"
     return None
 
 

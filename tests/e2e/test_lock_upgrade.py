@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -135,8 +136,34 @@ def test_where_nothing_is_wished_for_it_is_what_the_lock_was_made_for(here: Fabr
     done = here("lock", "--upgrade", "--json")
     assert shown["upgrades"] == done.json["upgrades"] != {}
     assert done.json["wish"] == shown["wish"] == list(locked(here).wish)
-    assert f"was made for, which `up` uses with the same options: {' '.join(locked(here).wish)}" in done.stderr
+    assert f"Upgrading what fabric.lock was made for: {' '.join(locked(here).wish)}" in done.stderr
     assert here.succeed("lock", "--check", *ARCHIVE)["changed"] is False
+
+
+@needs_archives
+def test_the_command_that_is_named_installs_what_was_upgraded(here: Fabric, sites: HubServer) -> None:
+    here.succeed("lock", *ARCHIVE)
+    publish(sites, FIXED)
+    said = here("lock", "--upgrade").stdout
+    named = re.search(r"`fabric (up .*)` installs what it holds now", " ".join(said.split()))
+    assert named, said
+    assert here.succeed(*shlex.split(named[1]), "--locked", "--no-smoke", "--port", "0")["engine_version"] == FIXED
+
+
+def test_a_spec_is_asked_for_and_not_what_the_lock_was_made_for(quick: Fabric) -> None:
+    quick.succeed("lock", *WISH)
+    before = lock_of(quick).read_bytes()
+    lock_of(quick).with_name("fabric.yaml").write_text("model: auto\n", encoding="utf-8")
+    assert quick("lock", "--upgrade", "--check").returncode == 65, "made for another wish"
+    assert lock_of(quick).read_bytes() == before
+
+
+def test_what_cannot_be_read_says_nothing_of_what_was_wished_for(quick: Fabric) -> None:
+    quick.succeed("lock", *WISH)
+    lock_of(quick).write_text("<<<<<<< ours\n", encoding="utf-8")
+    outcome = quick("lock", "--upgrade")
+    assert outcome.returncode == 65, outcome.said
+    assert lock_of(quick).read_text(encoding="utf-8") == "<<<<<<< ours\n"
 
 
 def test_words_in_a_lock_that_are_no_wish_are_refused(quick: Fabric) -> None:

@@ -211,6 +211,8 @@ def test_without_its_key_nobody_is_answered_and_no_process_shows_it(fabric: Fabr
     use_with_openai(up["base_url"], MODEL, key)
     for wrong in (None, "k-wrong"):
         assert status_without(up["base_url"], wrong) == 401
+    checks = {check["code"]: check["outcome"] for check in fabric.succeed("doctor")["security"]}
+    assert checks["foreign-names"] == "ok", "its own guard leaves /invocations open, and that generates"
     for process in fabric.processes():
         assert key not in told(process)
         assert key not in str(process.environ())

@@ -72,7 +72,7 @@ class _Handler(Handler):
         self.end_headers()
         self.wfile.write(answer.body)
 
-    do_GET = do_POST = _answer  # noqa: N815 - the names that the library calls
+    do_GET = do_POST = do_OPTIONS = _answer  # noqa: N815 - the names that the library calls
 
 
 @contextmanager

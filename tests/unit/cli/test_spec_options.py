@@ -69,7 +69,7 @@ def test_a_lock_is_made_for_what_decides_what_is_installed(spec: Spec) -> None:
 def test_what_a_lock_was_made_for_is_wished_for_again(spec: Spec, asked: Spec) -> None:
     again = wished(Lock(wish_of(spec)), "fabric.lock")
     assert again == spec.deciding
-    both = asked.deciding_as(again)
+    both = asked.with_deciding_part_of(again)
     assert both.deciding == again
     assert both == replace(spec, **{name: getattr(asked, name) for name in SERVING}, install=both.install)
     assert both.install == replace(spec.install, mirrors=asked.install.mirrors)

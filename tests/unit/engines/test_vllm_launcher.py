@@ -135,7 +135,7 @@ def read(pid: int, name: str) -> list[str]:
 
 def test_the_server_gets_its_arguments_and_the_key_that_no_one_else_sees(serve: Callable[[str], Served]) -> None:
     served = serve("stay")
-    assert served.said["argv"] == ["vllm", "stay", "--api-key", KEY]
+    assert served.said["argv"] == ["vllm", "stay", "--api-key", KEY, "--middleware", "__main__.NothingWithoutKey"]
     for pid in served.session():
         assert not any(KEY in word for name in ("cmdline", "environ") for word in read(pid, name))
 

@@ -10,7 +10,7 @@ import sys
 import psutil
 import pytest
 
-from provision.host.listening_sockets import ListeningSocket, sockets_of
+from provision.host.listening_sockets import ListeningSocket, listens, sockets_of
 from provision.host.process import tree
 from provision.serve.audit import undeclared
 
@@ -31,6 +31,19 @@ def test_what_a_process_listens_on_is_found(address: str) -> None:
             (address, port, os.getpid())
         ]
         assert bound.getsockname()[1] not in {each.port for each in found}, "it listens not yet"
+
+
+def test_a_process_listens_on_its_own_ports_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert listens(os.getpid(), port) is True
+        assert listens(os.getppid(), port) is False
+
+        def refused(*_: object) -> None:
+            raise PermissionError
+
+        monkeypatch.setattr(os, "listdir", refused)
+        assert listens(os.getpid(), port) is None
 
 
 def test_a_process_that_ended_listens_nowhere() -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from provision.domain.security_check import Outcome
-from provision.host.answer import Response
 from provision.host.confinement import Confinement
 from provision.host.layout import Layout
 from provision.knowledge.advisories import advisories_of
-from provision.security import dependencies, environment, foreign_pages, key_file, prefix, versions
+from provision.security import dependencies, key_file, prefix, versions
 from provision.security.checks import security_checks
 from provision.security.processes import judge
 from tests.standin.selections import select_for_small_machine
@@ -102,41 +102,6 @@ def test_one_process_that_may_dump_its_memory_is_enough() -> None:
     assert {check.outcome for check in judge([])} == {Outcome.UNKNOWN}
 
 
-@pytest.mark.parametrize(
-    ("permission", "outcome"),
-    [
-        ("*", Outcome.FAILED),
-        (foreign_pages.ORIGIN, Outcome.FAILED),
-        ("http://localhost", Outcome.OK),
-        (None, Outcome.OK),
-    ],
-)
-def test_a_server_that_lets_pages_of_others_read_is_told(permission: str | None, outcome: Outcome) -> None:
-    closed = Response(405)
-    permits = Response(200, headers={"access-control-allow-origin": permission} if permission else {})
-    for answers in ((permits, closed), (closed, permits)):
-        told = foreign_pages.judge_origins(*answers)
-        assert told.outcome is outcome
-        assert bool(told.fix) is (outcome is Outcome.FAILED)
-
-
-@pytest.mark.parametrize(
-    ("status", "outcome"),
-    [(401, Outcome.OK), (403, Outcome.OK), (400, Outcome.WARNING), (200, Outcome.WARNING), (500, Outcome.WARNING)],
-)
-def test_a_server_that_answers_under_any_name_is_told(status: int, outcome: Outcome) -> None:
-    told = foreign_pages.judge_names(Response(status))
-    assert told.outcome is outcome
-    assert bool(told.fix) is (outcome is Outcome.WARNING)
-
-
-def test_of_a_server_that_does_not_answer_nothing_is_known() -> None:
-    silent = Response(0, error="timed out")
-    for told in (foreign_pages.judge_origins(silent, silent), foreign_pages.judge_names(silent)):
-        assert told.outcome is Outcome.UNKNOWN
-        assert "timed out" in told.evidence
-
-
 def test_packages_that_are_not_what_fabric_asks_for_are_told() -> None:
     assert dependencies.check().outcome is Outcome.OK
     asked = [
@@ -154,11 +119,10 @@ def test_packages_that_are_not_what_fabric_asks_for_are_told() -> None:
     assert told.fix
 
 
-def test_names_of_variables_that_are_too_many_are_told() -> None:
-    assert environment.judge(set(), 9).outcome is Outcome.OK
-    told = environment.judge({"MY_TOKEN", "LD_PRELOAD"}, 9)
-    assert told.outcome is Outcome.FAILED
-    assert "LD_PRELOAD, MY_TOKEN" in told.evidence
+def test_a_package_that_fabric_needs_to_look_is_missing_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "packaging.requirements", None)
+    told = dependencies.check()
+    assert (told.outcome, told.evidence) == (Outcome.FAILED, "packaging.requirements is missing")
     assert told.fix
 
 
