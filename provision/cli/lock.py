@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,10 +11,11 @@ import typer
 from provision.cli import output
 from provision.cli.lock_upgrade import show_upgrades, upgrades_document
 from provision.cli.session import Result, Session, verb
-from provision.cli.wish import DEFAULT_FILE, Wish, with_spec
+from provision.cli.wish import Wish, with_spec
 
 if TYPE_CHECKING:
     from provision.domain.lock import Lock
+    from provision.domain.spec import Spec
     from provision.locks import Resolved
 
 
@@ -54,11 +54,11 @@ def command(
         lock = session.locks.check(spec, path)
         if not upgrade:
             unchanged = Resolved(path, lock, lock_changes(lock.platforms, lock.platforms))
-            return _result(unchanged, _up(wish, lock), upgrade=False)
+            return _result(unchanged, _up(wish, spec), upgrade=False)
     resolved = session.locks.resolve(spec, path, upgrade=upgrade)
     if not check:
         session.locks.write(resolved)
-    return _result(resolved, _up(wish, resolved.lock), upgrade=upgrade, dry=check)
+    return _result(resolved, _up(wish, spec), upgrade=upgrade, dry=check)
 
 
 def _result(resolved: Resolved, up: str, *, upgrade: bool, dry: bool = False) -> Result:
@@ -90,15 +90,14 @@ def _result(resolved: Resolved, up: str, *, upgrade: bool, dry: bool = False) ->
 def _outcome(up: str, *, changed: bool, dry: bool) -> str:
     if not changed:
         return "Nothing to upgrade."
-    return "Nothing was written." if dry else f"Only the lock was written: `{up}` installs what it holds now."
+    return "Nothing was written." if dry else f"Only the lock was written: {up} installs what it holds now."
 
 
-def _up(wish: Wish, lock: Lock) -> str:
-    """Return the command that uses the lock: it has to wish for the same."""
+def _up(wish: Wish, spec: Spec) -> str:
+    """Return in words the command that uses the lock: it has to wish for the same."""
     if wish.file is None:
-        return shlex.join(["fabric", "up", *lock.wish])
-    is_found = wish.file == Path(DEFAULT_FILE).absolute()
-    return "fabric up" if is_found else shlex.join(["fabric", "up", "-f", str(wish.file)])
+        return f"`{shlex.join(['fabric', 'up', *spec.options()])}`"
+    return "`fabric up`, with the same file and options,"
 
 
 def _show_entries(platforms: Mapping[str, Mapping[str, Any]], actions: Mapping[str, str]) -> None:

@@ -225,15 +225,23 @@ def show_plan(plan: Plan) -> None:
     download = sum(change.download_bytes for change in plan.changes)
     disk = sum(change.disk_bytes for change in plan.changes)
     memory = sum(change.memory_bytes for change in plan.changes)
-    output.line(f"To fetch: {output.size(download)}. Disk: {output.size(disk)}. Memory: {output.size(memory)}.")
+    at_most = _at_most(*plan.changes)
+    output.line(
+        f"To fetch: {at_most}{output.size(download)}. Disk: {output.size(disk)}. Memory: {output.size(memory)}."
+    )
     for change in plan.changes:
         if change.diff and (change.action is not Action.CREATE or change.kind is Kind.SERVICE):
             output.line(f"{change.resource}, from what is there to what is wanted:")
             show_diff(change.diff)
 
 
+def _at_most(*changes: Change) -> str:
+    """What is read before it is fetched may not have to be."""
+    return "at most " if any(change.unread for change in changes) else ""
+
+
 def _cost(change: Change) -> str:
-    at_most = "at most " if change.download_bytes and "download_bytes" in change.unknown else ""
-    fetched = [f"{at_most}{output.size(change.download_bytes)} to fetch"] if change.download_bytes else []
-    later = [f"{' and '.join(_UNKNOWN[what] for what in change.unknown)} known after apply"] if change.unknown else []
+    fetched = [f"{_at_most(change)}{output.size(change.download_bytes)} to fetch"] if change.download_bytes else []
+    unknown = [_UNKNOWN[what] for what in change.unknown if not (change.unread and what == "download_bytes")]
+    later = [f"{' and '.join(unknown)} known after apply"] if unknown else []
     return ", ".join(fetched + later)

@@ -21,7 +21,8 @@ class Change:
     ``memory_bytes`` is what the server will take. ``paths`` are all that it may touch: relative to the prefix, a
     directory with all that is in it. ``diff`` is the unified diff of the rendered files, from what is there now.
     ``unknown`` are the parts that only carrying it out can tell. ``modes_only`` says that all is as it should be but
-    permissions: nothing is made anew, and a server goes on.
+    permissions: nothing is made anew, and a server goes on. ``unread`` says that what differs is read first: it may
+    turn out to be what it was, and then nothing is fetched.
     """
 
     action: Action
@@ -35,6 +36,7 @@ class Change:
     diff: str = ""
     unknown: tuple[str, ...] = ()
     modes_only: bool = False
+    unread: bool = False
 
     @property
     def resource(self) -> str:

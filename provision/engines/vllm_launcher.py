@@ -124,9 +124,10 @@ def serve(parameters: dict[str, Any]) -> int:
 class NothingWithoutKey:
     """Answers who has no key with 401: vLLM itself guards /v1 and some others, and generates for /invocations as well.
 
-    ASGI, around all that vLLM answers but /health, and preflights, which carry no key.
+    ASGI, around all that vLLM answers but ``OPEN``, which tells of the server and of no text, and preflights.
     """
 
+    OPEN = ("/health", "/version", "/metrics")
     key = ""
 
     def __init__(self, app: Any) -> None:
@@ -144,14 +145,19 @@ class NothingWithoutKey:
             await send({"type": "http.response.body", "body": json.dumps(UNAUTHORIZED).encode()})
 
     def _is_open(self, scope: Any) -> bool:
-        return (
-            scope["type"] not in ("http", "websocket") or scope.get("method") == "OPTIONS" or scope["path"] == "/health"
-        )
+        if scope["type"] not in ("http", "websocket"):
+            return True
+        return _is_preflight(scope) if scope.get("method") == "OPTIONS" else scope["path"] in self.OPEN
 
     def _has_key(self, scope: Any) -> bool:
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         scheme, _, key = given.partition(b" ")
-        return scheme.lower() == b"bearer" and hmac.compare_digest(key, self.key.encode())
+        return bool(self.key) and scheme.lower() == b"bearer" and hmac.compare_digest(key, self.key.encode())
+
+
+def _is_preflight(scope: Any) -> bool:
+    """Tell whether that is a question for permission, which has no key and is answered before any path is looked at."""
+    return {b"origin", b"access-control-request-method"} <= {name for name, _ in scope["headers"]}
 
 
 def start_tracker() -> None:

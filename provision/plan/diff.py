@@ -99,8 +99,9 @@ def _engine(selection: Selection, observed: Observed) -> Change:
     download = sum(source.download_bytes for source in libraries) + sum(wheel.size_bytes for wheel in wheels)
     download += sum(file.size_bytes or 0 for file in release.files)
     disk = release.installed_bytes + sum(source.size_bytes for source in libraries)
-    unknown = _unknown_of(release, unread=not lacking and _is_unread(drifted))
-    return Change(action, Kind.ENGINE, name, reason, download, disk, unknown=tuple(unknown))
+    unread = not lacking and download > 0 and _is_unread(drifted)
+    unknown = tuple(_unknown_of(release, unread=unread))
+    return Change(action, Kind.ENGINE, name, reason, download, disk, unknown=unknown, unread=unread)
 
 
 def _unknown_of(release: EngineRelease, *, unread: bool) -> Iterator[str]:
@@ -123,9 +124,12 @@ def _model(selection: Selection, observed: Observed) -> Change:
         return Change(Action.UPDATE, Kind.MODEL, model.name, _reason(drifted), modes_only=True)
     download = model.source.download_bytes if model.source else 0 if model.path else model.size_bytes
     action, reason = (Action.CREATE, lacking) if lacking else (Action.REPLACE, _reason(drifted))
+    unread = not lacking and download > 0 and _is_unread(drifted)
     unknown = [] if model.verified or model.path else ["sha256"]
-    unknown += ["download_bytes"] if not lacking and _is_unread(drifted) else []
-    return Change(action, Kind.MODEL, model.name, reason, download, model.size_bytes, unknown=tuple(unknown))
+    unknown += ["download_bytes"] if unread else []
+    return Change(
+        action, Kind.MODEL, model.name, reason, download, model.size_bytes, unknown=(*unknown,), unread=unread
+    )
 
 
 def _is_of_modes(drifted: tuple[Drift, ...]) -> bool:

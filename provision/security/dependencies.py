@@ -1,4 +1,4 @@
-"""Whether the packages that fabric asks for are there, and not older: its floors are without known holes."""
+"""Whether the packages that fabric asks for are there, in versions that it asks for: its floors have no known holes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check() -> SecurityCheck:
     except PackageNotFoundError:
         return SecurityCheck(CODE, Outcome.UNKNOWN, "fabric runs without having been installed")
     except ImportError as error:  # of what reads the requirements
-        return SecurityCheck(CODE, Outcome.FAILED, f"{error.name} is missing", FIX)
+        return SecurityCheck(CODE, Outcome.FAILED, f"{error.name or error} is missing", FIX)
 
 
 def judge(asked: Iterable[str]) -> SecurityCheck:

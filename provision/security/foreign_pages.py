@@ -20,7 +20,12 @@ from provision.serve.observation import MODELS, Server
 
 ORIGINS, NAMES = "foreign-origins", "foreign-names"
 CHAT = "/v1/chat/completions"
-GENERATING = (CHAT, "/completion", "/invocations", "/api/generate")  # of all, of llama.cpp, of vLLM, of Ollama
+GENERATING = (
+    *(CHAT, "/v1/completions", "/v1/messages", "/v1/responses"),
+    *("/completion", "/infill"),  # of llama.cpp
+    "/invocations",  # of vLLM
+    *("/api/generate", "/api/chat"),  # of Ollama
+)
 NO_JSON = b"{"  # so that nothing is generated where it is let in
 PAGE = "page.invalid"  # a name that nobody can have (RFC 6761)
 FOREIGN_ORIGINS = (f"http://{PAGE}", "null")  # the second is that of a page in a sandbox
@@ -67,18 +72,19 @@ def check_names(base_url: str, *, has_key: bool) -> SecurityCheck:
     own, renamed = page.request("GET", MODELS), _renamed(base_url)
     foreign = page.request("GET", MODELS, headers=renamed)
     posted = {path: page.request("POST", path, NO_JSON, headers=renamed) for path in GENERATING}
-    if silent := _silent((own, foreign, *posted.values())):
-        return SecurityCheck(NAMES, Outcome.UNKNOWN, silent)
     if own.status == 200 and foreign.status in (400, *REFUSED):
         said = f"a page whose name leads to this machine is refused by its name ({foreign.status})"
         return SecurityCheck(NAMES, Outcome.OK, said)
-    let_in = [path for path, answer in posted.items() if answer.status not in (*REFUSED, *NOT_THERE)]
-    if not let_in:
-        return SecurityCheck(NAMES, Outcome.OK, "who has no key is refused under any name")
-    said = f"a page whose name leads to this machine may use the server: no key is wanted for {' and '.join(let_in)}"
-    if has_key:
-        return SecurityCheck(NAMES, Outcome.FAILED, said, "fabric up --refresh, for an engine that guards it")
-    return SecurityCheck(NAMES, Outcome.WARNING, said, "fabric up --api-key-env NAME")
+    let_in = [path for path, answer in posted.items() if answer.status not in (0, *REFUSED, *NOT_THERE)]
+    if let_in and has_key:
+        said = f"who has no key is let in all the same: {' and '.join(let_in)}"
+        return SecurityCheck(NAMES, Outcome.FAILED, said, "fabric up; where that changes nothing, fabric up --refresh")
+    if let_in:
+        said = "a page whose name leads to this machine may use the server: it looks at no name, and wants no key"
+        return SecurityCheck(NAMES, Outcome.WARNING, said, "fabric up --api-key-env NAME")
+    if silent := _silent((own, foreign, *posted.values())):
+        return SecurityCheck(NAMES, Outcome.UNKNOWN, silent)
+    return SecurityCheck(NAMES, Outcome.OK, "who has no key is refused under any name")
 
 
 def _renamed(base_url: str) -> Mapping[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -124,6 +125,16 @@ def test_a_package_that_fabric_needs_to_look_is_missing_as_any_other(monkeypatch
     told = dependencies.check()
     assert (told.outcome, told.evidence) == (Outcome.FAILED, "packaging.requirements is missing")
     assert told.fix
+
+
+def test_every_check_is_there_whatever_has_the_name_of_what_it_reads(layout: Layout) -> None:
+    layout.run.mkdir()
+    layout.runtime.symlink_to("/etc/hostname")
+    layout.api_key.symlink_to("/etc/hostname")
+    wanted = select_for_small_machine()
+    with_key = replace(wanted, spec=replace(wanted.spec, api_key_env="MY_KEY"))
+    for selection in (None, wanted, with_key):
+        assert [check.code for check in security_checks(layout, selection)] == CODES
 
 
 def test_a_prefix_that_may_not_be_read_is_told_and_not_an_end(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
