@@ -74,11 +74,18 @@ def make_missing_dirs(path: Path) -> None:
 
 
 def make_own_dir(path: Path) -> None:
-    """Make ``path``, for this user only, where others may have made something of that name before.
+    """Make ``path``, for this user only, where others may have made something of that name before, or remove it again.
 
-    Raises ``RefusedError`` where it is somebody else's, or a link.
+    Raises ``RefusedError`` where it is somebody else's, or no directory.
     """
-    path.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+    while True:
+        with suppress(FileExistsError):
+            path.mkdir(mode=PRIVATE_DIR, parents=True)
+        with suppress(FileNotFoundError):  # who had it last has just removed it
+            return _make_private(path)
+
+
+def _make_private(path: Path) -> None:
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise RefusedError(

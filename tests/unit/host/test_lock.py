@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,6 +139,41 @@ def test_of_a_passing_lock_nothing_is_left(tmp_path: Path) -> None:
             assert len(list(place.iterdir())) == 2
         assert [path.name for path in place.iterdir()] == ["one"]
     assert not place.exists()
+
+
+@pytest.mark.parametrize("moment", ["it was made", "it was found"])
+def test_a_directory_that_the_last_holder_has_just_removed_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    place, mkdir = tmp_path / "fabric", Path.mkdir
+    removed: list[Path] = []
+
+    def disturbed(path: Path, *how: Any, **more: Any) -> None:
+        mkdir(path, *how, **more)
+        if path == place and not removed:
+            removed.append(path)
+            path.rmdir()
+            if moment == "it was found":
+                raise FileExistsError
+
+    monkeypatch.setattr(Path, "mkdir", disturbed)
+    with passing(place / "one", pytest.fail):
+        assert removed == [place]
+    assert not place.exists()
+
+
+def test_many_who_pass_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    inside: list[int] = []
+
+    def pass_often(number: int) -> None:
+        for _ in range(40):
+            with passing(tmp_path / "fabric" / f"{number % 4}", lambda: None):
+                inside.append(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(pass_often, range(8)))
+    assert len(inside) == 320
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_who_waits_for_a_passing_lock_may_give_up(tmp_path: Path) -> None:
