@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.e2e.conftest import Served
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.measured]
 
 LIMIT = 0.01
 PROMPT_TOKENS, OUTPUT_TOKENS, REPEATS = 48, 48, 3

@@ -11,7 +11,7 @@ import urllib3
 from provision.host.process import tree
 from tests.standin.command import Fabric
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.measured]
 
 MIB = 1 << 20
 LENGTHS = (512, 4096, 8192)

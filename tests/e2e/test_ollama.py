@@ -136,6 +136,7 @@ def test_a_model_of_the_registry_is_served_from_one_copy_and_everything_goes_aga
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.measured
 def test_it_is_measured_like_any_other(ollama: Fabric) -> None:
     ollama.succeed("up", "--no-smoke", *FROM_REGISTRY)
     measuring = ollama.start("bench", "--concurrency", "1", "--repeats", "3", "--output-tokens", "8", "--json")

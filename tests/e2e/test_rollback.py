@@ -53,6 +53,7 @@ def serves_as_before(quick: Fabric, before: Any, *arguments: str) -> Any:
     return status
 
 
+@pytest.mark.faults
 @pytest.mark.fault("server-dies")
 def test_a_model_that_crashes_the_engine_leaves_the_previous_one_serving(quick: Fabric, tmp_path: Path) -> None:
     before = quick.succeed("up", "--no-smoke")
@@ -87,6 +88,7 @@ def test_a_model_that_is_fine_later_is_served_then(quick: Fabric, tmp_path: Path
     assert quick.succeed("status")["model"] == served.json["model"]
 
 
+@pytest.mark.faults
 @pytest.mark.fault("server-dies")
 def test_a_change_of_one_option_that_the_engine_refuses_leaves_the_previous_server(quick: Fabric) -> None:
     before = quick.succeed("up", "--no-smoke")
